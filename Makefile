@@ -1,0 +1,61 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# Where the real mission files lie, for `make real` and `make spectra`.
+DATA ?= $(if $(CHANDRACLIP_DATA),$(CHANDRACLIP_DATA),../shared/data)
+MODEL ?= outputs/align
+# pytest workers; each runs torch on one thread.
+WORKERS ?= 2
+
+.PHONY: help venv align results real spectra test check format bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	PIP_NO_COMPILE=1 $(RUN)/python -m pip install --quiet -c constraints.txt -e ".[dev,text]"
+	touch $@
+
+venv: $(INSTALLED)  ## the virtual environment, with the tested set of packages
+
+align: $(INSTALLED)  ## simulate, pre-train, align, embed and evaluate: the main job on the embedded default
+	$(RUN)/accelerate launch --config_file accelerate_config.yaml training/align.py
+	$(MAKE) --no-print-directory results
+
+results: $(INSTALLED)  ## embed the default dataset with $(MODEL) and print the tables
+	$(RUN)/python scripts/embed.py $(MODEL) outputs/data/default outputs/embeddings/default
+	$(RUN)/python eval/regression.py outputs/embeddings/default outputs/data/default --output outputs/results/regression
+	$(RUN)/python eval/retrieval.py outputs/embeddings/default --output outputs/results/retrieval
+
+real: $(INSTALLED)  ## package the real files of $(DATA), embed them with $(MODEL), print neighbours and texts
+	$(RUN)/python scripts/build_dataset.py files $(DATA) outputs/data/real
+	$(RUN)/python scripts/embed.py $(MODEL) outputs/data/real outputs/embeddings/real
+	$(RUN)/python eval/neighbours.py outputs/embeddings/default outputs/embeddings/real --dataset outputs/data/default --output outputs/results/neighbours
+
+spectra: $(INSTALLED)  ## read and fit every real spectrum of $(DATA), beside the independent check
+	$(RUN)/python scripts/check_spectra.py $(DATA)
+
+test: $(INSTALLED)  ## every test
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n $(WORKERS)
+
+check: $(INSTALLED)  ## ruff and mypy
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+
+format: $(INSTALLED)  ## let ruff rewrite what it can
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+bench: $(INSTALLED)  ## every benchmark; rewrites benchmarks/RESULTS.md
+	$(RUN)/python benchmarks/run_all.py
+
+clean:  ## remove what the runs wrote (not the virtual environment)
+	rm -rf outputs

@@ -1,0 +1,226 @@
+"""The dataset's columns: the only place they are written.
+
+One row is a detection (a source in an observation). The files hold one wide table; the configs `catalog`, `spectra`,
+`events`, `texts` and `pairs` are column views of it, each with the key columns, so nothing is stored twice and a
+reader of one modality reads only its columns. The RMFs stand beside it in the config `responses`, one row each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+# 8 classes of MUWCLASS (Yang et al. 2022, ApJ 941, 104).
+SOURCE_CLASSES = ("AGN", "CV", "HM-STAR", "HMXB", "LM-STAR", "LMXB", "NS", "YSO")
+
+# CSC 2.1 energy bands, keV (Evans et al. 2024).
+BANDS = {"s": (0.5, 1.2), "m": (1.2, 2.0), "h": (2.0, 7.0), "b": (0.5, 7.0)}
+
+# Chandra ACIS PI channel n (from 1) covers 14.6 (n - 1) to 14.6 n eV.
+ACIS_CHANNEL_WIDTH = 0.0146
+ACIS_NUM_CHANNELS = 1024
+
+KEY_FIELDS = [
+    pa.field("name", pa.string(), nullable=False),
+    pa.field("obsid", pa.int32(), nullable=False),
+    pa.field("obi", pa.int16(), nullable=False),
+    pa.field("region_id", pa.int32(), nullable=False),
+    pa.field("split", pa.string(), nullable=False),
+]
+POINTING_FIELDS = [
+    pa.field("healpix", pa.int32()),  # order 4, nested, ICRS
+    pa.field("ra", pa.float64()),  # deg, ICRS
+    pa.field("dec", pa.float64()),  # deg, ICRS
+    pa.field("theta", pa.float32()),  # off-axis angle, arcmin
+    pa.field("mjd_obs", pa.float64()),  # d
+    pa.field("livetime", pa.float32()),  # s, dead time taken off
+    pa.field("instrument", pa.string()),
+]
+# CSC columns; null where CSC has none. Fluxes erg/s/cm2, *_nh 1e20 cm-2 (total column of the fit), *_kt keV.
+CATALOG_COLUMNS = (
+    "src_cnts_aper_b",
+    "flux_aper_b",
+    "flux_significance_b",
+    "hard_hm",
+    "hard_hs",
+    "hard_ms",
+    "var_prob_b",
+    "var_index_b",
+    "powlaw_gamma",
+    "powlaw_nh",
+    "powlaw_stat",
+    "bb_kt",
+    "bb_nh",
+    "bb_stat",
+    "brems_kt",
+    "brems_nh",
+    "brems_stat",
+    "apec_kt",
+    "apec_nh",
+    "apec_abund",
+    "apec_stat",
+    "nh_gal",
+)
+# What the simulator put in; null for real detections. true_nh 1e20 cm-2, true_kt keV, true_flux_b erg/s/cm2 (observed).
+TRUE_COLUMNS = ("true_nh", "true_gamma", "true_kt", "true_flux_b", "true_period")
+CATALOG_FIELDS = [
+    *POINTING_FIELDS,
+    *(pa.field(name, pa.float32()) for name in CATALOG_COLUMNS),
+    pa.field("source_class", pa.int64()),  # a ClassLabel over SOURCE_CLASSES
+    *(pa.field(name, pa.float32()) for name in TRUE_COLUMNS),
+    pa.field("true_spectrum", pa.string()),  # e.g. "powerlaw", "blackbody", "thermal"
+    pa.field("true_variability", pa.string()),  # "constant", "flare", "dip", "periodic"
+]
+SPECTRUM_FIELDS = [
+    pa.field("spectrum_counts", pa.list_(pa.int32())),  # ungrouped, a PI channel
+    pa.field("spectrum_background", pa.list_(pa.int32())),
+    pa.field("background_scale", pa.float32()),  # source / background: area x exposure
+    pa.field("exposure", pa.float32()),  # s, of the spectrum
+    pa.field("arf", pa.list_(pa.float32())),  # cm2, on the response's energy grid
+    pa.field("response_id", pa.string()),  # names the RMF in the config `responses`
+    # keV, one more than there are channels; null: the ACIS grid, channel n from 14.6 (n - 1) to 14.6 n eV.
+    pa.field("channel_energy_edges", pa.list_(pa.float32())),
+]
+EVENT_FIELDS = [
+    # float64: a float32 resolves 8 ms at 100 ks, too coarse for pulsars and for NICER.
+    pa.field("event_time", pa.list_(pa.float64())),  # s since `tstart`, sorted
+    pa.field("event_energy", pa.list_(pa.float32())),  # keV
+    pa.field("gti_start", pa.list_(pa.float64())),  # s since `tstart`
+    pa.field("gti_stop", pa.list_(pa.float64())),
+    pa.field("tstart", pa.float64()),  # s, mission elapsed time of the first GTI start
+]
+TEXT_FIELDS = [
+    pa.field("summary", pa.string()),
+    pa.field("bibcodes", pa.list_(pa.string())),
+    pa.field("summary_model", pa.string()),
+    pa.field("prompt_version", pa.string()),
+]
+
+CONFIGS: dict[str, list[pa.Field]] = {
+    "pairs": [*KEY_FIELDS, *CATALOG_FIELDS, *SPECTRUM_FIELDS, *EVENT_FIELDS, *TEXT_FIELDS],
+    "catalog": [*KEY_FIELDS, *CATALOG_FIELDS],
+    "spectra": [*KEY_FIELDS, *SPECTRUM_FIELDS],
+    "events": [*KEY_FIELDS, *EVENT_FIELDS],
+    "texts": [*KEY_FIELDS, *TEXT_FIELDS],
+}
+TABLE_SCHEMA = pa.schema(CONFIGS["pairs"])
+
+RESPONSE_SCHEMA = pa.schema(
+    [
+        pa.field("response_id", pa.string(), nullable=False),
+        pa.field("energy_edges_lo", pa.list_(pa.float32())),  # keV, (E,)
+        pa.field("energy_edges_hi", pa.list_(pa.float32())),
+        pa.field("channel_energy_lo", pa.list_(pa.float32())),  # keV, (C,), EBOUNDS
+        pa.field("channel_energy_hi", pa.list_(pa.float32())),
+        pa.field("first_channel", pa.int32()),
+        pa.field("matrix_indptr", pa.list_(pa.int32())),  # CSR (E, C)
+        pa.field("matrix_indices", pa.list_(pa.int32())),
+        pa.field("matrix_data", pa.list_(pa.float32())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A column of lists as one flat array: row i is ``values[offsets[i]:offsets[i + 1]]``, null where not `valid`.
+
+    Attributes:
+        values: (total,) every list, end to end.
+        offsets: (rows + 1,) int.
+        valid: (rows,) bool, or None where every row is present.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+    valid: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[np.ndarray | None]) -> Ragged:
+        """From one array (or None) a row."""
+        lengths = [0 if row is None else len(row) for row in rows]
+        present = [np.asarray(row) for row in rows if row is not None]
+        return cls(
+            values=np.concatenate(present) if present else np.zeros(0),
+            offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+            valid=np.array([row is not None for row in rows]),
+        )
+
+    @classmethod
+    def from_arrow(cls, column: pa.ChunkedArray | pa.Array) -> Ragged:
+        """From an Arrow list column, sliced or chunked; without a Python object a row."""
+        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        if isinstance(array, pa.ChunkedArray):  # no chunk at all
+            array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
+        # flatten() drops what lies under null rows, so offsets come from the lengths, not from the buffer.
+        lengths = np.asarray(array.value_lengths().fill_null(0))
+        return cls(
+            values=np.asarray(array.flatten()),
+            offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+            valid=np.asarray(array.is_valid()),
+        )
+
+    def to_arrow(self, list_type: pa.DataType) -> pa.Array:
+        """As an Arrow list array of `list_type`."""
+        mask = None if self.valid is None else pa.array(~np.asarray(self.valid, dtype=bool))
+        values = pa.array(np.asarray(self.values), from_pandas=False)
+        return pa.ListArray.from_arrays(
+            pa.array(self.offsets, pa.int32()), values.cast(list_type.value_type), type=list_type, mask=mask
+        )
+
+
+def build_table(columns: Mapping[str, Any], schema: pa.Schema = TABLE_SCHEMA) -> pa.Table:
+    """A table of the dataset's schema from columns; a column left out is null in every row.
+
+    Args:
+        columns: name -> `Ragged` for a list column, else a sequence of scalars. In a float column NaN means null
+            (CSC writes no value as NaN; a NaN is never stored). Numpy masked arrays keep their mask.
+        schema: `TABLE_SCHEMA` by default.
+
+    Raises:
+        KeyError: a column that the schema does not have.
+        ValueError: lengths differ, or a key column is missing or null.
+    """
+    unknown = set(columns) - set(schema.names)
+    if unknown:
+        raise KeyError(f"columns {sorted(unknown)} are not in the schema")
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"columns differ in length: {lengths}")
+    num_rows = next(iter(lengths.values()), 0)
+    arrays = []
+    for field in schema:
+        column = columns.get(field.name)
+        if column is None:
+            array = pa.nulls(num_rows, field.type)
+        elif isinstance(column, Ragged):
+            array = column.to_arrow(field.type)
+        elif isinstance(column, np.ma.MaskedArray):
+            array = pa.array(column.data, mask=np.ma.getmaskarray(column), from_pandas=True).cast(field.type)
+        elif isinstance(column, np.ndarray) and column.dtype.kind in "iufb":
+            array = pa.array(column, from_pandas=True).cast(field.type)
+        else:
+            array = pa.array(list(column), field.type, from_pandas=True)
+        if not field.nullable and array.null_count:
+            raise ValueError(f"column {field.name} must have a value in every row, {array.null_count} have none")
+        arrays.append(array)
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def features(config: str = "pairs") -> Any:
+    """The `datasets.Features` of a config, `source_class` as a ClassLabel."""
+    import datasets
+
+    schema = RESPONSE_SCHEMA if config == "responses" else pa.schema(CONFIGS[config])
+    result = datasets.Features.from_arrow_schema(schema)
+    if "source_class" in result:
+        result["source_class"] = datasets.ClassLabel(names=list(SOURCE_CLASSES))
+    return result

@@ -1,0 +1,25 @@
+"""The one error every reader raises for bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class InputFileError(ValueError):
+    """A file, extension or row that cannot be used, and why.
+
+    Args:
+        path: the file at fault.
+        reason: what is wrong, in one sentence a user can act on.
+        extension: the FITS extension (name or number), table row or column at fault, where one is.
+    """
+
+    def __init__(self, path: str | Path, reason: str, extension: str | int | None = None):
+        self.path = str(path)
+        self.reason = reason
+        self.extension = extension
+        super().__init__(path, reason, extension)  # all three, so that it survives a process pool
+
+    def __str__(self) -> str:
+        place = self.path if self.extension is None else f"{self.path}[{self.extension}]"
+        return f"{place}: {self.reason}"

@@ -1,0 +1,38 @@
+"""Fixtures every test may use. Thread counts are set before torch loads: two processes of two threads each spin."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def find_data_dir() -> Path | None:
+    """The folder of real mission files: $CHANDRACLIP_DATA, else ../shared/data beside the checkout."""
+    places = [os.environ.get("CHANDRACLIP_DATA"), REPOSITORY.parent / "shared" / "data"]
+    return next((Path(place) for place in places if place and Path(place).is_dir()), None)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real Chandra, XMM and NICER files. A stranger's clone has none and skips; CI must have them."""
+    folder = find_data_dir()
+    if folder is None:
+        message = "no real data: set CHANDRACLIP_DATA, or put it in ../shared/data"
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
