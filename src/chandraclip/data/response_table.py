@@ -1,0 +1,78 @@
+"""RMFs as rows of the config `responses`, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import scipy.sparse as sparse
+
+from chandraclip.data.response import Response
+from chandraclip.data.schema import RESPONSE_SCHEMA, Ragged, build_table
+from chandraclip.errors import InputFileError
+
+
+def responses_to_table(responses: Iterable[Response]) -> pa.Table:
+    """One row a response, in the order given; the ARF is left out (it is a column of the detections)."""
+    responses = list(responses)
+    matrices = [response.matrix.sorted_indices() for response in responses]
+    columns = {
+        "response_id": [response.response_id for response in responses],
+        "energy_edges_lo": Ragged.from_rows([response.energy_lo for response in responses]),
+        "energy_edges_hi": Ragged.from_rows([response.energy_hi for response in responses]),
+        "channel_energy_lo": Ragged.from_rows([response.channel_energy_lo for response in responses]),
+        "channel_energy_hi": Ragged.from_rows([response.channel_energy_hi for response in responses]),
+        "first_channel": [response.first_channel for response in responses],
+        "matrix_indptr": Ragged.from_rows([matrix.indptr for matrix in matrices]),
+        "matrix_indices": Ragged.from_rows([matrix.indices for matrix in matrices]),
+        "matrix_data": Ragged.from_rows([matrix.data for matrix in matrices]),
+    }
+    return build_table(columns, RESPONSE_SCHEMA)
+
+
+def read_responses(dataset: str | Path) -> dict[str, Response]:
+    """The responses of a dataset folder by response_id, each with an ARF of ones: every detection has its own.
+
+    Args:
+        dataset: the folder, with `responses/*.parquet` in it.
+
+    Raises:
+        InputFileError: there are no responses, or a file cannot be read.
+    """
+    folder = Path(dataset) / "responses"
+    paths = sorted(folder.glob("*.parquet"))
+    if not paths:
+        raise InputFileError(folder, "the dataset has no responses here")
+    result = {}
+    for path in paths:
+        try:
+            rows = pq.read_table(path, schema=RESPONSE_SCHEMA)
+        except (OSError, pa.ArrowException) as error:
+            raise InputFileError(path, f"not a readable Parquet file: {error}") from error
+        for index in range(rows.num_rows):
+            response = _response(rows.slice(index, 1))
+            result[str(rows["response_id"][index])] = response
+    return result
+
+
+def _response(row: pa.Table) -> Response:
+    def values(name: str) -> np.ndarray:
+        return Ragged.from_arrow(row.column(name)).values
+
+    energy_lo, channel_lo = values("energy_edges_lo"), values("channel_energy_lo")
+    matrix = sparse.csr_array(
+        (values("matrix_data"), values("matrix_indices"), values("matrix_indptr")),
+        shape=(energy_lo.size, channel_lo.size),
+    )
+    return Response(
+        energy_lo=energy_lo,
+        energy_hi=values("energy_edges_hi"),
+        arf=np.ones(energy_lo.size, np.float32),
+        matrix=matrix,
+        channel_energy_lo=channel_lo,
+        channel_energy_hi=values("channel_energy_hi"),
+        first_channel=row["first_channel"][0].as_py(),
+    )

@@ -1,0 +1,236 @@
+"""Writes the files of a dataset: chunks are staged one by one, and published all at once.
+
+    OUT/.building/parameters.json          what is being built; another build does not go on with it
+    OUT/.building/chunks/000012-train.arrow  rows of a finished chunk, and 000012.json, its record, written last
+    OUT/.building/{data,responses}/        the shards, until the last is written
+    OUT/{README.md,manifest.json,responses,data}
+
+A chunk without a record is made again. `data` is renamed into place as the last act, so that a folder that has it is
+complete, and one that lacks it does not load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from chandraclip.data.response import Response
+from chandraclip.data.response_table import responses_to_table
+from chandraclip.data.schema import CONFIGS, RESPONSE_SCHEMA, TABLE_SCHEMA
+from chandraclip.data.splits import SPLITS
+
+STAGING = ".building"
+SHARD_BYTES = 256 * 2**20  # of Arrow memory; what one process holds while it writes
+ROW_GROUP_BYTES = 16 * 2**20
+SORT_KEYS = [(name, "ascending") for name in ("healpix", "name", "obsid", "obi", "region_id")]
+
+
+@dataclass
+class Chunk:
+    """Rows to write, the responses they name, and what was skipped: `{"file": ..., "reason": ...}`."""
+
+    table: pa.Table
+    responses: Sequence[Response] = ()
+    skipped: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ChunkRecord:
+    """What a finished chunk holds: rows and Arrow bytes a split."""
+
+    num_rows: dict[str, int]
+    num_bytes: dict[str, int]
+    skipped: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """One file of `data/` and the chunks whose rows it takes."""
+
+    split: str
+    filename: str
+    chunks: tuple[int, ...]
+
+
+def write_atomically(path: Path, content: str) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(content)
+    os.replace(temporary, path)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_record(staging: Path, index: int) -> ChunkRecord | None:
+    """The record of a finished chunk; None where it still has to be made."""
+    path = staging / "chunks" / f"{index:06d}.json"
+    return ChunkRecord(**json.loads(path.read_text())) if path.exists() else None
+
+
+def stage_chunk(staging: Path, index: int, make_chunk: Callable[[], Chunk]) -> ChunkRecord:
+    """Makes a chunk and writes it: rows by split, responses, and the record last."""
+    folder = staging / "chunks"
+    folder.mkdir(parents=True, exist_ok=True)
+    chunk = make_chunk()
+    if chunk.table.schema != TABLE_SCHEMA:
+        raise ValueError(f"chunk {index} does not have the dataset's schema:\n{chunk.table.schema}")
+    num_rows, num_bytes = {}, {}
+    for split in SPLITS:
+        part = chunk.table.filter(pc.equal(chunk.table["split"], split))
+        num_rows[split], num_bytes[split] = part.num_rows, part.nbytes
+        if part.num_rows:
+            _write_ipc(folder / f"{index:06d}-{split}.arrow", part)
+    if sum(num_rows.values()) != chunk.table.num_rows:
+        raise ValueError(f"chunk {index} has rows whose split is none of {', '.join(SPLITS)}")
+    if chunk.responses:
+        _write_ipc(folder / f"{index:06d}-responses.arrow", responses_to_table(chunk.responses))
+    record = ChunkRecord(num_rows, num_bytes, chunk.skipped)
+    write_atomically(folder / f"{index:06d}.json", json.dumps(asdict(record)))
+    return record
+
+
+def plan_shards(records: Sequence[ChunkRecord], shard_bytes: int = SHARD_BYTES) -> list[ShardPlan]:
+    """Neighbouring chunks joined to shards of at most `shard_bytes` (or one chunk), split by split."""
+    plans = []
+    for split in SPLITS:
+        groups: list[list[int]] = []
+        size = 0
+        for index, record in enumerate(records):
+            if not record.num_rows[split]:
+                continue
+            if not groups or size + record.num_bytes[split] > shard_bytes:
+                groups.append([])
+                size = 0
+            groups[-1].append(index)
+            size += record.num_bytes[split]
+        plans += [
+            ShardPlan(split, f"{split}-{number:05d}-of-{len(groups):05d}.parquet", tuple(chunks))
+            for number, chunks in enumerate(groups)
+        ]
+    return plans
+
+
+def write_shard(staging: Path, plan: ShardPlan) -> dict[str, Any]:
+    """Writes one file of `data/`, sorted by sky, and says what is in it (a row of the manifest's `shards`)."""
+    folder = staging / "chunks"
+    parts = [_read_ipc(folder / f"{index:06d}-{plan.split}.arrow") for index in plan.chunks]
+    table = pa.concat_tables(parts).sort_by(SORT_KEYS)
+    # Taken from the rows just written, so that the sizes in the card are those of each config.
+    num_bytes = {name: sum(table[item.name].nbytes for item in fields) for name, fields in CONFIGS.items()}
+    path = staging / "data" / plan.filename
+    path.parent.mkdir(parents=True, exist_ok=True)
+    row_group_size = max(1, int(ROW_GROUP_BYTES * table.num_rows / max(table.nbytes, 1)))
+    _write_parquet(path, table, row_group_size)
+    return {
+        "path": f"data/{plan.filename}",
+        "split": plan.split,
+        "num_rows": table.num_rows,
+        "num_bytes": num_bytes,
+        "file_size": path.stat().st_size,
+        "sha256": sha256_of(path),
+    }
+
+
+def write_responses(staging: Path, num_chunks: int) -> list[dict[str, Any]]:
+    """Writes `responses/`, each RMF once, in the order in which the chunks name them; rows for the manifest."""
+    folder = staging / "responses"
+    folder.mkdir(parents=True, exist_ok=True)
+    seen: set[str] = set()
+    groups: list[list[pa.Table]] = []
+    size = 0
+    written: list[Path] = []
+    rows: list[int] = []
+
+    def flush() -> None:
+        table = pa.concat_tables(groups.pop()) if groups else RESPONSE_SCHEMA.empty_table()
+        written.append(folder / f"responses-{len(written):05d}.parquet")
+        rows.append(table.num_rows)
+        _write_parquet(written[-1], table, max(1, int(ROW_GROUP_BYTES * table.num_rows / max(table.nbytes, 1))))
+
+    for index in range(num_chunks):
+        path = staging / "chunks" / f"{index:06d}-responses.arrow"
+        if not path.exists():
+            continue
+        table = _read_ipc(path)
+        keep = []
+        for position, name in enumerate(table["response_id"].to_pylist()):
+            if name not in seen:
+                seen.add(name)
+                keep.append(position)
+        table = table.take(pa.array(keep, pa.int64()))
+        if not table.num_rows:
+            continue
+        if groups and size + table.nbytes > SHARD_BYTES:
+            flush()
+            size = 0
+        if not groups:
+            groups.append([])
+        groups[-1].append(table)
+        size += table.nbytes
+    if groups:
+        flush()
+    result = []
+    for number, path in enumerate(written):
+        final = folder / f"responses-{number:05d}-of-{len(written):05d}.parquet"
+        os.replace(path, final)
+        entry = {"path": f"responses/{final.name}", "num_rows": rows[number]}
+        result.append({**entry, "file_size": final.stat().st_size, "sha256": sha256_of(final)})
+    return result
+
+
+def publish(output: Path, staging: Path, manifest: dict[str, Any], card: str) -> None:
+    """Moves a finished dataset into place, `data` last, and removes the staging folder."""
+    for name in ("data", "responses"):
+        if (output / name).exists():
+            shutil.rmtree(output / name)
+    if manifest["responses"]:
+        os.rename(staging / "responses", output / "responses")
+    write_atomically(output / "README.md", card)
+    write_atomically(output / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+    os.rename(staging / "data", output / "data")
+    shutil.rmtree(staging)
+
+
+def _write_ipc(path: Path, table: pa.Table) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    os.replace(temporary, path)
+
+
+def _read_ipc(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
+
+
+def _write_parquet(path: Path, table: pa.Table, row_group_size: int) -> None:
+    leaves = {}
+    for item in table.schema:
+        nested = pa.types.is_list(item.type)
+        leaves[f"{item.name}.list.element" if nested else item.name] = item.type.value_type if nested else item.type
+    # Bytes of floats compress better apart; counts and names repeat, so a dictionary suits them.
+    floats = [name for name, kind in leaves.items() if pa.types.is_floating(kind)]
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    pq.write_table(
+        table,
+        temporary,
+        row_group_size=row_group_size,
+        compression="zstd",
+        use_dictionary=[name for name in leaves if name not in floats],
+        use_byte_stream_split=floats,
+        write_page_index=True,
+    )
+    os.replace(temporary, path)

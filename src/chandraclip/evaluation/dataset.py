@@ -1,0 +1,91 @@
+"""The dataset side of an evaluation: loading it, naming it by content, and joining its columns to embeddings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from chandraclip.data.splits import SPLITS
+from chandraclip.errors import InputFileError
+from chandraclip.evaluation.embeddings import KEY, EmbeddingTable
+from chandraclip.evaluation.files import content_hash
+
+if TYPE_CHECKING:
+    import datasets
+
+
+def load_splits(dataset: str, config: str) -> dict[str, datasets.Dataset]:
+    """Split -> memory-mapped table of a dataset folder or Hub id, in the order train, validation, test.
+
+    Raises:
+        InputFileError: nothing loads from there.
+    """
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(dataset, config)
+    except (FileNotFoundError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise InputFileError(dataset, f"no dataset with a config {config!r} loads from here ({error})") from error
+    splits = {name: loaded[name].with_format("arrow") for name in SPLITS if name in loaded}
+    if not any(len(rows) for rows in splits.values()):
+        raise InputFileError(dataset, f"the splits {list(loaded)} hold no row of {list(SPLITS)}")
+    return splits
+
+
+def dataset_id(dataset: str, splits: dict[str, datasets.Dataset]) -> str:
+    """What the dataset is: the hash of its manifest (which holds that of every shard), else of its fingerprints."""
+    manifest = Path(dataset) / "manifest.json"
+    if manifest.is_file():
+        return content_hash([manifest], manifest.parent)
+    return json.dumps({name: rows._fingerprint for name, rows in splits.items()})
+
+
+def join_columns(dataset: str, config: str, columns: Sequence[str], table: EmbeddingTable) -> dict[str, np.ndarray]:
+    """Dataset columns for the rows of an embeddings table, matched by key.
+
+    Args:
+        dataset: folder or Hub id.
+        config: e.g. ``"catalog"`` or ``"texts"``.
+        columns: wanted; those the dataset lacks are left out.
+        table: N embeddings.
+
+    Returns:
+        column -> (N,): float columns as float64 with NaN for null, others as objects with None for null.
+
+    Raises:
+        InputFileError: the dataset does not load, repeats a key, or lacks a detection of the table.
+    """
+    splits = load_splits(dataset, config)
+    available = next(iter(splits.values())).column_names
+    wanted = [name for name in columns if name in available]
+    whole = pa.concat_tables([rows.select_columns([*KEY, *wanted])[:] for rows in splits.values() if len(rows)])
+    index = _key_index({name: whole[name].to_numpy() for name in KEY})
+    if not index.is_unique:
+        raise InputFileError(dataset, "two rows have the same key")
+    position = index.get_indexer(_key_index(table.keys))
+    if (position < 0).any():
+        lost = int((position < 0).sum())
+        name = table.name[position < 0][0]
+        raise InputFileError(
+            dataset, f"{lost} of {len(table)} embedded detections are not in it, the first of {name!r}"
+        )
+    return {name: _values(whole[name])[position] for name in wanted}
+
+
+def _key_index(keys: dict[str, np.ndarray]) -> pd.MultiIndex:
+    frame = {name: keys[name].astype(str) if name == "name" else keys[name].astype(np.int64) for name in KEY}
+    return pd.MultiIndex.from_frame(pd.DataFrame(frame))
+
+
+def _values(column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_floating(column.type):
+        return column.cast(pa.float64()).fill_null(np.nan).to_numpy()
+    values = np.empty(len(column), dtype=object)
+    values[:] = column.to_pylist()
+    return values

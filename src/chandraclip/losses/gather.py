@@ -1,0 +1,58 @@
+"""Rows of all processes, with the gradient each row is due."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def num_processes() -> int:
+    """Processes of the run; 1 unless torch.distributed is initialised."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+class _AllGather(torch.autograd.Function):
+    """Forward: concatenate. Backward: sum the gradients all processes have for our rows, and keep those rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.num_rows = rows.shape[0]
+        gathered = rows.new_empty((num_processes() * rows.shape[0], *rows.shape[1:]))
+        dist.all_gather_into_tensor(gathered, rows.contiguous())
+        return gathered
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)  # autograd may still own the buffer
+        dist.all_reduce(total)
+        start = dist.get_rank() * ctx.num_rows
+        return total[start : start + ctx.num_rows]
+
+
+def all_gather_with_gradient(rows: Tensor) -> Tensor:
+    """Rows of every process in rank order, differentiable; the identity in a run of one process.
+
+    Where each process backpropagates its own loss, a row's gradient is the sum over processes, so DDP's mean over
+    processes makes it that of the mean of the losses.
+
+    Args:
+        rows: (B, ...), B equal on all processes.
+
+    Returns:
+        (processes x B, ...).
+    """
+    return rows if num_processes() == 1 else _AllGather.apply(rows)
+
+
+def all_gather_mask(mask: Tensor) -> Tensor:
+    """The masks (B,) bool of every process in rank order, (processes x B,) bool."""
+    if num_processes() == 1:
+        return mask
+    gathered = mask.new_empty(num_processes() * mask.shape[0], dtype=torch.uint8)
+    dist.all_gather_into_tensor(gathered, mask.to(torch.uint8).contiguous())
+    return gathered.bool()

@@ -1,0 +1,136 @@
+"""Losses of one process: against a direct formula, masks, gradients, precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chandraclip.losses import alignment_loss, distance_preservation, symmetric_info_nce, variance_covariance
+
+
+def unit_vectors(rows: int, dimension: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(rows, dimension, generator=generator, dtype=torch.float64), dim=1)
+
+
+def direct_info_nce(left: torch.Tensor, right: torch.Tensor, scale: float) -> float:
+    """The formula, a row at a time."""
+    total = 0.0
+    for i in range(len(left)):
+        positive = scale * (left[i] @ right[i])
+        total -= float(positive - torch.log(sum(torch.exp(scale * (left[i] @ other)) for other in right)))
+        total -= float(positive - torch.log(sum(torch.exp(scale * (other @ right[i])) for other in left)))
+    return total / (2 * len(left))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(2, 9), dimension=st.integers(2, 6), scale=st.floats(0.5, 30.0), seed=st.integers(0, 99),
+    data=st.data(),
+)  # fmt: skip
+def test_info_nce_is_the_formula_on_the_valid_rows(rows, dimension, scale, seed, data):
+    left, right = unit_vectors(rows, dimension, seed), unit_vectors(rows, dimension, seed + 100)
+    valid = torch.tensor(data.draw(st.lists(st.booleans(), min_size=rows, max_size=rows)))
+    value = float(symmetric_info_nce(left, right, torch.tensor(scale, dtype=torch.float64), valid))
+    expected = direct_info_nce(left[valid], right[valid], scale) if valid.any() else 0.0
+    assert value == pytest.approx(expected, abs=1e-9)
+    # Symmetric in its sides, and blind to the order of the rows.
+    order = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
+    swapped = symmetric_info_nce(right[order], left[order], torch.tensor(scale, dtype=torch.float64), valid[order])
+    assert float(swapped) == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("regularizer", ["variance_covariance", "distance", "none"])
+def test_missing_rows_get_no_gradient_and_their_values_do_not_matter(regularizer):
+    masks = {
+        "spectrum": torch.tensor([True, True, False, True, True]),
+        "text": torch.tensor([True, False, False, True, True]),
+    }
+    outcomes = []
+    for filler in (0.0, float("nan")):
+        embeds = {name: unit_vectors(5, 4, seed) for seed, name in enumerate(masks)}
+        for name, rows in embeds.items():
+            rows[~masks[name]] = filler
+            rows.requires_grad_()
+        features = {name: unit_vectors(5, 7, seed + 10) for seed, name in enumerate(masks)}
+        loss, _ = alignment_loss(embeds, masks, torch.tensor(5.0), 0.3, regularizer, features)
+        loss.backward()
+        for name, rows in embeds.items():
+            assert torch.equal(rows.grad[~masks[name]], torch.zeros_like(rows.grad[~masks[name]]))
+            assert rows.grad[masks[name]].abs().sum() > 0
+        outcomes.append(loss.item())
+    assert outcomes[0] == outcomes[1]
+
+
+def test_no_valid_row_gives_zero_loss_and_zero_gradient():
+    left = unit_vectors(4, 3, 0).requires_grad_()
+    scale = torch.tensor(3.0, requires_grad=True)
+    loss, _ = alignment_loss(
+        {"a": left, "b": unit_vectors(4, 3, 1)}, {"a": torch.zeros(4).bool(), "b": torch.ones(4).bool()}, scale, 0.0
+    )
+    loss.backward()
+    assert loss.item() == 0
+    assert left.grad.abs().sum() == 0
+    assert scale.grad == 0
+
+
+def test_half_precision_and_autocast_compute_in_float32():
+    left, right = unit_vectors(8, 16, 0), unit_vectors(8, 16, 1)
+    expected = symmetric_info_nce(left, right, torch.tensor(50.0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = symmetric_info_nce(left.float(), right.float(), torch.tensor(50.0))
+        assert variance_covariance(left.float(), torch.ones(8).bool()).dtype == torch.float32
+    assert value.dtype == torch.float32
+    assert value.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert symmetric_info_nce(left.bfloat16(), right.bfloat16(), torch.tensor(50.0)).dtype == torch.float32
+
+
+def test_parts_add_up_over_three_pairs():
+    embeds = {name: unit_vectors(6, 4, seed) for seed, name in enumerate(("spectrum", "events", "text"))}
+    masks = {name: torch.ones(6).bool() for name in embeds}
+    loss, parts = alignment_loss(embeds, masks, torch.tensor(7.0), 0.5)
+    assert set(parts) == {
+        "info_nce_spectrum_events", "info_nce_spectrum_text", "info_nce_events_text", "regularizer",
+    }  # fmt: skip
+    pairs = sum(part for name, part in parts.items() if name != "regularizer")
+    assert loss.item() == pytest.approx((pairs + 0.5 * parts["regularizer"]).item())
+
+
+def test_variance_covariance_matches_numpy_and_punishes_collapse():
+    rows = unit_vectors(200, 5, 3)
+    mask = torch.ones(200).bool()
+    mask[::7] = False
+    covariance = torch.cov(rows[mask].T * 5**0.5)
+    variance = covariance.diagonal()
+    expected = F.relu(1 - (variance + 1e-4).sqrt()).mean() + (covariance.square().sum() - variance.square().sum()) / 5
+    assert variance_covariance(rows, mask).item() == pytest.approx(expected.item(), rel=1e-9)
+    collapsed = rows[:1].expand(200, 5)
+    assert variance_covariance(collapsed, mask) > 0.9 > variance_covariance(rows, mask)
+    assert variance_covariance(rows, torch.arange(200) < 1) == 0
+
+
+def test_distance_preservation_is_zero_for_the_same_geometry_in_other_units():
+    rows = unit_vectors(20, 5, 4)
+    mask = torch.ones(20).bool()
+    rotation, _ = torch.linalg.qr(unit_vectors(5, 5, 9))
+    assert distance_preservation(rows, 40 * rows @ rotation + 3, mask).item() < 1e-10
+    assert distance_preservation(rows, unit_vectors(20, 5, 5), mask).item() > 1e-2
+    coincident = rows[:1].expand(20, 5).clone().requires_grad_()
+    distance_preservation(coincident, rows, mask).backward()
+    assert torch.isfinite(coincident.grad).all()
+
+
+def test_bad_arguments_are_named():
+    embeds = {"a": unit_vectors(3, 2, 0), "b": unit_vectors(3, 2, 1)}
+    masks = {name: torch.ones(3).bool() for name in embeds}
+    with pytest.raises(ValueError, match="'l2'"):
+        alignment_loss(embeds, masks, torch.tensor(1.0), 0.1, "l2")
+    with pytest.raises(ValueError, match="features"):
+        alignment_loss(embeds, masks, torch.tensor(1.0), 0.1, "distance")
+    with pytest.raises(ValueError, match="two modalities"):
+        alignment_loss({"a": embeds["a"]}, masks, torch.tensor(1.0))
+    with pytest.raises(ValueError, match="both be"):
+        symmetric_info_nce(embeds["a"], embeds["b"][:2], torch.tensor(1.0))
