@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from chandraclip.data.schema import Ragged
-from chandraclip.data.splits import assign_splits
-from chandraclip.evaluation.embeddings import EMBEDDINGS, EMBEDDINGS_SCHEMA, EmbeddingTable
+from chandraclip.data.schema import CONFIGS, Ragged, build_table
+from chandraclip.data.splits import SPLITS, assign_splits
+from chandraclip.evaluation.embeddings import EMBEDDINGS, EMBEDDINGS_SCHEMA, KEY, LATENTS, EmbeddingTable
 
 
 def make_table(num_sources: int = 400, detections: int = 2, seed: int = 0, **missing: np.ndarray) -> pa.Table:
@@ -29,7 +32,7 @@ def make_table(num_sources: int = 400, detections: int = 2, seed: int = 0, **mis
     }
     columns["split"] = pa.array(assign_splits(columns["name"].to_pylist()))
     projection = np.linalg.qr(generator.normal(size=(16, 6)))[0]
-    for name in EMBEDDINGS_SCHEMA.names[-6:]:
+    for name in (*EMBEDDINGS, *LATENTS):
         noise = 0.0 if name == "text_embedding" else 0.2
         values = (hidden + noise * generator.normal(size=hidden.shape)) @ projection.T
         if name == "text_features":
@@ -56,3 +59,42 @@ def make_embeddings():
         return EmbeddingTable.from_table(make_table(*args, **kwargs), Path("synthetic.parquet"))
 
     return make
+
+
+def write_dataset(folder: Path, table: pa.Table) -> Path:
+    """Rows of the dataset's schema as a dataset folder with the configs that evaluations read."""
+    (folder / "data").mkdir(parents=True)
+    present = [split for split in SPLITS if split in set(table["split"].to_pylist())]
+    for split in present:
+        rows = table.filter(pc.equal(table["split"], split))
+        pq.write_table(rows, folder / "data" / f"{split}-00000-of-00001.parquet", row_group_size=100)
+    card: dict = {"configs": []}
+    for config in ("pairs", "catalog", "texts"):
+        files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in present]
+        columns = [field.name for field in CONFIGS[config]]
+        card["configs"].append({"config_name": config, "data_files": files, "columns": columns})
+    (folder / "README.md").write_text(f"---\n{yaml.safe_dump(card)}---\n")
+    return folder
+
+
+def make_dataset_table(embeddings: pa.Table) -> pa.Table:
+    """Dataset rows of the same detections: a variable that the spectrum latents know, one that nothing knows, texts."""
+    latents = np.stack([np.asarray(row) for row in embeddings["spectrum_latents"].to_pylist()])
+    generator = np.random.default_rng(7)
+    num_rows = embeddings.num_rows
+    columns: dict = {name: embeddings[name].to_pylist() for name in (*KEY, "split", "source_class")}
+    columns["hard_hs"] = latents @ generator.normal(size=latents.shape[1])
+    columns["powlaw_gamma"] = np.where(np.arange(num_rows) % 4 == 0, np.nan, generator.normal(size=num_rows))
+    columns["flux_aper_b"] = 10.0 ** (-13 + 0.3 * latents[:, 0])
+    columns["theta"] = generator.uniform(0, 10, num_rows)
+    columns["livetime"] = generator.uniform(1e3, 1e5, num_rows)
+    columns["true_spectrum"] = ["powerlaw"] * num_rows
+    columns["spectrum_counts"] = Ragged.from_rows(list(generator.integers(0, 5, (num_rows, 8))))
+    columns["summary"] = [f"A text about {name}." for name in columns["name"]]
+    return build_table(columns)
+
+
+@pytest.fixture
+def dataset(tmp_path, monkeypatch, embeddings_table) -> Path:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    return write_dataset(tmp_path / "dataset", make_dataset_table(embeddings_table))

@@ -26,7 +26,8 @@ def test_expectations_over_ties_equal_enumeration(better, tied, positives, worse
     ranks = Ranks(np.array([better]), np.array([tied]), np.array([positives]), total)
     # Every way to place the positives among the tied places.
     best = [better + 1 + min(places) for places in itertools.combinations(range(tied + positives), positives)]
-    assert ranks.expected_rank()[0] == pytest.approx(np.mean(best))
+    median = next(rank for rank in range(1, total + 1) if np.mean(np.array(best) <= rank) >= 0.5)
+    assert ranks.typical_rank()[0] == ranks.median_rank() == median
     assert ranks.reciprocal_rank()[0] == pytest.approx(np.mean(1 / np.array(best)))
     for items in range(total + 1):
         assert ranks.recall(items)[0] == pytest.approx(np.mean(np.array(best) <= items), abs=1e-9)
@@ -40,7 +41,8 @@ def test_ranks_equal_a_direct_sort():
     similarity = (queries @ candidates.T) / np.linalg.norm(candidates, axis=1)
     order = np.argsort(-similarity, axis=1)
     expected = np.argmax(candidate_group[order] == query_group[:, None], axis=1) + 1
-    np.testing.assert_array_equal(ranks.expected_rank(), expected)
+    np.testing.assert_array_equal(ranks.typical_rank(), expected)
+    assert ranks.median_rank() == np.sort(expected)[29]  # the lower median
 
 
 def test_blocks_do_not_change_the_ranks(monkeypatch):
@@ -68,17 +70,20 @@ def test_constant_embeddings_score_chance(copies):
         assert metric["value"] == pytest.approx(metric["chance"]), name
     if copies == 1:
         assert metrics["recall@1%"]["chance"] == pytest.approx(2 / 150)
-        assert metrics["median_rank"]["chance"] == pytest.approx(151 / 2)
+        assert metrics["median_rank"]["chance"] == 75
 
 
-def test_random_embeddings_score_chance_within_the_interval():
+@pytest.mark.parametrize("copies", [1, 3])
+def test_random_embeddings_score_chance(copies):
     generator = np.random.default_rng(3)
-    queries, candidates = generator.normal(size=(3000, 64)), generator.normal(size=(1000, 64))
-    query_group = np.arange(3000) % 1000
-    metrics = metrics_of(queries, candidates, query_group, np.arange(1000))
-    assert metrics["recall@1%"]["value"] == pytest.approx(0.01, abs=4 * np.sqrt(0.01 / 3000))
-    assert metrics["recall@5%"]["value"] == pytest.approx(0.05, abs=4 * np.sqrt(0.05 / 3000))
-    assert metrics["median_rank"]["value"] == pytest.approx(500.5, abs=60)
+    queries, candidates = generator.normal(size=(3000, 64)), generator.normal(size=(1000 * copies, 64))
+    metrics = metrics_of(queries, candidates, np.arange(3000) % 1000, np.arange(1000 * copies) % 1000)
+    for name in ("recall@1%", "recall@5%", "recall@10"):
+        chance = metrics[name]["chance"]
+        assert metrics[name]["value"] == pytest.approx(chance, abs=4 * np.sqrt(chance * (1 - chance) / 3000)), name
+    assert metrics["median_rank"]["value"] == pytest.approx(metrics["median_rank"]["chance"], rel=0.08)
+    if copies == 1:
+        assert metrics["recall@1%"]["chance"] == pytest.approx(0.01)
 
 
 def test_percentages_round_up():
@@ -93,7 +98,7 @@ def test_class_oracle_ranks_within_the_class():
     classes = group % 4
     ranks = rank_in_classes(group, group, classes, classes)
     np.testing.assert_array_equal(ranks.better, 0)
-    np.testing.assert_allclose(ranks.expected_rank(), 11 / 2)
+    np.testing.assert_array_equal(ranks.typical_rank(), 5)
     # It equals the ranks of one-hot class embeddings.
     one_hot = np.eye(4)[classes]
     model = rank_positives(one_hot, one_hot, group, group)

@@ -14,9 +14,9 @@ SCRIPT = Path(__file__).with_name("parity.py")
 
 def test_two_processes_equal_one(tmp_path):
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
-    subprocess.run([sys.executable, SCRIPT, one], check=True)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
-    subprocess.run([*torchrun, SCRIPT, two], check=True)
+    subprocess.run([sys.executable, SCRIPT, one], check=True, timeout=120)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    subprocess.run([*torchrun, SCRIPT, two], check=True, timeout=120)
     expected, found = load_file(one), load_file(two)
     assert expected.keys() == found.keys()
     assert {"none.log_scale", "distance.loss", "variance_covariance.towers.text.weight"} <= expected.keys()

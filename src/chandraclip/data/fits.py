@@ -176,15 +176,17 @@ class FitsTable:
             raise self.error(f"column {name} has a negative length or offset")
         if used.any() and (starts + lengths * element.itemsize)[used].max() > heap.size:
             raise self.error(f"column {name} points outside the heap: the file is cut off or damaged")
-        total = int(lengths.sum())
-        first = np.repeat(starts, lengths)
-        within = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        places = first + within * element.itemsize
-        if total:
-            windows = np.lib.stride_tricks.sliding_window_view(heap, element.itemsize)
-            raw = np.ascontiguousarray(windows[places]).view(element).ravel()
-        else:
-            raw = np.zeros(0, element)
+        raw = np.zeros(0, element)
+        if used.any():
+            # Element k of row e is at starts[e] + k * itemsize; cumulative lengths turn that into one ramp.
+            ends = np.cumsum(lengths)
+            origin = starts - (ends - lengths) * element.itemsize
+            if (origin[used] == origin[used][0]).all():  # the rows lie end to end
+                raw = np.frombuffer(heap, element, count=int(ends[-1]), offset=int(origin[used][0]))
+            else:
+                places = np.repeat(origin, lengths) + np.arange(0, ends[-1] * element.itemsize, element.itemsize)
+                windows = np.lib.stride_tricks.sliding_window_view(heap, element.itemsize)
+                raw = np.ascontiguousarray(windows[places]).view(element).reshape(-1)
         values = raw.astype(element.newbyteorder("="))
         scale, zero = column.bscale, column.bzero
         if scale not in (None, "", 1) or zero not in (None, "", 0):
@@ -206,7 +208,8 @@ class FitsFile:
         self.path = Path(path)
         self._content = read_bytes(self.path)
         if not self._content.startswith(b"SIMPLE  ="):
-            raise InputFileError(self.path, "not a FITS file (it does not begin with SIMPLE)")
+            begins = self._content[:20].decode("latin-1")
+            raise InputFileError(self.path, f"not a FITS file: it begins with {begins!r}, not with SIMPLE")
         try:
             with _quiet():
                 hdus = list(fits.open(io.BytesIO(self._content), memmap=False, lazy_load_hdus=False))

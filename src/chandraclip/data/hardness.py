@@ -15,12 +15,13 @@ import numpy as np
 from scipy.special import gammainccinv, gammaincinv, gammaln
 
 NUM_BACKGROUND_NODES = 16
-NUM_TABLE_POINTS = 128  # of a band's posterior, over its own support
+NUM_COARSE_POINTS = 48
+NUM_TABLE_POINTS = 96  # of a band's posterior, over its own support
 NUM_GRID_POINTS = 256  # of the posterior of u_x - u_y
 TAIL_PROBABILITY = 1e-7
 SMALLEST_RATE = 1e-6  # counts; where the log grid of a posterior that reaches zero starts
 CREDIBLE_MASS = 0.68
-ROWS_PER_BLOCK = 256  # 3 bands x 128 x 16 doubles a row: 12 MB a temporary
+ROWS_PER_BLOCK = 256  # 3 bands x 96 x 16 doubles a row: 9 MB a temporary
 
 
 class HardnessRatios(NamedTuple):
@@ -111,10 +112,24 @@ def _log_rate_posterior(
     rate_low = np.maximum(gammaincinv(counts + 1.0, TAIL_PROBABILITY) - scale[:, None] * high, SMALLEST_RATE)
     # + 16: a posterior whose peak is at zero falls as exp(-rate), to 1e-7 there.
     rate_high = np.maximum(gammainccinv(counts + 1.0, TAIL_PROBABILITY) - scale[:, None] * low, 0.0) + 16.0
-    start = np.log(rate_low)
-    step = (np.log(rate_high) - start) / (NUM_TABLE_POINTS - 1)
-    log_rate = start[..., None] + step[..., None] * np.arange(NUM_TABLE_POINTS)
+    start, stop = np.log(rate_low), np.log(rate_high)
 
+    # Those bounds are safe but, with a background, far too wide: a coarse table finds where the posterior really is.
+    coarse = _log_density(counts, expected, weight, start, stop, NUM_COARSE_POINTS)
+    inside = coarse > coarse.max(-1, keepdims=True) + np.log(TAIL_PROBABILITY)
+    coarse_step = (stop - start) / (NUM_COARSE_POINTS - 1)
+    first, last = inside.argmax(-1), NUM_COARSE_POINTS - 1 - inside[..., ::-1].argmax(-1)
+    stop = np.minimum(start + coarse_step * (last + 1), stop)
+    start = start + coarse_step * np.maximum(first - 1, 0)
+    table = _log_density(counts, expected, weight, start, stop, NUM_TABLE_POINTS)
+    return table, start, (stop - start) / (NUM_TABLE_POINTS - 1)
+
+
+def _log_density(
+    counts: np.ndarray, expected: np.ndarray, weight: np.ndarray, start: np.ndarray, stop: np.ndarray, num_points: int
+) -> np.ndarray:
+    """ln of the density of u = ln(source counts), (R, 3, num_points); expected, weight (R, 3, Q), the rest (R, 3)."""
+    log_rate = start[..., None] + (stop - start)[..., None] * np.linspace(0.0, 1.0, num_points)
     total = np.exp(log_rate)[..., None] + expected[..., None, :]
     # Relative to the Poisson likelihood at its peak, so that nothing overflows and exp() underflows only in the tails.
     peak = np.maximum(counts, 1.0)[..., None, None]
@@ -123,7 +138,7 @@ def _log_rate_posterior(
     exponent -= total
     exponent += counts[..., None, None]
     likelihood = np.einsum("rbkq,rbq->rbk", np.exp(exponent, out=exponent), weight)
-    return log_rate + np.log(np.maximum(likelihood, 1e-300)), start, step
+    return log_rate + np.log(np.maximum(likelihood, 1e-300))
 
 
 def _correlate(
@@ -166,8 +181,12 @@ def _summarize(probability: np.ndarray, first: np.ndarray, step: np.ndarray, log
     num_inside = (mass < CREDIBLE_MASS * mass[:, -1:]).sum(1)
     threshold = log_density[rows, order[rows, num_inside]]
     inside = log_density >= threshold[:, None]
-    low = difference[rows, inside.argmax(1)] - 0.5 * step
-    high = difference[rows, NUM_GRID_POINTS - 1 - inside[:, ::-1].argmax(1)] + 0.5 * step
+    first, last = inside.argmax(1), NUM_GRID_POINTS - 1 - inside[:, ::-1].argmax(1)
+    # Cells reach half a step to either side; the last one taken, at one of the ends, only as far as its mass is needed.
+    ending = order[rows, num_inside]
+    surplus = step * (mass[rows, num_inside] - CREDIBLE_MASS * mass[:, -1]) / probability[rows, ending]
+    low = difference[rows, first] - 0.5 * step + np.where(ending == first, surplus, 0.0)
+    high = difference[rows, last] + 0.5 * step - np.where((ending == last) & (ending != first), surplus, 0.0)
 
     # The mode: the vertex of the parabola through the highest point and its neighbours.
     best = order[:, 0]

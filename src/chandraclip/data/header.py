@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from chandraclip.data.fits import FitsTable
 
 SECONDS_PER_DAY = 86400.0
-_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=timezone.utc)
+_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 # OBJECT as CSC release 1 writes it, and other ways to say nothing.
 _NO_OBJECT = {"", "csc", "none", "unknown", "n/a", "merged"}
 
@@ -88,7 +88,7 @@ def _mjd_obs(table: FitsTable) -> float | None:
         return reference + start / SECONDS_PER_DAY
     date = table.key("DATE-OBS")
     try:
-        moment = datetime.fromisoformat(str(date)).replace(tzinfo=timezone.utc)
+        moment = datetime.fromisoformat(str(date)).replace(tzinfo=UTC)
     except ValueError:
         return None
     return (moment - _MJD_EPOCH).total_seconds() / SECONDS_PER_DAY

@@ -176,7 +176,7 @@ def _effective_area(
     if arf is None or not responses:
         return band_area, channel_area
     names = {name: index for index, name in enumerate(responses)}
-    grid = np.array([names.get(name, -1) if name else -1 for name in columns["response_id"]])
+    grid = np.array([names.get(name, -1) if name else -1 for name in columns["response_id"]], dtype=np.int64)
     known = (grid >= 0) & (np.diff(arf.offsets) > 0)
     lows = [np.asarray(response.energy_lo, np.float64) for response in responses.values()]
     highs = [np.asarray(response.energy_hi, np.float64) for response in responses.values()]

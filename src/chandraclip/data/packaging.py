@@ -69,6 +69,7 @@ def build_from_simulation(
     if num_detections < 1:
         raise ValueError(f"num_detections must be at least 1, not {num_detections}")
     parameters = {"source": "simulation", "num_detections": num_detections, "seed": seed}
+    parameters["chunk_size"] = SIMULATED_ROWS_PER_CHUNK
     sizes = [SIMULATED_ROWS_PER_CHUNK] * (num_detections // SIMULATED_ROWS_PER_CHUNK)
     if num_detections % SIMULATED_ROWS_PER_CHUNK:
         sizes.append(num_detections % SIMULATED_ROWS_PER_CHUNK)
@@ -90,8 +91,8 @@ def build_from_files(
     Args:
         input_dir: searched for spectra, responses and event lists (`files.find_detections`).
         output, num_processes, overwrite, progress: see `build_from_simulation`.
-        texts: JSON lines with `summary` and optionally bibcodes, summary_model and prompt_version, for the `name`, or else
-            all detections of the `obsid`, that the line gives.
+        texts: JSON lines with `summary` and optionally bibcodes, summary_model and prompt_version, for the `name`, or
+            else all detections of the `obsid`, that the line gives.
         license_id: for the card, an identifier of the Hub.
 
     Raises:
@@ -102,7 +103,7 @@ def build_from_files(
     input_dir = Path(input_dir)
     if not input_dir.is_dir():
         raise InputFileError(input_dir, "not a folder")
-    items = sorted(find_detections(input_dir))
+    items = sorted(find_detections(input_dir), key=lambda item: item.label)
     if not items:
         raise InputFileError(input_dir, "no spectrum and no event list is under this folder")
     text_path = None if texts is None else Path(texts)
@@ -111,7 +112,8 @@ def build_from_files(
     parameters = {
         "source": "files",
         "input": input_dir.resolve().name,
-        "num_files": len(items),
+        "num_items": len(items),
+        "chunk_size": FILES_PER_CHUNK,
         "files_sha256": _digest_of_files(input_dir, items),
         "texts_sha256": None if text_path is None else shards.sha256_of(text_path),
         "license": license_id,
@@ -239,7 +241,7 @@ def _build(
         skipped = [entry for record in records for entry in record.skipped]
         plans = shards.plan_shards(records)
         if not plans:
-            raise InputFileError(output, f"no detection to write; {len(skipped)} files were skipped, e.g. {skipped[0]}")
+            raise InputFileError(output, f"no detection to write; {len(skipped)} files were skipped: {skipped[:3]}")
         for stale in ("data", "responses"):
             shutil.rmtree(staging / stale, ignore_errors=True)
         entries = {}
@@ -269,9 +271,7 @@ def _build(
 def _open(output: Path, staging: Path, parameters: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
     """Makes the staging folder ready; the manifest where this very build is finished already."""
     if overwrite and output.exists():
-        # `data` goes first: what is left does not load.
-        for name in ("data", STAGING, "responses"):
-            shutil.rmtree(output / name, ignore_errors=True)
+        shards.discard(output, ["data", STAGING, "responses"])  # `data` first: without it nothing loads
         for name in ("manifest.json", "README.md"):
             (output / name).unlink(missing_ok=True)
     manifest_path = output / "manifest.json"
@@ -294,7 +294,9 @@ def _refuse_others(output: Path, found: dict[str, Any], wanted: dict[str, Any]) 
     different = [name for name in sorted(found | wanted) if found.get(name) != wanted.get(name)]
     if different:
         details = ", ".join(f"{name} {found.get(name)} (now {wanted.get(name)})" for name in different)
-        raise InputFileError(output, f"was built with other parameters: {details}; choose another folder or --overwrite")
+        raise InputFileError(
+            output, f"was built with other parameters: {details}; choose another folder or --overwrite"
+        )
 
 
 @contextmanager

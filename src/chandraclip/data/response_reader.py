@@ -62,7 +62,8 @@ class Redistribution:
         channel_energy_lo, channel_energy_hi: (C,) keV, increasing.
         first_channel: lowest channel number.
         descending: the file's channels run down in energy: column c is channel first_channel + C - 1 - c.
-        includes_area: the matrix is in cm2.
+        includes_area: the matrix is in cm2: its row sums cannot be probabilities.
+        declared_full: HDUCLAS3 is FULL: the file says that the area is in the matrix.
     """
 
     path: Path
@@ -74,14 +75,15 @@ class Redistribution:
     first_channel: int
     descending: bool
     includes_area: bool
+    declared_full: bool
 
 
 def combine(redistribution: Redistribution, area: EffectiveArea | None) -> Response:
     """The `Response` of an RMF and an ARF that are read already; raises as `read_response` does."""
     matrix = redistribution.matrix
     if area is None:
-        if not redistribution.includes_area:
-            raise InputFileError(redistribution.path, "the matrix does not include the effective area: an ARF is needed")
+        if not (redistribution.includes_area or redistribution.declared_full):
+            raise InputFileError(redistribution.path, "the effective area is not in the matrix: an ARF is needed")
         arf = np.asarray(matrix.sum(axis=1)).ravel()
         scale = np.divide(1.0, arf, out=np.zeros_like(arf), where=arf > 0)
         data = matrix.data * np.repeat(scale, np.diff(matrix.indptr))
@@ -162,7 +164,10 @@ def read_rmf(path: str | Path) -> Redistribution:
         channel_energy_hi=channel_high,
         first_channel=first,
         descending=bool(descending),
-        includes_area=_includes_area(table, matrix),
+        # The extension's name does not tell (SPECRESP MATRIX is written for pure redistribution too), and FULL is
+        # also written, wrongly, on normalised matrices that need their ARF.
+        includes_area=bool(matrix.sum(axis=1).max(initial=0.0) > _MAX_PROBABILITY),
+        declared_full=table.hduclas(3) == "FULL",
     )
 
 
@@ -271,28 +276,11 @@ def _leading(table: FitsTable, name: str, wanted: np.ndarray) -> np.ndarray:
     lengths, values = table.ragged(name)
     if (lengths < wanted).any():
         row = int(np.argmax(lengths < wanted))
-        raise InputFileError(
-            table.path, f"column {name} has {lengths[row]} values in row {row + 1}, {wanted[row]} are needed", table.label
-        )
+        raise table.error(f"column {name} has {lengths[row]} values in row {row + 1}, {wanted[row]} are needed")
     if (lengths != wanted).any():
         within = np.arange(values.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         values = values[within < np.repeat(wanted, lengths)]
     return values.astype(np.int64) if name != "MATRIX" else values
-
-
-def _includes_area(table: FitsTable, matrix: sparse.csr_array) -> bool:
-    """Whether the matrix is in cm2: HDUCLAS3 FULL says so, REDIST and DETECTOR deny it; else its row sums tell.
-
-    The extension's name does not tell: SPECRESP MATRIX is written for pure redistribution too.
-    """
-    largest = float(matrix.sum(axis=1).max(initial=0.0))
-    kind = table.hduclas(3)
-    if kind in ("REDIST", "DETECTOR"):
-        if largest > _MAX_PROBABILITY:
-            raise table.error(f"HDUCLAS3 is {kind}, and a row of the matrix sums to {largest:g}: not probabilities")
-        return False
-    # FULL is also written, wrongly, on normalised matrices.
-    return largest > _MAX_PROBABILITY
 
 
 def _check_same_grid(redistribution: Redistribution, area: EffectiveArea) -> None:

@@ -190,15 +190,23 @@ def write_responses(staging: Path, num_chunks: int) -> list[dict[str, Any]]:
     return result
 
 
+def discard(output: Path, names: Sequence[str]) -> None:
+    """Removes folders of a dataset; renamed first, so that one that is half removed does not load."""
+    trash = output / f"{STAGING}.discarded"
+    shutil.rmtree(trash, ignore_errors=True)
+    for name in names:
+        if (output / name).exists():
+            os.rename(output / name, trash)
+            shutil.rmtree(trash)
+
+
 def publish(output: Path, staging: Path, manifest: dict[str, Any], card: str) -> None:
     """Moves a finished dataset into place, `data` last, and removes the staging folder."""
-    for name in ("data", "responses"):
-        if (output / name).exists():
-            shutil.rmtree(output / name)
-    if manifest["responses"]:
-        os.rename(staging / "responses", output / "responses")
+    discard(output, ["responses"])  # of a build that was killed between the next lines
     write_atomically(output / "README.md", card)
     write_atomically(output / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+    if manifest["responses"]:
+        os.rename(staging / "responses", output / "responses")
     os.rename(staging / "data", output / "data")
     shutil.rmtree(staging)
 

@@ -34,7 +34,7 @@ class GregoryLoredo(NamedTuple):
         var_prob: odds / (1 + odds); NaN also below `min_photons`.
         var_index: 0 to 10, CSC's rules, as float; NaN where var_prob is.
         fraction_3_sigma, fraction_5_sigma: share of good time in which the light curve is within 3 and 5 sigma of the
-            mean rate; only for odds above 1, where the rules ask for them, else NaN.
+            mean rate; only for var_prob in 1/2 ... 0.9, where the rules ask for them, else NaN.
         num_photons: int64, photons in the good-time intervals.
     """
 
@@ -89,11 +89,14 @@ def gregory_loredo(
         usable = block.has_good_time & (block.num_photons > 0)
         odds_log10[rows] = np.where(usable, total / np.log(10.0), np.nan)
         num_photons[rows] = block.num_photons
-        variable = np.flatnonzero(usable & (total > 0))
-        if variable.size:
-            weight = np.exp(log_odds[:, variable] - logsumexp(log_odds[:, variable], axis=0))
-            fractions = block.light_curve_fractions(weight, variable)
-            first_fraction[begin + variable], second_fraction[begin + variable] = fractions
+        # The rules look at the light curve only for odds of 1 to 9.
+        unsure = np.flatnonzero(usable & (total > 0.0) & (total < np.log(9.0)))
+        if unsure.size:
+            weight = np.exp(log_odds[:, unsure] - logsumexp(log_odds[:, unsure], axis=0))
+            taken = [_take(lists, begin + unsure) for lists in (times, gti_start, gti_stop)]
+            few = _Block(taken[0], taken[1], taken[2], 0, unsure.size)
+            fractions = few.light_curve_fractions(weight)
+            first_fraction[begin + unsure], second_fraction[begin + unsure] = fractions
         begin = end
     enough = num_photons >= min_photons
     var_prob = np.where(enough, expit(odds_log10 * np.log(10.0)), np.nan)
@@ -152,9 +155,8 @@ class _Block:
 
         phase = (time - first[row]) / span[row]
         inside = (phase >= 0) & (phase <= 1) & self.has_good_time[row]
-        # Without gaps every bin has the same good time, and the knots below are not needed.
-        self.has_gaps = bool((num_intervals > 1).any())
-        if self.has_gaps:
+        self.rows_with_gaps = np.flatnonzero(num_intervals > 1)
+        if self.rows_with_gaps.size:
             # One increasing axis for all rows, two units apart: row r has its intervals in [2 r, 2 r + 1].
             start_key = 2.0 * interval_row + (start - first[interval_row]) / span[interval_row]
             stop_key = 2.0 * interval_row + (stop - first[interval_row]) / span[interval_row]
@@ -164,6 +166,8 @@ class _Block:
             self.knots = np.stack([start_key, stop_key], axis=1).ravel()
             share = (stop - start) / good[interval_row]
             self.knot_values = np.concatenate([[0.0], np.repeat(np.cumsum(share), 2)])[:-1]
+        # A photon at the last stop belongs to the last bin.
+        phase = np.minimum(phase, np.nextafter(1.0, 0.0))
         self.row, self.phase = row[inside], phase[inside]
         self.num_photons = np.bincount(self.row, minlength=self.num_rows)
         highest = int(self.num_photons.max(initial=0))
@@ -182,16 +186,13 @@ class _Block:
 
     def counts(self, num_bins: int) -> np.ndarray:
         """(rows, num_bins) photons a bin."""
-        # A photon at the last stop belongs to the last bin.
-        bins = np.minimum((self.phase * num_bins).astype(np.int64), num_bins - 1)
-        flat = np.bincount(self.row * num_bins + bins, minlength=self.num_rows * num_bins)
-        return flat.reshape(self.num_rows, num_bins)
+        bins = (self.phase * num_bins).astype(np.int64)
+        bins += self.row * num_bins
+        return np.bincount(bins, minlength=self.num_rows * num_bins).reshape(self.num_rows, num_bins)
 
-    def good_time_share(self, num_bins: int) -> np.ndarray:
-        """(rows, num_bins) share of the row's good time in each bin; 1 / num_bins where there are no gaps."""
-        if not self.has_gaps:
-            return np.full((self.num_rows, num_bins), 1.0 / num_bins)
-        edges = 2.0 * np.arange(self.num_rows)[:, None] + np.arange(num_bins + 1) / num_bins
+    def good_time_share(self, num_bins: int, rows: np.ndarray) -> np.ndarray:
+        """(len(rows), num_bins) share of the good time in each bin, of rows with gaps; the others' is 1 / num_bins."""
+        edges = 2.0 * rows[:, None] + np.arange(num_bins + 1) / num_bins
         cumulative = np.interp(edges.ravel(), self.knots, self.knot_values).reshape(edges.shape)
         share = np.diff(cumulative, axis=1)
         return np.where(share > SMALLEST_SHARE, share, 0.0)
@@ -199,32 +200,38 @@ class _Block:
     def log_odds(self, num_bins: int) -> np.ndarray:
         """(rows,) ln O_m of this many bins."""
         counts = self.counts(num_bins)
-        log_counts = self.log_factorial[counts].sum(1)
-        if not self.has_gaps:
-            exposed: np.ndarray | int = num_bins
-            correction = self.num_photons * np.log(num_bins)
-        else:
-            share = self.good_time_share(num_bins)
-            exposed = np.maximum((share > 0).sum(1), 1)
-            correction = -(counts * np.log(np.where(share > 0, share, 1.0))).sum(1)
-        return gammaln(exposed) + log_counts - gammaln(self.num_photons + exposed) + correction
+        exposed = np.full(self.num_rows, num_bins)
+        correction = self.num_photons * np.log(num_bins)
+        if (gaps := self.rows_with_gaps).size:
+            share = self.good_time_share(num_bins, gaps)
+            exposed[gaps] = np.maximum((share > 0).sum(1), 1)
+            correction[gaps] = -(counts[gaps] * np.log(np.where(share > 0, share, 1.0))).sum(1)
+        odds = self.log_factorial[counts].sum(1) + correction
+        return odds + gammaln(exposed) - gammaln(self.num_photons + exposed)
 
-    def light_curve_fractions(self, weight: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Share of good time within 3 and 5 sigma of the mean rate, for some rows.
+    def light_curve_fractions(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(rows,) share of good time within 3 and within 5 sigma of the mean rate.
 
         The light curve is the mean over m, weighted by O_m, of the posterior mean rates (n_j + 1) / (N + m') / g_j.
 
         Args:
-            weight: (max_bins - 1, len(rows)), the normalized O_m.
+            weight: (max_bins - 1, rows), the normalized O_m.
         """
+
+        def good_time(num_bins: int) -> np.ndarray:
+            share = np.full((self.num_rows, num_bins), 1.0 / num_bins)
+            if self.rows_with_gaps.size:
+                share[self.rows_with_gaps] = self.good_time_share(num_bins, self.rows_with_gaps)
+            return share
+
         cell = (np.arange(NUM_LIGHT_CURVE_CELLS) + 0.5) / NUM_LIGHT_CURVE_CELLS
-        mean = np.zeros((rows.size, cell.size))
+        mean = np.zeros((self.num_rows, cell.size))
         square = np.zeros_like(mean)
         for num_bins, weight_of_bins in enumerate(weight, start=2):
-            share = self.good_time_share(num_bins)[rows]
+            share = good_time(num_bins)
             exposed = np.maximum((share > 0).sum(1, keepdims=True), 1)
-            total = self.num_photons[rows, None] + exposed
-            fraction = (self.counts(num_bins)[rows] + 1) / total
+            total = self.num_photons[:, None] + exposed
+            fraction = (self.counts(num_bins) + 1) / total
             share = np.where(share > 0, share, np.inf)  # no rate where there is no good time
             rate = fraction / share
             variance = fraction * (1.0 - fraction) / (total + 1) / share**2
@@ -232,7 +239,16 @@ class _Block:
             mean += weight_of_bins[:, None] * rate[:, column]
             square += weight_of_bins[:, None] * (variance + rate**2)[:, column]
         sigma = np.sqrt(np.maximum(square - mean**2, 0.0))
-        exposure = self.good_time_share(NUM_LIGHT_CURVE_CELLS)[rows]
+        exposure = good_time(NUM_LIGHT_CURVE_CELLS)
         total_exposure = exposure.sum(1)
         within = [(exposure * (np.abs(mean - 1.0) <= limit * sigma)).sum(1) / total_exposure for limit in (3.0, 5.0)]
         return within[0], within[1]
+
+
+def _take(lists: Ragged, rows: np.ndarray) -> Ragged:
+    """Some rows of a column of lists."""
+    offsets = np.asarray(lists.offsets)
+    lengths = np.diff(offsets)[rows]
+    taken = np.concatenate([[0], np.cumsum(lengths)])
+    index = np.arange(taken[-1]) + np.repeat(offsets[rows] - taken[:-1], lengths)
+    return Ragged(np.asarray(lists.values)[index], taken)

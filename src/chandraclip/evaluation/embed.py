@@ -1,75 +1,39 @@
 """Embeds a dataset with a model: batched, in several processes, resumable, one Parquet file at the end.
 
-The work is cut into parts of consecutive rows. A part is a pure function of model, dataset and rows, is written whole or
-not at all under ``OUTPUT/.parts``, and is kept if the run dies; parts of another model or dataset are thrown away.
+The work is cut into parts of consecutive rows. A part is a pure function of model, dataset and rows, is written whole
+or not at all under ``OUTPUT/.parts``, and is kept if the run dies; parts of another model or dataset are thrown away.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
-from chandraclip.data.schema import SCHEMA_VERSION, Ragged
+from chandraclip.data.schema import SCHEMA_VERSION
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.dataset import dataset_id, load_splits
-from chandraclip.evaluation.embeddings import EMBEDDINGS_FILE, EMBEDDINGS_SCHEMA, KEY, PROVENANCE_FILE
+from chandraclip.evaluation.embedder import EmbedConfig, Embedder
+from chandraclip.evaluation.embeddings import EMBEDDINGS, EMBEDDINGS_FILE, EMBEDDINGS_SCHEMA, LATENTS, PROVENANCE_FILE
 from chandraclip.evaluation.files import atomic_path, content_hash, write_json
-
-if TYPE_CHECKING:
-    import torch
 
 ROWS_PER_PART = 1024
 _PARTS = ".parts"
 # What defines a model on disk; logs, cards and checkpoints of a run do not.
 _MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 _NOT_MODEL = ("metrics.json", "trainer_state.json", "train_config.json", "all_results.json")
-# Column of the embeddings file -> (field of the model's output, mask in its batch), by the model's type.
-OUTPUTS: dict[str, dict[str, tuple[str, str]]] = {
-    "chandraclip": {
-        "spectrum_embedding": ("spectrum_embeds", "spectrum_mask"),
-        "event_embedding": ("event_embeds", "event_mask"),
-        "text_embedding": ("text_embeds", "text_mask"),
-        "spectrum_latents": ("spectrum_latents", "spectrum_mask"),
-        "event_latents": ("event_latents", "event_mask"),
-        "text_features": ("text_features", "text_mask"),
-    },
-    "spectrum_autoencoder": {"spectrum_latents": ("latents", "spectrum_mask")},
-    "event_transformer": {"event_latents": ("latents", "event_mask")},
-}
-
-
-@dataclass(frozen=True)
-class EmbedConfig:
-    """What a worker needs.
-
-    Attributes:
-        model: folder of the model and its processor.
-        dataset: dataset folder or Hub id.
-        batch_size: rows a forward pass.
-        device: torch device; ``"cpu"`` runs one thread a process.
-        config: the dataset's config.
-    """
-
-    model: str
-    dataset: str
-    batch_size: int = 64
-    device: str = "cpu"
-    config: str = "pairs"
 
 
 @dataclass(frozen=True)
@@ -83,81 +47,6 @@ class Part:
     @property
     def file_name(self) -> str:
         return f"{self.split}-{self.start:09d}-{self.stop:09d}.parquet"
-
-
-class Embedder:
-    """A loaded model and its processor."""
-
-    def __init__(self, config: EmbedConfig):
-        import torch
-        import transformers
-
-        import chandraclip.models  # noqa: F401  (registers the Auto classes)
-
-        if config.device == "cpu":
-            torch.set_num_threads(1)  # two processes of two threads each spin
-        self.device = torch.device(config.device)
-        self.batch_size = config.batch_size
-        # float32 always: `from_pretrained` would take the dtype of the checkpoint.
-        model = transformers.AutoModel.from_pretrained(config.model, dtype=torch.float32)
-        if model.config.model_type not in OUTPUTS:
-            known = sorted(OUTPUTS)
-            raise InputFileError(config.model, f"a model of type {model.config.model_type!r}; this embeds with {known}")
-        self.outputs = OUTPUTS[model.config.model_type]
-        self.model = model.to(self.device).eval()
-        kind = transformers.AutoProcessor if len(self.outputs) > 1 else transformers.AutoFeatureExtractor
-        self.processor = kind.from_pretrained(config.model)
-
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        """Rows of the dataset's config ``pairs`` -> rows of `EMBEDDINGS_SCHEMA`, in order.
-
-        Raises:
-            ValueError: an embedding is not finite, naming the detection.
-        """
-        batches = [self._forward(rows.slice(at, self.batch_size)) for at in range(0, rows.num_rows, self.batch_size)]
-        columns: dict[str, Any] = {name: rows[name] for name in (*KEY, "split", "source_class")}
-        columns["text_id"] = pa.array([_text_id(text) for text in rows["summary"].to_pylist()], pa.string())
-        for name in self.outputs:
-            present = [batch[name] for batch in batches if name in batch]
-            if not present:
-                continue
-            values = np.concatenate([values for values, _ in present])
-            mask = np.concatenate([mask for _, mask in present])
-            columns[name] = _list_column(values, mask, rows, name)
-        arrays = [columns.get(field.name, pa.nulls(rows.num_rows, field.type)) for field in EMBEDDINGS_SCHEMA]
-        return pa.table(arrays, names=EMBEDDINGS_SCHEMA.names).cast(EMBEDDINGS_SCHEMA)
-
-    def _forward(self, rows: pa.Table) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Column -> (B, D) values and (B,) mask of one batch, for the columns the model gives."""
-        import torch
-
-        batch: Mapping[str, torch.Tensor] = {
-            name: value.to(self.device) for name, value in self.processor(rows).items() if torch.is_tensor(value)
-        }
-        with torch.inference_mode():
-            output = self.model(**batch)
-        result = {}
-        for column, (field, mask) in self.outputs.items():
-            values = getattr(output, field, None)
-            if values is not None and mask in batch:
-                result[column] = values.float().cpu().numpy(), batch[mask].cpu().numpy().astype(bool)
-        return result
-
-
-def _text_id(text: str | None) -> str | None:
-    """Content hash of a summary; None for none and for blank ones."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16] if text and text.strip() else None
-
-
-def _list_column(values: np.ndarray, mask: np.ndarray, rows: pa.Table, name: str) -> pa.Array:
-    """(N, D) as lists, null outside the mask."""
-    bad = mask & ~np.isfinite(values).all(axis=1)
-    if bad.any():
-        key = {column: rows[column][int(np.flatnonzero(bad)[0])].as_py() for column in KEY}
-        raise ValueError(f"{name} of {int(bad.sum())} detections is not finite, the first is {key}")
-    width = values.shape[1]
-    offsets = np.concatenate([[0], np.cumsum(mask * width)])
-    return Ragged(values[mask].ravel(), offsets, mask).to_arrow(EMBEDDINGS_SCHEMA.field(name).type)
 
 
 _embedder: Embedder | None = None
@@ -244,17 +133,18 @@ def embed_dataset(
         "rows_per_part": rows_per_part,
         "schema_version": SCHEMA_VERSION,
     }
-    provenance = {
+    provenance: dict[str, Any] = {
         **identity,
         "model": config.model,
         "dataset": config.dataset,
         "rows": {name: len(rows) for name, rows in splits.items()},
+        "simulated_rows": sum(_num_simulated(rows) for rows in splits.values()),
         "device": config.device,
         "dtype": "float32",
         "versions": {name: version(name) for name in ("chandraclip", "torch", "transformers", "datasets", "pyarrow")}
         | {"python": platform.python_version()},
     }
-    total = sum(provenance["rows"].values())
+    total = sum(len(rows) for rows in splits.values())
     if _finished(output, identity):
         return {**json.loads((output / PROVENANCE_FILE).read_text()), "resumed_rows": total}
 
@@ -274,6 +164,14 @@ def embed_dataset(
     write_json(output / PROVENANCE_FILE, provenance)
     shutil.rmtree(folder)
     return {**provenance, "resumed_rows": resumed}
+
+
+def _num_simulated(rows: Any) -> int:
+    """Rows that carry the simulator's truth: published figures are of real detections."""
+    if "true_spectrum" not in rows.column_names:
+        return 0
+    column = rows.data.column("true_spectrum")
+    return len(column) - column.null_count
 
 
 def _run(parts: list[Part], config: EmbedConfig, folder: Path, num_processes: int) -> Iterator[int]:
@@ -327,12 +225,11 @@ def _finished(output: Path, identity: dict[str, Any]) -> bool:
 
 def _merge(parts: list[Path], file: Path) -> dict[str, int]:
     """Join parts in order into one Parquet file, a row group each; returns the nulls of each representation."""
-    missing = dict.fromkeys(EMBEDDINGS_SCHEMA.names[-6:], 0)
-    with atomic_path(file) as temporary:
-        with pq.ParquetWriter(temporary, EMBEDDINGS_SCHEMA, compression="zstd") as writer:
-            for part in parts:
-                table = pq.read_table(part)
-                writer.write_table(table)
-                for name in missing:
-                    missing[name] += table[name].null_count
+    missing = dict.fromkeys((*EMBEDDINGS, *LATENTS), 0)
+    with atomic_path(file) as temporary, pq.ParquetWriter(temporary, EMBEDDINGS_SCHEMA, compression="zstd") as writer:
+        for part in parts:
+            table = pq.read_table(part)
+            writer.write_table(table)
+            for name in missing:
+                missing[name] += table[name].null_count
     return missing

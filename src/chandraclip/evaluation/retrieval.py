@@ -44,8 +44,8 @@ class Ranks:
     positives: np.ndarray
     num_candidates: int
 
-    def recall(self, num_items: int) -> np.ndarray:
-        """(Q,) probability that a positive is among the first `num_items`, over a random order of the ties."""
+    def recall(self, num_items: int | np.ndarray) -> np.ndarray:
+        """(Q,) probability that a positive is among the first `num_items` (one or (Q,)), the ties in random order."""
         places = np.clip(num_items - self.better, 0, self.tied + self.positives).astype(np.float64)
         # P(no positive in the first `places` of tied + positives) = C(tied, places) / C(tied + positives, places).
         possible = places <= self.tied
@@ -54,9 +54,22 @@ class Ranks:
         log_none = gammaln(self.tied + 1) - gammaln(free + 1) - gammaln(total + 1) + gammaln(total - places + 1)
         return 1.0 - np.where(possible, np.exp(log_none), 0.0)
 
-    def expected_rank(self) -> np.ndarray:
-        """(Q,) rank from 1, averaged over a random order of the ties (mid-rank for a single positive)."""
-        return self.better + (self.tied + self.positives + 1) / (self.positives + 1)
+    def typical_rank(self) -> np.ndarray:
+        """(Q,) rank from 1 of each query; with ties its median over their random order."""
+        low, high = self.better, self.better + self.tied + 1  # recall(low) = 0, recall(high) = 1
+        while (high - low > 1).any():
+            middle = (low + high) // 2
+            reached = self.recall(middle) >= 0.5 - 1e-9
+            low, high = np.where(reached, low, middle), np.where(reached, middle, high)
+        return high
+
+    def median_rank(self) -> int:
+        """The smallest rank that half of the queries reach, over a random order of the ties."""
+        low, high = 0, self.num_candidates
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.recall(middle).mean() >= 0.5 - 1e-9 else (middle, high)
+        return high
 
     def reciprocal_rank(self) -> np.ndarray:
         """(Q,) 1 / rank, averaged over a random order of the ties."""
@@ -173,7 +186,7 @@ def _columns(ranks: Ranks) -> dict[str, np.ndarray]:
 
 
 def _summary(ranks: Ranks) -> dict[str, float]:
-    median = float(np.median(ranks.expected_rank()))
+    median = float(ranks.median_rank())
     result = {name: float(values.mean()) for name, values in _columns(ranks).items()}
     return {**result, "median_rank": median, "median_rank_share": median / ranks.num_candidates}
 
@@ -199,23 +212,21 @@ def retrieval_metrics(
 
     Returns:
         ``num_queries``, ``num_candidates``, ``num_sources``, ``metrics`` {name: {value, low, high, chance,
-        class_oracle}} and ``ranks`` (Q,), the expected rank of each query.
+        class_oracle}} and ``curve``: recall against the number of first items, with the same beside it.
     """
     ranks = rank_positives(queries, candidates, query_group, candidate_group)
-    value = _summary(ranks)
     same_class = np.zeros(len(query_group), np.int64), np.zeros(len(candidate_group), np.int64)
-    chance = _summary(rank_in_classes(query_group, candidate_group, *same_class))
-    oracle = None
+    rankings = {"value": ranks, "chance": rank_in_classes(query_group, candidate_group, *same_class)}
     if query_class is not None and candidate_class is not None:
-        oracle = _summary(rank_in_classes(query_group, candidate_group, query_class, candidate_class))
+        rankings["class_oracle"] = rank_in_classes(query_group, candidate_group, query_class, candidate_class)
+    summaries = {name: _summary(ranking) for name, ranking in rankings.items()}
 
     columns = _columns(ranks)
     sums = resampled_sums(
         np.stack([*columns.values(), np.ones(len(queries))], axis=1), query_source, num_resamples, seed
     )
     intervals = {name: interval(sums[:, i] / sums[:, -1]) for i, name in enumerate(columns)}
-    expected_rank = ranks.expected_rank()
-    low, high = interval(resampled_medians(expected_rank, query_source, num_resamples, seed))
+    low, high = interval(resampled_medians(ranks.typical_rank(), query_source, num_resamples, seed))
     intervals["median_rank"] = low, high
     intervals["median_rank_share"] = low / ranks.num_candidates, high / ranks.num_candidates
     return {
@@ -223,14 +234,19 @@ def retrieval_metrics(
         "num_candidates": ranks.num_candidates,
         "num_sources": len(np.unique(query_source)),
         "metrics": {
-            name: {
-                "value": value[name],
-                "low": intervals[name][0],
-                "high": intervals[name][1],
-                "chance": chance[name],
-                **({"class_oracle": oracle[name]} if oracle else {}),
+            metric: {
+                **{name: summary[metric] for name, summary in summaries.items()},
+                "low": intervals[metric][0],
+                "high": intervals[metric][1],
             }
-            for name in value
+            for metric in summaries["value"]
         },
-        "ranks": expected_rank,
+        "curve": _curve(rankings),
     }
+
+
+def _curve(rankings: dict[str, Ranks]) -> dict[str, list[float]]:
+    num_candidates = rankings["value"].num_candidates
+    items = np.unique(np.ceil(np.logspace(0, np.log10(num_candidates), 60)).astype(np.int64))
+    shares = {name: [float(ranking.recall(int(item)).mean()) for item in items] for name, ranking in rankings.items()}
+    return {"items": items.tolist(), **shares}

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from ..data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS, Ragged
+from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS, Ragged
 from .response import CHANNEL_EDGES
 from .variability import RateShape, arrival_times
 
@@ -73,13 +73,13 @@ def draw_good_time(rng: np.random.Generator, exposure: np.ndarray) -> GoodTime:
 
 
 def aperture_area(theta: np.ndarray) -> np.ndarray:
-    """Source aperture, arcsec2: a circle of the 90 % encircled-energy radius at 1.5 keV, about 1 + 0.1 theta^2 arcsec."""
+    """Source aperture, arcsec2: a circle of the 90 % encircled-energy radius, about 1 + 0.1 theta^2 arcsec."""
     return np.pi * (1.0 + 0.1 * np.asarray(theta) ** 2) ** 2
 
 
 @cache
 def background_shape() -> np.ndarray:
-    """(1024,) share of the 0.5-7 keV background counts in each channel: flat, rising outwards, with instrumental lines."""
+    """(1024,) background counts a channel per count in 0.5-7 keV: flat, rising outwards, instrumental lines."""
     energy = 0.5 * (CHANNEL_EDGES[1:] + CHANNEL_EDGES[:-1])
     continuum = 1.0 + 1.5 * (energy / 0.5) ** -2.0 + 0.6 * (energy / 7.0) ** 6
     lines = np.exp(-0.5 * ((energy[:, None] - BACKGROUND_LINES[:, 0]) / 0.06) ** 2)
@@ -110,7 +110,8 @@ def record_events(
 ) -> tuple[Ragged, Ragged]:
     """Photon lists whose histogram over channels is exactly `counts`.
 
-    A photon's time is that of its frame's middle (ACIS resolves nothing within a frame), its energy uniform in its channel.
+    A photon's time is that of its frame's middle (ACIS resolves nothing within a frame), its energy uniform in its
+    channel.
 
     Args:
         counts: (D, 1024) int, photons a channel in the source aperture.

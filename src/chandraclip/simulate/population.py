@@ -1,9 +1,9 @@
 """The population: what sources there are and how they were observed.
 
-Class medians and scatters stand in `tables/classes.csv` and `tables/spectra.csv`. They were chosen so that simulated counts,
-hardness, fitted slopes and columns, and variability come near those of the labelled sources of CSC 2 (MUWCLASS training set,
-Yang et al. 2022, ApJ 941, 104). log_* are decimal; flux 0.5-7 keV as observed, erg/s/cm2; NH 1e20 cm-2; kT keV; exposure
-and period s; latitude degrees from the Galactic plane (median; scatter in dex).
+Class medians and scatters stand in `tables/classes.csv` and `tables/spectra.csv`. They were chosen so that simulated
+counts, hardness, fitted slopes and columns, and variability come near those of the labelled sources of CSC 2 (MUWCLASS
+training set, Yang et al. 2022, ApJ 941, 104). log_* are decimal; flux 0.5-7 keV as observed, erg/s/cm2; NH 1e20 cm-2;
+kT keV; exposure and period s; latitude degrees from the Galactic plane (median; scatter in dex).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib import resources
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from ..data.schema import BANDS, SOURCE_CLASSES
+from chandraclip.data.schema import BANDS, SOURCE_CLASSES
 from .absorption import transmission
 from .emission import SPECTRAL_MODELS, energy_flux, incident_spectrum
 from .response import ENERGY, ENERGY_HI, ENERGY_LO
@@ -24,7 +24,7 @@ from .variability import CONSTANT, DIP, FLARE, PERIODIC
 
 MAX_OBSERVATIONS = 20
 MJD_RANGE = (51500.0, 59580.0)  # end of 1999 to end of 2021, the data of CSC 2.1
-MIN_BEST_COUNTS = 6.0
+MIN_BEST_COUNTS = 5.0
 MAX_COUNTS = 2.0e4
 
 # ICRS of the Galactic pole, and the Galactic longitude of the celestial pole, degrees (Hipparcos, ESA SP-1200, 1.5.3).
@@ -113,11 +113,13 @@ def draw_sources(rng: np.random.Generator, num_detections: int, class_exponent: 
     source_class, total = source_class[:num_sources], np.minimum(total[:num_sources], num_detections)
     num_observations = np.diff(total, prepend=0)
 
-    def normal(mean: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+    def normal(mean: np.ndarray | float, scatter: np.ndarray | float) -> np.ndarray:
         return mean + np.nan_to_num(scatter) * np.clip(rng.standard_normal(num_sources), -3.0, 3.0)
 
     position = {name: column[source_class] for name, column in classes.items()}
-    latitude = np.minimum(position["latitude"] * 10.0 ** normal(np.zeros(num_sources), position["latitude_scatter"]), 89)
+    latitude = np.minimum(
+        position["latitude"] * 10.0 ** normal(np.zeros(num_sources), position["latitude_scatter"]), 89
+    )
     ra, dec = galactic_to_icrs(360.0 * rng.random(num_sources), latitude * rng.choice([-1.0, 1.0], num_sources))
     # A plane-parallel disc, with scatter: 2.2e20 cm-2 at the pole, 1.8e22 in the plane.
     nh_gal = 2.2 / np.maximum(np.sin(np.radians(latitude)), 0.012)
@@ -125,7 +127,9 @@ def draw_sources(rng: np.random.Generator, num_detections: int, class_exponent: 
 
     # Which of its class's spectra: by the cumulative share, on one axis for all classes.
     home = np.array([SOURCE_CLASSES.index(name) for name in spectra["source_class"]])
-    upper = home + np.concatenate([np.cumsum(spectra["share"][home == number]) for number in range(len(SOURCE_CLASSES))])
+    upper = home + np.concatenate(
+        [np.cumsum(spectra["share"][home == number]) for number in range(len(SOURCE_CLASSES))]
+    )
     chosen = np.searchsorted(upper - 1e-9, source_class + rng.random(num_sources), side="right")
     spectrum = {name: column[np.minimum(chosen, len(home) - 1)] for name, column in spectra.items()}
     number_of = {name: number for number, name in enumerate(SPECTRAL_MODELS)} | {"": -1}
@@ -164,7 +168,7 @@ def draw_sources(rng: np.random.Generator, num_detections: int, class_exponent: 
 
 @dataclass(frozen=True)
 class Observations:
-    """D observations: source (int, row of `Sources`), theta (arcmin), exposure (s), mjd (d), instrument (int); (D,) each."""
+    """D observations, (D,) each: source (row of `Sources`), theta (arcmin), exposure (s), mjd (d), instrument (int)."""
 
     source: np.ndarray
     theta: np.ndarray
@@ -199,8 +203,8 @@ def draw_fluxes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Observed 0.5-7 keV fluxes: mean of each source (S,) and in each observation (D,), erg/s/cm2.
 
-    A log-normal a class, cut where the best observation would expect fewer than 6 counts (no catalogue would have it), and
-    a log-normal scatter from epoch to epoch. No detection expects more than 2e4 counts.
+    A log-normal a class, cut where the best observation would expect fewer than 5 counts (no catalogue would have it),
+    and a log-normal scatter from epoch to epoch. No detection expects more than 2e4 counts.
 
     Args:
         counts_per_flux: (D,) expected 0.5-7 keV counts for 1 erg/s/cm2.

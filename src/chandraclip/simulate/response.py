@@ -1,7 +1,7 @@
 """An ACIS-like response: effective area with its edges, contamination and vignetting, and a redistribution matrix.
 
-The shape is ACIS's; the numbers are rounded (areas within about 10 % of mission ARFs above 0.6 keV). Real work on real data
-takes the mission's own ARF and RMF (`chandraclip.data.read_response`).
+The shape is ACIS's; the numbers are rounded. Real work on real data takes the mission's own ARF and RMF
+(`chandraclip.data.read_response`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.special import ndtr
 
-from ..data.response import Response
-from ..data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
+from chandraclip.data.response import Response
+from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
 
 INSTRUMENTS = ("ACIS-I", "ACIS-S")
 
@@ -23,8 +23,8 @@ ENERGY = 0.5 * (ENERGY_LO + ENERGY_HI)
 CHANNEL_EDGES = ACIS_CHANNEL_WIDTH * np.arange(ACIS_NUM_CHANNELS + 1)
 
 # On-axis area at launch, before any contamination: keV, then cm2 of the front-illuminated ACIS-I chips and of the
-# back-illuminated S3. Pairs of close energies are edges: O K of the filter (0.53), Al K of the filter (1.56), Si K of the
-# gates (1.84; front side only), Ir M-V and M-IV of the mirror (2.04, 2.12).
+# back-illuminated S3. Pairs of close energies are edges: O K of the filter (0.53), Al K of the filter (1.56), Si K of
+# the gates (1.84; front side only), Ir M-V and M-IV of the mirror (2.04, 2.12).
 AREA_ANCHORS = np.array(
     [
         [0.30, 10, 200],
@@ -64,9 +64,7 @@ AREA_ANCHORS = np.array(
 # and the depth at 0.67 keV by year; after the time history published by the Chandra X-ray Center (Marshall et al. 2004,
 # Proc. SPIE 5165, 497; Plucinsky et al. 2018, Proc. SPIE 10699), read to about 20 %.
 CONTAMINATION_ENERGY = np.array([0.3, 0.4, 0.5, 0.54, 0.55, 0.6, 0.67, 0.685, 0.695, 0.8, 1.0, 1.3, 2.0, 3.0, 9.3])
-CONTAMINATION_SHAPE = np.array(
-    [5.5, 2.9, 1.85, 1.5, 1.65, 1.3, 1.0, 0.95, 1.05, 0.66, 0.31, 0.13, 0.035, 0.01, 0.0]
-)
+CONTAMINATION_SHAPE = np.array([5.5, 2.9, 1.85, 1.5, 1.65, 1.3, 1.0, 0.95, 1.05, 0.66, 0.31, 0.13, 0.035, 0.01, 0.0])
 CONTAMINATION_MJD = 51544.0 + 365.25 * np.array([-0.4, 0, 1, 2, 3, 5, 7, 9, 11, 13, 15, 17, 19, 22])
 CONTAMINATION_DEPTH = np.array([0.0, 0.08, 0.25, 0.37, 0.45, 0.56, 0.64, 0.72, 0.85, 1.2, 1.75, 2.3, 2.8, 3.5])
 LAUNCH_MJD = float(CONTAMINATION_MJD[0])
@@ -80,8 +78,8 @@ SIGMA_TO_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 def effective_area(instrument: np.ndarray, theta: np.ndarray, mjd: np.ndarray) -> np.ndarray:
     """Effective area of each detection on the built-in energy grid.
 
-    Vignetting is ``exp(-k(E) theta)`` with ``k = 0.014 + 0.0008 E^2`` per arcmin: 0.85, 0.74 and 0.63 of the axis at 10' and
-    1.5, 4.5 and 6.4 keV, as in the Proposers' Observatory Guide (chapter 4).
+    Vignetting is ``exp(-k(E) theta)`` with ``k = 0.014 + 0.0008 E^2`` per arcmin: 0.85, 0.74 and 0.63 of the axis at
+    10' and 1.5, 4.5 and 6.4 keV, as in the Proposers' Observatory Guide (chapter 4).
 
     Args:
         instrument: (D,) int, index into `INSTRUMENTS`.

@@ -1,0 +1,67 @@
+"""Embed a dataset with a model: one Parquet file, a row a detection, a column a representation.
+
+    python scripts/embed.py outputs/align outputs/data/default outputs/embeddings/default
+
+A run that was killed goes on where it stopped; a finished one is not repeated unless model or dataset changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="folder or Hub id of the model")
+    parser.add_argument("dataset", help="folder or Hub id of the dataset")
+    parser.add_argument("output", type=Path, help="folder to write embeddings.parquet and embeddings.json to")
+    parser.add_argument("--split", default="all", help="train, validation, test or all (default)")
+    parser.add_argument("--batch_size", type=int, default=64, help="detections a forward pass (default 64)")
+    parser.add_argument("--num_processes", type=int, help="workers; default: the CPUs, or 1 on a GPU")
+    parser.add_argument("--device", help="torch device; default: cuda where there is one, else cpu")
+    parser.add_argument("--rows_per_part", type=int, default=1024, help="detections a resumable part (default 1024)")
+    parser.add_argument("--revision", help="of a model on the Hub")
+    options = parser.parse_args(arguments)
+    for name in ("batch_size", "num_processes", "rows_per_part"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+
+    import torch
+
+    from chandraclip.errors import InputFileError
+    from chandraclip.evaluation.embed import embed_dataset
+    from chandraclip.evaluation.embedder import EmbedConfig
+    from chandraclip.evaluation.embeddings import EMBEDDINGS_FILE
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    num_processes = options.num_processes or (len(os.sched_getaffinity(0)) if device == "cpu" else 1)
+    try:
+        facts = embed_dataset(
+            EmbedConfig(options.model, options.dataset, options.batch_size, device),
+            options.output,
+            split=options.split,
+            num_processes=num_processes,
+            rows_per_part=options.rows_per_part,
+            revision=options.revision,
+        )
+    except InputFileError as error:
+        sys.exit(f"error: {error}")
+    rows = sum(facts["rows"].values())
+    done = f", {facts['resumed_rows']} of them found done" if facts["resumed_rows"] else ""
+    print(f"{options.output / EMBEDDINGS_FILE}: {rows} detections {facts['rows']}{done}")
+    missing = {name: count for name, count in facts["missing"].items() if count}
+    print(
+        f"model {facts['model']} ({facts['model_id'][:12]}), dataset {facts['dataset']}; without: {missing or 'none'}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""The dataset's README.md: YAML that makes the configs load, and what a reader has to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from chandraclip.data.schema import CONFIGS, RESPONSE_SCHEMA, SOURCE_CLASSES, TABLE_SCHEMA, features
+from chandraclip.data.variability import DEFAULT_MAX_BINS
+
+CONFIG_DESCRIPTIONS = {
+    "pairs": "all columns; what training reads",
+    "catalog": "positions, catalogue quantities, class",
+    "spectra": "counts a channel, background, effective area",
+    "events": "photon times and energies, good-time intervals",
+    "texts": "a summary of the literature, with its provenance",
+    "responses": "redistribution matrices, one a `response_id`",
+}
+
+# column -> (unit, meaning). The types are the schema's.
+COLUMN_DESCRIPTIONS: dict[str, tuple[str, str]] = {
+    "name": ("", "source name"),
+    "obsid": ("", "observation"),
+    "obi": ("", "observation interval"),
+    "region_id": ("", "source region; (obsid, obi, region_id) is the key of a detection"),
+    "split": ("", "train, validation or test"),
+    "healpix": ("", "HEALPix cell, order 4, nested, ICRS"),
+    "ra": ("deg", "right ascension, ICRS"),
+    "dec": ("deg", "declination, ICRS"),
+    "theta": ("arcmin", "off-axis angle"),
+    "mjd_obs": ("d", "start of the observation, MJD"),
+    "livetime": ("s", "exposure, dead time taken off"),
+    "instrument": ("", "detector"),
+    "src_cnts_aper_b": ("counts", "net counts in the aperture, band b"),
+    "flux_aper_b": ("erg/s/cm2", "energy flux, band b"),
+    "flux_significance_b": ("", "flux over its error, band b"),
+    "hard_hm": ("", "hardness ratio of h and m"),
+    "hard_hs": ("", "hardness ratio of h and s"),
+    "hard_ms": ("", "hardness ratio of m and s"),
+    "var_prob_b": ("", "probability that the rate varied in the observation, band b"),
+    "var_index_b": ("", "variability index, 0 to 10, band b"),
+    "powlaw_gamma": ("", "photon index of an absorbed power-law fit"),
+    "powlaw_nh": ("1e20 cm-2", "column density of the power-law fit"),
+    "powlaw_stat": ("", "fit statistic of the power law"),
+    "bb_kt": ("keV", "temperature of an absorbed blackbody fit"),
+    "bb_nh": ("1e20 cm-2", "column density of the blackbody fit"),
+    "bb_stat": ("", "fit statistic of the blackbody"),
+    "brems_kt": ("keV", "temperature of an absorbed bremsstrahlung fit"),
+    "brems_nh": ("1e20 cm-2", "column density of the bremsstrahlung fit"),
+    "brems_stat": ("", "fit statistic of the bremsstrahlung"),
+    "apec_kt": ("keV", "temperature of an absorbed thermal-plasma (APEC) fit"),
+    "apec_nh": ("1e20 cm-2", "column density of the APEC fit"),
+    "apec_abund": ("solar", "abundance of the APEC fit"),
+    "apec_stat": ("", "fit statistic of APEC"),
+    "nh_gal": ("1e20 cm-2", "Galactic column density in this direction"),
+    "source_class": ("", "class of the source"),
+    "true_nh": ("1e20 cm-2", "simulated column density; the true_ columns are null for real detections"),
+    "true_gamma": ("", "simulated photon index"),
+    "true_kt": ("keV", "simulated temperature"),
+    "true_flux_b": ("erg/s/cm2", "simulated observed flux, band b"),
+    "true_period": ("s", "simulated period"),
+    "true_spectrum": ("", "simulated spectral model"),
+    "true_variability": ("", "simulated kind of variability"),
+    "spectrum_counts": ("counts", "ungrouped source counts, one a PI channel"),
+    "spectrum_background": ("counts", "counts in the background region, one a channel"),
+    "background_scale": ("", "source over background, area x exposure"),
+    "exposure": ("s", "exposure of the spectrum"),
+    "arf": ("cm2", "effective area on the energy grid of the response"),
+    "response_id": ("", "the RMF, a row of `responses`"),
+    "channel_energy_edges": ("keV", "channel edges; null: ACIS, channel n from 14.6 (n - 1) to 14.6 n eV"),
+    "event_time": ("s", "photon arrival times since `tstart`, sorted"),
+    "event_energy": ("keV", "photon energies"),
+    "gti_start": ("s", "starts of the good-time intervals, since `tstart`"),
+    "gti_stop": ("s", "their ends"),
+    "tstart": ("s", "start of the first good-time interval, mission elapsed time"),
+    "summary": ("", "text about the source"),
+    "bibcodes": ("", "ADS bibcodes of the papers it summarizes"),
+    "summary_model": ("", "what wrote the summary"),
+    "prompt_version": ("", "the prompt it was written with"),
+}
+RESPONSE_DESCRIPTIONS: dict[str, tuple[str, str]] = {
+    "response_id": ("", "content hash of the matrix"),
+    "energy_edges_lo": ("keV", "lower edges of the photon-energy bins"),
+    "energy_edges_hi": ("keV", "upper edges of the photon-energy bins"),
+    "channel_energy_lo": ("keV", "lower edges of the channels (EBOUNDS)"),
+    "channel_energy_hi": ("keV", "upper edges of the channels"),
+    "first_channel": ("", "number of the first channel"),
+    "matrix_indptr": ("", "row pointers of the matrix, energies x channels, in CSR form"),
+    "matrix_indices": ("", "its column indices"),
+    "matrix_data": ("", "its values, probabilities"),
+}
+
+
+def render_card(manifest: Mapping[str, Any]) -> str:
+    """README.md of a dataset, from its manifest alone.
+
+    Args:
+        manifest: as `packaging` writes it.
+
+    Returns:
+        YAML front matter (configs as column views by relative globs, `dataset_info`) and the text.
+    """
+    simulated = manifest["parameters"]["source"] == "simulation"
+    pretty_name = "ChandraCLIP simulated detections" if simulated else "ChandraCLIP detections"
+    num_rows = manifest["num_rows"]
+    header = {
+        "pretty_name": pretty_name,
+        "license": manifest["license"],
+        "language": ["en"],
+        "tags": ["astronomy", "x-ray-astronomy", "chandra", "spectra", "event-lists", "contrastive-learning"]
+        + (["synthetic"] if simulated else []),
+        "task_categories": ["feature-extraction", "tabular-classification", "tabular-regression"],
+        "size_categories": [size_category(sum(num_rows.values()))],
+        "configs": _configs(manifest),
+        "dataset_info": [_dataset_info(manifest, config) for config in _config_names(manifest)],
+    }
+    text = Template((files("chandraclip") / "templates" / "dataset_card.md").read_text()).substitute(
+        pretty_name=pretty_name,
+        summary=_summary(manifest),
+        repo_id="path/or/repo_id",
+        config_table=_markdown(
+            ["config", "columns", "content"],
+            [[f"`{name}`", _num_columns(name), CONFIG_DESCRIPTIONS[name]] for name in _config_names(manifest)],
+        ),
+        split_table=_markdown(["split", "rows"], [[split, f"{rows:,}"] for split, rows in num_rows.items()]),
+        column_table=_column_table(TABLE_SCHEMA, COLUMN_DESCRIPTIONS),
+        response_table=_column_table(RESPONSE_SCHEMA, RESPONSE_DESCRIPTIONS),
+        provenance=_provenance(manifest),
+        max_bins=DEFAULT_MAX_BINS,
+        num_skipped=len(manifest["skipped"]),
+        limits=SIMULATED_LIMITS if simulated else FILE_LIMITS,
+    )
+    return f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---\n\n{text}"
+
+
+def size_category(num_rows: int) -> str:
+    """The Hub's size tag: n<1K, 1K<n<10K, ..., 1B<n<10B."""
+    steps = ["1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B"]
+    for power, step in enumerate(steps):
+        if num_rows < 10 ** (3 + power):
+            return f"n<{step}" if power == 0 else f"{steps[power - 1]}<n<{step}"
+    return f"n>{steps[-1]}"
+
+
+def _config_names(manifest: Mapping[str, Any]) -> list[str]:
+    return [*CONFIGS, "responses"] if manifest["responses"] else [*CONFIGS]
+
+
+def _num_columns(config: str) -> int:
+    return len(RESPONSE_SCHEMA) if config == "responses" else len(CONFIGS[config])
+
+
+def _configs(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    result: list[dict[str, Any]] = []
+    for name, fields in CONFIGS.items():
+        paths = [{"split": split, "path": f"data/{split}-*.parquet"} for split in manifest["num_rows"]]
+        # `columns` goes to the Parquet builder: the config is a view of files that all configs share.
+        entry = {"config_name": name, "data_files": paths, "columns": [item.name for item in fields]}
+        result.append({**entry, "default": True} if name == "pairs" else entry)
+    if manifest["responses"]:
+        paths = [{"split": "train", "path": "responses/responses-*.parquet"}]
+        result.append({"config_name": "responses", "data_files": paths})
+    return result
+
+
+def _dataset_info(manifest: Mapping[str, Any], config: str) -> dict[str, Any]:
+    info: dict[str, Any] = {"config_name": config, "features": features(config)._to_yaml_list()}
+    if config == "responses":
+        return info
+    splits = []
+    for split, num_rows in manifest["num_rows"].items():
+        num_bytes = sum(entry["num_bytes"][config] for entry in manifest["shards"] if entry["split"] == split)
+        splits.append({"name": split, "num_bytes": num_bytes, "num_examples": num_rows})
+    # `load_dataset` checks the rows it read against num_examples.
+    download_size = sum(entry["file_size"] for entry in manifest["shards"])
+    return {
+        **info,
+        "splits": splits,
+        "download_size": download_size,
+        "dataset_size": sum(split["num_bytes"] for split in splits),
+    }
+
+
+def _summary(manifest: Mapping[str, Any]) -> str:
+    rows = f"{sum(manifest['num_rows'].values()):,}"
+    if manifest["parameters"]["source"] == "simulation":
+        return (
+            f"{rows} simulated detections of X-ray sources of {len(SOURCE_CLASSES)} classes "
+            f"({', '.join(SOURCE_CLASSES)}), as a Chandra ACIS-like instrument would record them. "
+            "**Nothing here was observed.**"
+        )
+    return f"{rows} detections of X-ray sources, packaged from mission files (spectra, responses, event lists)."
+
+
+def _provenance(manifest: Mapping[str, Any]) -> str:
+    parameters, versions = manifest["parameters"], manifest["versions"]
+    if parameters["source"] == "simulation":
+        command = f"simulate --num_detections {parameters['num_detections']} --seed {parameters['seed']} OUTPUT_DIR"
+    else:
+        command = f"files {parameters['input']} OUTPUT_DIR"
+    packages = ", ".join(f"{name} {number}" for name, number in versions.items())
+    return f"```\npython scripts/build_dataset.py {command}\n```\n\nSchema {parameters['schema_version']}; {packages}."
+
+
+def _column_table(schema: pa.Schema, descriptions: Mapping[str, tuple[str, str]]) -> str:
+    rows = []
+    for item in schema:
+        unit, meaning = descriptions[item.name]
+        kind = f"list of {item.type.value_type}" if pa.types.is_list(item.type) else str(item.type)
+        if item.name == "source_class":
+            kind = "ClassLabel"
+            meaning = f"{meaning}: {', '.join(SOURCE_CLASSES)}"
+        rows.append([f"`{item.name}`", kind, unit, meaning])
+    return _markdown(["column", "type", "unit", "meaning"], rows)
+
+
+def _markdown(header: list[str], rows: list[list[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+SIMULATED_LIMITS = """\
+Spectra, rates, populations and texts are simple models of the real ones; the texts are made from templates and state
+facts of the simulation. Scores on these data say whether a method works, not how well it does on the sky. The spectral
+fits of the catalogue (`powlaw_*`, `bb_*`, `brems_*`, `apec_*`) are null unless the simulator filled them."""
+
+FILE_LIMITS = """\
+Files of different missions stand side by side: see `instrument`. Quantities that the mission's catalogue would give and
+that cannot be measured from the files (spectral fits, class) are null. Event lists without a region hold every photon
+of the file."""

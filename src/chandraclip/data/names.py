@@ -1,0 +1,25 @@
+"""Names from positions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def iau_name(ra: float, dec: float, prefix: str = "CXO") -> str:
+    """``"CXO J004242.3+411608"``: right ascension to 0.1 s and declination to 1", cut off, not rounded (IAU).
+
+    Args:
+        ra, dec: deg, ICRS.
+        prefix: the catalogue; ``"2CXO"`` is CSC 2's own and only CSC gives it.
+
+    Raises:
+        ValueError: not a position.
+    """
+    if not (np.isfinite(ra) and np.isfinite(dec) and abs(dec) <= 90):
+        raise ValueError(f"no such position: {ra}, {dec}")
+    # A billionth added: 0.3 / 0.1 is below 3 in binary.
+    tenths = int(ra % 360.0 / 15.0 * 36000.0 + 1e-9) % 864000
+    seconds = int(abs(dec) * 3600.0 + 1e-9)
+    right = f"{tenths // 36000:02d}{tenths // 600 % 60:02d}{tenths // 10 % 60:02d}.{tenths % 10}"
+    down = f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}"
+    return f"{prefix} J{right}{'-' if dec < 0 else '+'}{down}"

@@ -1,0 +1,277 @@
+"""`Spectrum`: a source's counts with its background and response, and its reader."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from chandraclip.data.companions import Companion, find_companion
+from chandraclip.data.fits import FitsFile
+from chandraclip.data.header import ObservationHeader
+from chandraclip.data.pha import PhaRecord, is_type_two, read_pha, spectrum_tables
+from chandraclip.data.response import Response
+from chandraclip.data.response_reader import Redistribution, combine, read_arf, read_rmf
+from chandraclip.errors import InputFileError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Ungrouped counts of one source in one observation.
+
+    Arrays of C channels run in increasing energy (a grating's are turned round, `channel` with them).
+
+    Attributes:
+        counts: (C,) int64, source region, background included.
+        channel: (C,) int64, the detector's channel numbers.
+        exposure: s, dead time taken off.
+        background_counts: (C,) int64 of the background region, or None.
+        background_scale: source / background of BACKSCAL x AREASCAL x exposure, float or (C,); expected background
+            in the source region is ``background_scale * background_counts``. 1.0 without a background.
+        area_scale: AREASCAL of the source, float or (C,): multiplies the effective area.
+        response: ARF and RMF, or None; `response_problem` says why.
+        response_problem: why there is no response, or None.
+        grouping, quality: (C,) int16 of the file, or None; never applied to the counts.
+        header: observation facts.
+        path: the PHA file.
+        spec_num: SPEC_NUM in a type II file, else None.
+        notes: how each companion file was found, and what was missing, one sentence each.
+    """
+
+    counts: np.ndarray
+    channel: np.ndarray
+    exposure: float
+    background_counts: np.ndarray | None
+    background_scale: float | np.ndarray
+    area_scale: float | np.ndarray
+    response: Response | None
+    response_problem: str | None
+    grouping: np.ndarray | None
+    quality: np.ndarray | None
+    header: ObservationHeader
+    path: Path
+    spec_num: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def channel_energy_edges(self) -> np.ndarray | None:
+        """(C + 1,) keV, increasing; None without a response."""
+        return None if self.response is None else self.response.channel_energy_edges
+
+    @property
+    def expected_background(self) -> np.ndarray:
+        """(C,) expected background counts in the source region; zeros without a background."""
+        if self.background_counts is None:
+            return np.zeros(self.counts.size)
+        return self.background_scale * self.background_counts
+
+    def expected_counts(self, photon_flux: np.ndarray) -> np.ndarray:
+        """Expected source counts a channel for an incident spectrum, background not included.
+
+        Args:
+            photon_flux: (..., E) photons/cm2/s in each photon-energy bin of the response.
+
+        Returns:
+            (..., C) counts.
+
+        Raises:
+            ValueError: the spectrum has no response.
+        """
+        if self.response is None:
+            raise ValueError(f"{self.path} has no response: {self.response_problem}")
+        return self.response.fold(photon_flux) * self.exposure * self.area_scale
+
+
+def read_spectrum(
+    path: str | Path,
+    arf: str | Path | None = None,
+    rmf: str | Path | None = None,
+    background: str | Path | bool | None = None,
+    *,
+    spec_num: int | None = None,
+    require_response: bool = True,
+) -> Spectrum:
+    """A spectrum with the background and responses that its header names (OGIP/92-007, CAL/GEN/92-002).
+
+    Args:
+        path: PHA file, type I or II.
+        arf, rmf: responses; None: found from the header and the folder (see `companions.find_companion`).
+        background: background PHA; None: found; False: read none.
+        spec_num: which spectrum of a type II file.
+        require_response: where the header names a response that cannot be found, raise (the default) or leave
+            `response` None. A file that is found and unusable is always an error.
+
+    Returns:
+        Where the header names no response and none lies beside it, `response` is None and `response_problem` says so.
+        A background that the header names and nobody has is left out, with a warning in the log and in `notes`.
+
+    Raises:
+        InputFileError: a file is missing, damaged or inconsistent; it names the file, the extension and the reason.
+    """
+    path = Path(path)
+    file = FitsFile(path)
+    sources, backgrounds = spectrum_tables(file)
+    if not sources and not backgrounds:
+        raise file.error(f"no spectrum (HDUCLAS1 SPECTRUM) in it; extensions: {file.describe()}")
+    record = read_pha((sources or backgrounds)[0], spec_num)
+    notes: list[str] = []
+    if len(sources) > 1:
+        notes.append(f"{len(sources)} source spectra in the file; {record.extension} was read")
+
+    redistribution, response, problem = _response(path, record, arf, rmf, require_response, notes)
+    background_record = _background(file, record, background, notes)
+    counts = record.counts
+    channel = np.arange(counts.size) + record.first_channel
+    if redistribution is not None:
+        _check_channels(path, record, redistribution, notes)
+    turn = slice(None, None, -1) if redistribution is not None and redistribution.descending else slice(None)
+
+    def turned(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else np.ascontiguousarray(values[turn])
+
+    background_counts: np.ndarray | None = None
+    scale: float | np.ndarray = 1.0
+    if background_record is not None:
+        background_counts, scale = _scaled_background(path, record, background_record)
+    return Spectrum(
+        counts=np.ascontiguousarray(counts[turn]),
+        channel=np.ascontiguousarray(channel[turn]),
+        exposure=record.exposure,
+        background_counts=turned(background_counts),
+        background_scale=_turn_scale(scale, turn),
+        area_scale=_turn_scale(record.areascal, turn),
+        response=response,
+        response_problem=problem,
+        grouping=turned(record.grouping),
+        quality=turned(record.quality),
+        header=record.header,
+        path=path,
+        spec_num=record.spec_num,
+        notes=tuple(notes),
+    )
+
+
+def _turn_scale(scale: float | np.ndarray, turn: slice) -> float | np.ndarray:
+    return np.ascontiguousarray(scale[turn]) if isinstance(scale, np.ndarray) else float(scale)
+
+
+def _response(
+    path: Path,
+    record: PhaRecord,
+    arf: str | Path | None,
+    rmf: str | Path | None,
+    required: bool,
+    notes: list[str],
+) -> tuple[Redistribution | None, Response | None, str | None]:
+    """The RMF, the response, or why there is none."""
+
+    def find(kind: str, given: str | Path | None, name: str | None) -> Companion:
+        if given is not None:
+            return Companion(Path(given), "given", named=True)
+        return find_companion(path, kind, name, record.header)
+
+    rmf_file, arf_file = find("rmf", rmf, record.rmf_name), find("arf", arf, record.arf_name)
+    if rmf_file.path is None:
+        if rmf_file.named and required:
+            raise InputFileError(path, f"no RMF: {rmf_file.origin}", record.extension)
+        return None, None, f"no RMF: {rmf_file.origin}"
+    redistribution = read_rmf(rmf_file.path)
+    notes.append(f"RMF {rmf_file.path.name}: {rmf_file.origin}")
+    if arf_file.path is None:
+        if redistribution.includes_area or redistribution.declared_full:
+            return redistribution, combine(redistribution, None), None
+        if arf_file.named and required:
+            raise InputFileError(path, f"no ARF: {arf_file.origin}", record.extension)
+        return redistribution, None, f"no ARF: {arf_file.origin}"
+    if redistribution.includes_area and not arf_file.named:
+        return redistribution, combine(redistribution, None), None  # an ARF that lies about is not this matrix's
+    notes.append(f"ARF {arf_file.path.name}: {arf_file.origin}")
+    return redistribution, combine(redistribution, read_arf(arf_file.path)), None
+
+
+def _background(
+    file: FitsFile, record: PhaRecord, background: str | Path | bool | None, notes: list[str]
+) -> PhaRecord | tuple[np.ndarray, float] | None:
+    """The background's record, or a grating file's own (counts, backscal), or None."""
+    path = file.path
+    if background is False:
+        return None
+    if isinstance(background, (str, Path)):
+        return _read_background(Path(background), record)
+    own = [table for table in spectrum_tables(file)[1] if table.label != record.extension]
+    if own:  # CSC pha3: source and background in one file, whatever BACKFILE says
+        notes.append(f"background: extension {own[0].label} of the same file")
+        return read_pha(own[0], record.spec_num)
+    if record.inline_background is not None:
+        notes.append("background: columns BACKGROUND_UP and BACKGROUND_DOWN")
+        return record.inline_background
+    found = find_companion(path, "background", record.background_name, record.header)
+    if found.path is not None and found.path.resolve() != path.resolve():
+        notes.append(f"background {found.path.name}: {found.origin}")
+        return _read_background(found.path, record)
+    if found.named:
+        notes.append(f"no background: {found.origin}")
+        logger.warning("%s: no background: %s", path, found.origin)
+    return None
+
+
+def _read_background(path: Path, source: PhaRecord) -> PhaRecord:
+    file = FitsFile(path)
+    sources, backgrounds = spectrum_tables(file)
+    tables = backgrounds or sources
+    if not tables:
+        raise file.error(f"no spectrum to serve as background; extensions: {file.describe()}")
+    # A type II source may share one type I background between its rows.
+    return read_pha(tables[0], source.spec_num if is_type_two(tables[0]) else None)
+
+
+def _scaled_background(
+    path: Path, source: PhaRecord, background: PhaRecord | tuple[np.ndarray, float]
+) -> tuple[np.ndarray, float | np.ndarray]:
+    """Background counts on the source's channels, and the factor that scales them to the source region."""
+    if isinstance(background, PhaRecord):
+        counts, first = background.counts, background.first_channel
+        area, exposure = background.backscal * background.areascal, background.exposure
+    else:
+        (counts, area), first, exposure = background, source.first_channel, source.exposure
+        area = area * source.areascal
+    if counts.size != source.counts.size or first != source.first_channel:
+        raise InputFileError(
+            path,
+            f"{source.counts.size} channels from {source.first_channel}, its background has {counts.size} from {first}",
+            source.extension,
+        )
+    numerator = np.asarray(source.backscal * source.areascal * source.exposure, dtype=np.float64)
+    denominator = np.asarray(area * exposure, dtype=np.float64)
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    # A channel that neither region covers has no background; one that only the source covers has an unknown one.
+    unknown = (denominator <= 0) & ((numerator > 0) if denominator.ndim else np.asarray(True))
+    if unknown.any() and (denominator.ndim == 0 or counts[unknown].any()):
+        raise InputFileError(path, "BACKSCAL x AREASCAL of the background is 0", source.extension)
+    scale = np.divide(numerator, denominator, out=np.zeros_like(denominator), where=denominator > 0)
+    return counts, scale if scale.ndim else float(scale)
+
+
+def _check_channels(path: Path, record: PhaRecord, rmf: Redistribution, notes: list[str]) -> None:
+    channels = rmf.channel_energy_lo.size
+    if channels != record.counts.size:
+        raise InputFileError(
+            path, f"{record.counts.size} channels (DETCHANS), and {rmf.path.name} has {channels}", record.extension
+        )
+    if rmf.first_channel == record.first_channel:
+        return
+    if not record.listed.all():
+        raise InputFileError(
+            path,
+            f"channels begin at {record.first_channel}, those of {rmf.path.name} at {rmf.first_channel}, and the file "
+            "leaves channels out, so they cannot be matched",
+            record.extension,
+        )
+    notes.append(
+        f"channels are numbered from {record.first_channel} here and from {rmf.first_channel} in {rmf.path.name}: "
+        "matched in order"
+    )

@@ -1,0 +1,126 @@
+"""A saved model applied to rows of the dataset: Arrow in, Arrow out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from chandraclip.data.schema import Ragged
+from chandraclip.errors import InputFileError
+from chandraclip.evaluation.embeddings import EMBEDDINGS_SCHEMA, KEY
+
+if TYPE_CHECKING:
+    import torch
+
+# Column of the embeddings file -> (field of the model's output, mask in its batch), by the model's type.
+OUTPUTS: dict[str, dict[str, tuple[str, str]]] = {
+    "chandraclip": {
+        "spectrum_embedding": ("spectrum_embeds", "spectrum_mask"),
+        "event_embedding": ("event_embeds", "event_mask"),
+        "text_embedding": ("text_embeds", "text_mask"),
+        "spectrum_latents": ("spectrum_latents", "spectrum_mask"),
+        "event_latents": ("event_latents", "event_mask"),
+        "text_features": ("text_features", "text_mask"),
+    },
+    "spectrum_autoencoder": {"spectrum_latents": ("latents", "spectrum_mask")},
+    "event_transformer": {"event_latents": ("latents", "event_mask")},
+}
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """What a worker needs.
+
+    Attributes:
+        model: folder of the model and its processor.
+        dataset: dataset folder or Hub id.
+        batch_size: rows a forward pass.
+        device: torch device; ``"cpu"`` runs one thread a process.
+        config: the dataset's config.
+    """
+
+    model: str
+    dataset: str
+    batch_size: int = 64
+    device: str = "cpu"
+    config: str = "pairs"
+
+
+class Embedder:
+    """A loaded model and its processor."""
+
+    def __init__(self, config: EmbedConfig):
+        import torch
+        import transformers
+
+        import chandraclip.models  # noqa: F401  (registers the Auto classes)
+
+        if config.device == "cpu":
+            torch.set_num_threads(1)  # two processes of two threads each spin
+        self.device = torch.device(config.device)
+        self.batch_size = config.batch_size
+        # float32 always: `from_pretrained` would take the dtype of the checkpoint.
+        model = transformers.AutoModel.from_pretrained(config.model, dtype=torch.float32)
+        if model.config.model_type not in OUTPUTS:
+            known = sorted(OUTPUTS)
+            raise InputFileError(config.model, f"a model of type {model.config.model_type!r}; this embeds with {known}")
+        self.outputs = OUTPUTS[model.config.model_type]
+        self.model = model.to(self.device).eval()
+        kind = transformers.AutoProcessor if len(self.outputs) > 1 else transformers.AutoFeatureExtractor
+        self.processor = kind.from_pretrained(config.model)
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Rows of the dataset's config ``pairs`` -> rows of `EMBEDDINGS_SCHEMA`, in order.
+
+        Raises:
+            ValueError: an embedding is not finite, naming the detection.
+        """
+        batches = [self._forward(rows.slice(at, self.batch_size)) for at in range(0, rows.num_rows, self.batch_size)]
+        columns: dict[str, Any] = {name: rows[name] for name in (*KEY, "split", "source_class")}
+        columns["text_id"] = pa.array([text_id(text) for text in rows["summary"].to_pylist()], pa.string())
+        for name in self.outputs:
+            present = [batch[name] for batch in batches if name in batch]
+            if not present:
+                continue
+            values = np.concatenate([values for values, _ in present])
+            mask = np.concatenate([mask for _, mask in present])
+            columns[name] = list_column(values, mask, rows, name)
+        arrays = [columns.get(field.name, pa.nulls(rows.num_rows, field.type)) for field in EMBEDDINGS_SCHEMA]
+        return pa.table(arrays, names=EMBEDDINGS_SCHEMA.names).cast(EMBEDDINGS_SCHEMA)
+
+    def _forward(self, rows: pa.Table) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Column -> (B, D) values and (B,) mask of one batch, for the columns the model gives."""
+        import torch
+
+        batch: Mapping[str, torch.Tensor] = {
+            name: value.to(self.device) for name, value in self.processor(rows).items() if torch.is_tensor(value)
+        }
+        with torch.inference_mode():
+            output = self.model(**batch)
+        result = {}
+        for column, (field, mask) in self.outputs.items():
+            values = getattr(output, field, None)
+            if values is not None and mask in batch:
+                result[column] = values.float().cpu().numpy(), batch[mask].cpu().numpy().astype(bool)
+        return result
+
+
+def text_id(text: str | None) -> str | None:
+    """Content hash of a summary; None for none and for blank ones."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if text and text.strip() else None
+
+
+def list_column(values: np.ndarray, mask: np.ndarray, rows: pa.Table, name: str) -> pa.Array:
+    """(N, D) as lists, null outside the mask."""
+    bad = mask & ~np.isfinite(values).all(axis=1)
+    if bad.any():
+        key = {column: rows[column][int(np.flatnonzero(bad)[0])].as_py() for column in KEY}
+        raise ValueError(f"{name} of {int(bad.sum())} detections is not finite, the first is {key}")
+    width = values.shape[1]
+    offsets = np.concatenate([[0], np.cumsum(mask * width)])
+    return Ragged(values[mask].ravel(), offsets, mask).to_arrow(EMBEDDINGS_SCHEMA.field(name).type)

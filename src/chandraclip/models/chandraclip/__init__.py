@@ -1,0 +1,1 @@
+"""Spectrum, event and text towers into one space."""

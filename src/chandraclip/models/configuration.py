@@ -1,0 +1,56 @@
+"""What the configurations share: checks with messages a user can act on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedConfig
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+# Options that `PreTrainedConfig` takes without a field of that name.
+_LIBRARY_OPTIONS = {
+    "attn_implementation",
+    "experts_implementation",
+    "model_type",
+    "name_or_path",
+    "num_labels",
+    "output_attentions",
+    "torch_dtype",
+    "transformers_version",
+}
+
+
+class ChandraConfig(PreTrainedConfig):
+    """A `PreTrainedConfig` whose values are checked when it is made; one that no class knows is reported, not lost."""
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        unknown = sorted(
+            name
+            for name in kwargs
+            if name not in _LIBRARY_OPTIONS and not name.startswith("_") and not hasattr(PreTrainedConfig, name)
+        )
+        if unknown:
+            logger.warning(f"{type(self).__name__} has no option {', '.join(unknown)}: kept, but nothing reads it")
+        super().__post_init__(**kwargs)
+        self.check()
+
+    def check(self) -> None:
+        """Raises ValueError for values that no model can be built from."""
+
+    def check_positive(self, *names: str) -> None:
+        for name in names:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, it is {getattr(self, name)}")
+
+    def check_choice(self, name: str, choices: tuple[str, ...]) -> None:
+        if getattr(self, name) not in choices:
+            raise ValueError(f"{name} must be one of {choices}, it is {getattr(self, name)!r}")
+
+    def check_heads(self) -> None:
+        self.check_positive("hidden_size", "num_attention_heads")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )

@@ -1,0 +1,97 @@
+"""Attention from a few queries to each list of a packed batch, exact, at a cost linear in photons."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Chunks(NamedTuple):
+    """A packed batch cut into pieces of one size.
+
+    Attributes:
+        index: (chunks, size) int64, the photon in each place; some photon of the batch where there is none.
+        valid: (chunks, size) bool, places that hold a photon; at least one a chunk.
+        row: (chunks,) int64, non-decreasing, the list that a chunk belongs to.
+    """
+
+    index: Tensor
+    valid: Tensor
+    row: Tensor
+
+
+def split_into_chunks(cu_seqlens: Tensor, chunk_size: int) -> Chunks:
+    """Cut every list into chunks of `chunk_size`, the last one padded; an empty list has none.
+
+    Args:
+        cu_seqlens: (B + 1,) int64, list i is photons cu_seqlens[i] to cu_seqlens[i + 1].
+        chunk_size: photons a chunk.
+    """
+    lengths = cu_seqlens.diff()
+    num_chunks = (lengths + chunk_size - 1) // chunk_size
+    row = torch.repeat_interleave(num_chunks)
+    rank = torch.arange(len(row), device=row.device) - (num_chunks.cumsum(0) - num_chunks)[row]
+    start = cu_seqlens[:-1][row] + rank * chunk_size
+    index = start[:, None] + torch.arange(chunk_size, device=row.device)
+    valid = index < cu_seqlens[1:][row][:, None]
+    return Chunks(torch.where(valid, index, start[:, None]), valid, row)
+
+
+def packed_attention(query: Tensor, key: Tensor, value: Tensor, chunks: Chunks, scaling: float) -> Tensor:
+    """Softmax attention of each list's queries over its photons.
+
+    Scores are taken chunk by chunk, shifted by the list's largest score, and the exponentials and weighted values of a
+    list's chunks are added: the same number as one softmax over the list, in floating point to rounding, with no
+    padding to the longest list.
+
+    Args:
+        query: (B, heads, queries, head_dim).
+        key, value: (chunks, heads, size, head_dim); places that are not valid must be finite.
+        chunks: where they belong.
+        scaling: factor of the scores.
+
+    Returns:
+        (B, heads, queries, head_dim) float32; 0 for an empty list.
+    """
+    scores = (query[chunks.row] @ key.transpose(-1, -2)).float() * scaling  # (chunks, heads, queries, size)
+    scores = scores.masked_fill(~chunks.valid[:, None, None], torch.finfo(scores.dtype).min)
+    with torch.no_grad():  # the shift cancels, so it needs no gradient
+        shape = query.shape[:-1]
+        largest = scores.new_full(shape, torch.finfo(scores.dtype).min)
+        index = chunks.row[:, None, None].expand(-1, *shape[1:])
+        largest = largest.scatter_reduce(0, index, scores.amax(dim=-1), "amax")
+    weights = (scores - largest[chunks.row][..., None]).exp()
+    total = scores.new_zeros(shape).index_add(0, chunks.row, weights.sum(dim=-1))
+    summed = scores.new_zeros(query.shape).index_add(0, chunks.row, (weights.to(value.dtype) @ value).float())
+    return summed / total.clamp(min=torch.finfo(total.dtype).tiny)[..., None]
+
+
+class PackedCrossAttention(nn.Module):
+    """Multi-head attention from (B, queries, hidden_size) to the photons of each list."""
+
+    def __init__(self, config: Any):
+        super().__init__()
+        self.num_heads = config.num_attention_heads
+        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, queries: Tensor, photons: Tensor, chunks: Chunks) -> Tensor:
+        """
+        Args:
+            queries: (B, queries, hidden_size).
+            photons: (chunks, size, hidden_size).
+
+        Returns:
+            (B, queries, hidden_size).
+        """
+        query, key, value = (
+            projection(states).unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+            for projection, states in ((self.q_proj, queries), (self.k_proj, photons), (self.v_proj, photons))
+        )
+        output = packed_attention(query, key, value, chunks, self.head_dim**-0.5)
+        return self.out_proj(output.transpose(1, 2).flatten(2).to(queries.dtype))

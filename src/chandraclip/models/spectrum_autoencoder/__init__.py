@@ -1,0 +1,1 @@
+"""Transformer autoencoder of count spectra."""

@@ -1,0 +1,161 @@
+"""Options of a run: a YAML file plus command-line overrides into a dataclass, saved beside the weights."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import yaml
+from transformers.hf_argparser import HfArgumentParser
+
+from chandraclip.errors import InputFileError
+
+CONFIG_FILE = "train_config.yaml"
+# What may differ between a run and its continuation: it changes where and how fast, not what comes out.
+FREE_OPTIONS = ("output_dir", "resume_from_checkpoint", "overwrite_output_dir", "prefetch", "logging_steps")
+MODEL_OPTIONS_HELP = "options of the model's configuration, a mapping in YAML or JSON, e.g. '{\"latent_size\": 8}'"
+
+
+def option(default: Any, help: str) -> Any:
+    """A dataclass field with its line of `--help`."""
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class RunArguments:
+    """Options every loop has."""
+
+    output_dir: str = option("outputs/run", "where the model, checkpoints and logs go")
+    dataset: str | None = option(None, "dataset folder or Hub id; default: the simulated one, built once")
+    seed: int = option(0, "of the initial weights, the order of the rows and dropout")
+
+    batch_size: int = option(128, "rows a step, over all processes")
+    max_steps: int = option(1000, "optimizer steps")
+    learning_rate: float = option(1e-3, "peak, after the warm-up")
+    warmup_steps: int = option(50, "steps of linear rise; a cosine fall to 0 follows")
+    weight_decay: float = option(0.01, "of AdamW; none on biases, norms and the temperature")
+    max_grad_norm: float = option(1.0, "gradients are scaled down to this norm")
+
+    eval_steps: int = option(200, "steps between validations")
+    save_steps: int = option(200, "steps between checkpoints; a validation that is the best so far is saved too")
+    keep_checkpoints: int = option(2, "newest checkpoints kept, beside the best one")
+    max_validation_rows: int = option(1000, "rows of the fixed validation subset")
+    logging_steps: int = option(10, "steps between lines of the log")
+    prefetch: int = option(2, "batches prepared ahead by a background thread; 0: none")
+    resume_from_checkpoint: str | None = option(None, "checkpoint folder; default: the newest of output_dir, if any")
+    overwrite_output_dir: bool = option(False, "forget the run that output_dir holds")
+    model_options: str = option("{}", MODEL_OPTIONS_HELP)
+
+    def __post_init__(self) -> None:
+        positive = (
+            "batch_size",
+            "max_steps",
+            "eval_steps",
+            "save_steps",
+            "keep_checkpoints",
+            "max_validation_rows",
+            "logging_steps",
+            "learning_rate",
+            "max_grad_norm",
+        )
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, it is {getattr(self, name)}")
+        for name in ("warmup_steps", "weight_decay", "prefetch", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, it is {getattr(self, name)}")
+        _ = self.model_config
+
+    @property
+    def model_config(self) -> dict[str, Any]:
+        """`model_options` as a dict."""
+        try:
+            options = json.loads(self.model_options)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"model_options is not JSON: {error}") from error
+        if not isinstance(options, dict):
+            raise ValueError(f"model_options must be a mapping, it is {self.model_options}")
+        return options
+
+
+Arguments = TypeVar("Arguments", bound=RunArguments)
+
+
+def parse_arguments(kind: type[Arguments], default_config: Path | None, argv: list[str] | None = None) -> Arguments:
+    """Options from ``--config FILE`` (or `default_config`), then from the rest of the command line.
+
+    Args:
+        kind: the loop's dataclass.
+        default_config: YAML file read where there is no ``--config``.
+        argv: the command line; ``sys.argv[1:]`` by default.
+
+    Raises:
+        InputFileError: the YAML file is unreadable, no mapping, or has a key that is no option of the loop.
+        SystemExit: a bad option or value, on the command line or in the file, with argparse's message.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config", type=Path, default=default_config)
+    options, rest = first.parse_known_args(argv)
+    # The file's values go in front as options of the command line, so that both are typed and checked in one place.
+    from_file = [] if options.config is None else _as_options(options.config, kind)
+    parser = HfArgumentParser(cast(Any, kind), allow_abbrev=False, description=sys.modules[kind.__module__].__doc__)
+    parser.add_argument("--config", help=f"YAML file of these options (default: {default_config})")
+    try:
+        (arguments, *_) = parser.parse_args_into_dataclasses([*from_file, *rest], look_for_args_file=False)
+    except ValueError as error:
+        parser.error(str(error))
+    return arguments
+
+
+def _as_options(path: Path, kind: type[RunArguments]) -> list[str]:
+    content = read_yaml(path)
+    known = {item.name for item in dataclasses.fields(kind)}
+    unknown = sorted(set(content) - known)
+    if unknown:
+        raise InputFileError(path, f"unknown options {unknown}; this loop has {sorted(known)}")
+    options = []
+    for name, value in content.items():
+        if value is None or value == []:
+            continue
+        if isinstance(value, list):
+            options += [f"--{name}", *map(str, value)]
+        else:
+            options.append(f"--{name}={json.dumps(value) if isinstance(value, dict) else value}")
+    return options
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping.
+
+    Raises:
+        InputFileError: unreadable, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputFileError(path, f"cannot be read as YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputFileError(path, "holds no mapping of options to values")
+    return content
+
+
+def as_yaml(arguments: RunArguments) -> str:
+    """The resolved options; reading them back gives the same run."""
+    return yaml.safe_dump(dataclasses.asdict(arguments), sort_keys=False)
+
+
+def differences(arguments: RunArguments, saved: dict[str, Any]) -> list[str]:
+    """ "option: saved -> now" for each that makes another run of it."""
+    now = dataclasses.asdict(arguments)
+    names = [name for name in {**saved, **now} if name not in FREE_OPTIONS]
+    return [f"{name}: {saved.get(name)} -> {now.get(name)}" for name in names if saved.get(name) != now.get(name)]

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import scipy.sparse as sparse
+
+from chandraclip.data.hardness import hardness_ratios
+from chandraclip.data.measure import fill_measured, measure_catalog
+from chandraclip.data.response import Response
+from chandraclip.data.schema import BANDS, Ragged, build_table
+from chandraclip.data.variability import gregory_loredo
+
+
+def make_response(low, high, size):
+    edges = np.linspace(low, high, size + 1)
+    energies = edges[:-1], edges[1:]
+    return Response(*energies, np.full(size, 100.0), sparse.csr_array(np.eye(size)), *energies)
+
+
+FINE, COARSE = make_response(0.3, 9.3, 900), make_response(0.2, 12.0, 59)
+RESPONSES = {response.response_id: response for response in (FINE, COARSE)}
+
+
+@pytest.fixture
+def columns():
+    """Four rows: ACIS channels; a coarse detector with its own edges; no spectrum; a spectrum without ARF or events."""
+    rng = np.random.default_rng(0)
+    events = [np.sort(rng.uniform(0, 100, size)) for size in (60, 25)]
+    return {
+        "spectrum_counts": Ragged.from_rows([rng.poisson(0.3, 1024), rng.poisson(3, 59), None, rng.poisson(0.1, 1024)]),
+        "spectrum_background": Ragged.from_rows([rng.poisson(1, 1024), None, None, rng.poisson(1, 1024)]),
+        "background_scale": np.array([0.05, np.nan, np.nan, 0.1]),
+        "exposure": np.array([1e4, 2e4, np.nan, 3e4]),
+        "arf": Ragged.from_rows([200 + np.arange(900.0), 50 + np.arange(59.0), None, None]),
+        "response_id": [FINE.response_id, COARSE.response_id, None, None],
+        "channel_energy_edges": Ragged.from_rows([None, np.linspace(0.2, 12.0, 60), None, None]),
+        "event_time": Ragged.from_rows([events[0], None, events[1], None]),
+        "event_energy": Ragged.from_rows([rng.uniform(0.3, 9, 60), None, rng.uniform(0.6, 6, 25), None]),
+        "gti_start": Ragged.from_rows([np.zeros(1), None, np.zeros(1), None]),
+        "gti_stop": Ragged.from_rows([np.full(1, 100.0), None, np.full(1, 100.0), None]),
+    }
+
+
+def row_of(columns, name, row):
+    lists = columns[name]
+    return lists.values[lists.offsets[row] : lists.offsets[row + 1]]
+
+
+def test_spectra_as_a_loop_over_rows_would_measure_them(columns):
+    measured = measure_catalog(columns, RESPONSES)
+    for row, response, edges, scale in (
+        (0, FINE, 0.0146 * np.arange(1025), 0.05),
+        (1, COARSE, np.linspace(0.2, 12.0, 60), 0.0),
+    ):
+        energy = 0.5 * (edges[1:] + edges[:-1])
+        counts, arf = row_of(columns, "spectrum_counts", row), row_of(columns, "arf", row)
+        background = row_of(columns, "spectrum_background", row) if scale else np.zeros_like(counts)
+        middle = 0.5 * (response.energy_lo + response.energy_hi)
+        in_band = {band: (energy >= low) & (energy < high) for band, (low, high) in BANDS.items()}
+        source, other = counts[in_band["b"]].sum(), background[in_band["b"]].sum()
+        assert measured["src_cnts_aper_b"][row] == pytest.approx(source - scale * other)
+        significance = (source - scale * other) / np.sqrt(source + scale**2 * other)
+        assert measured["flux_significance_b"][row] == pytest.approx(significance)
+        area = np.interp(energy, middle, arf)
+        flux = ((counts - scale * background) * energy / area)[in_band["b"]].sum() * 1.602e-9 / columns["exposure"][row]
+        assert measured["flux_aper_b"][row] == pytest.approx(flux, rel=0.01)
+        band_area = [np.mean(np.interp(np.linspace(*BANDS[band], 2_001), middle, arf)) for band in "smh"]
+        expected = hardness_ratios(
+            np.array([[counts[in_band[band]].sum() for band in "smh"]]),
+            np.array([[background[in_band[band]].sum() for band in "smh"]]),
+            scale,
+            columns["exposure"][row] * np.array([band_area]),
+        )
+        for name in ("hard_hm", "hard_hs", "hard_ms"):
+            assert measured[name][row] == pytest.approx(getattr(expected, name)[0], abs=0.005)
+
+
+def test_variability_is_of_the_photons_in_band(columns):
+    measured = measure_catalog(columns, RESPONSES)
+    energy = row_of(columns, "event_energy", 0)
+    times = row_of(columns, "event_time", 0)[(energy >= 0.5) & (energy < 7.0)]
+    alone = gregory_loredo(*(Ragged.from_rows([part]) for part in (times, np.zeros(1), np.full(1, 100.0))))
+    assert measured["var_prob_b"][0] == pytest.approx(alone.var_prob[0])
+    assert np.isfinite(measured["var_prob_b"][[0, 2]]).all()
+    assert np.isnan(measured["var_prob_b"][[1, 3]]).all()
+
+
+def test_what_a_row_lacks_is_nan(columns):
+    measured = measure_catalog(columns, RESPONSES)
+    for name in ("src_cnts_aper_b", "flux_aper_b", "flux_significance_b", "hard_hs"):
+        assert np.isnan(measured[name][2])
+    assert np.isfinite(measured["src_cnts_aper_b"][3])
+    assert np.isnan(measured["hard_hs"][3])  # no ARF, no photon flux
+    assert np.isnan(measured["flux_aper_b"][3])
+    only_events = {name: columns[name] for name in ("event_time", "event_energy", "gti_start", "gti_stop")}
+    assert np.isnan(measure_catalog(only_events, {})["hard_hs"]).all()
+    only_spectra = {name: columns[name] for name in ("spectrum_counts", "exposure")}
+    assert np.isfinite(measure_catalog(only_spectra, {})["src_cnts_aper_b"][0])
+
+
+def test_lists_that_do_not_fit_are_refused(columns):
+    short = Ragged.from_rows([np.ones(10), np.ones(59), None, None])
+    with pytest.raises(ValueError, match="arf"):
+        measure_catalog(columns | {"arf": short}, RESPONSES)
+    with pytest.raises(ValueError, match="channel_energy_edges"):
+        measure_catalog(columns | {"channel_energy_edges": short}, RESPONSES)
+    with pytest.raises(ValueError, match="spectrum_background"):
+        measure_catalog(columns | {"spectrum_background": short}, RESPONSES)
+
+
+def test_what_the_catalogue_gave_stays(columns):
+    given = {
+        "name": ["a", "b", "c", "d"],
+        "obsid": [1, 2, 3, 4],
+        "obi": [0] * 4,
+        "region_id": [1] * 4,
+        "split": ["train"] * 4,
+        "hard_hs": np.array([0.25, np.nan, np.nan, -0.5]),
+    }
+    table = fill_measured(build_table(columns | given), RESPONSES)
+    measured = measure_catalog(columns, RESPONSES)
+    assert table["hard_hs"].to_pylist() == [0.25, pytest.approx(measured["hard_hs"][1], abs=1e-6), None, -0.5]
+    assert table["src_cnts_aper_b"][0].as_py() == pytest.approx(measured["src_cnts_aper_b"][0], rel=1e-6)
+    assert fill_measured(table.slice(0, 0), RESPONSES).num_rows == 0

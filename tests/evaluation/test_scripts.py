@@ -1,0 +1,132 @@
+"""The thin scripts, end to end on synthetic embeddings: what they print and write."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+
+
+@pytest.fixture
+def script(repository):
+    """The `main` of a script, by its path."""
+
+    def load(path: str):
+        spec = importlib.util.spec_from_file_location(f"script_{path.replace('/', '_')[:-3]}", repository / path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.main
+
+    return load
+
+
+@pytest.fixture
+def embeddings(tmp_path, embeddings_table):
+    folder = tmp_path / "embeddings"
+    folder.mkdir()
+    pq.write_table(embeddings_table, folder / "embeddings.parquet")
+    (folder / "embeddings.json").write_text(
+        json.dumps({"model": "m", "dataset": "d", "model_id": "1", "simulated_rows": 800})
+    )
+    return str(folder)
+
+
+def is_png(path) -> bool:
+    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and path.stat().st_size > 10_000
+
+
+def test_retrieval(script, embeddings, tmp_path, capsys):
+    script("eval/retrieval.py")([embeddings, "--output", str(tmp_path / "r"), "--num_resamples", "100"])
+    content = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    metric = content["results"]["directions"]["spectrum -> text"]["metrics"]["recall@1%"]
+    assert metric["low"] <= metric["value"] <= metric["high"]
+    assert metric["value"] > 10 * metric["chance"]
+    first = content["headline"][0]
+    assert first["metric"] == "spectrum -> text recall@1%"
+    assert (first["published"], first["comparable"]) == (0.20, False)
+    assert content["embeddings"]["model"] == "m"
+    assert is_png(tmp_path / "r" / "recall.png")
+    out = capsys.readouterr().out
+    assert re.search(r"spectrum -> text .* class oracle", out)
+    assert "not comparable data" in out
+
+
+def test_regression(script, embeddings, dataset, tmp_path, capsys):
+    script("eval/regression.py")([embeddings, str(dataset), "--output", str(tmp_path / "r"), "--num_resamples", "100"])
+    content = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    records = {(r["variable"], r["representation"], r["method"]): r for r in content["results"]["records"]}
+    assert records["hard_hs", "spectrum_latents", "ridge"]["r2"] > 0.999
+    assert records["powlaw_gamma", "all_embeddings", "ridge"]["r2"] < 0.1
+    assert "too few" in content["results"]["skipped"]["bb_kt"]
+    assert {item["metric"] for item in content["headline"]} == {
+        f"{name} MAE (kNN, selected)" for name in ("hard_hs", "powlaw_gamma", "flux_aper_b")
+    }
+    assert is_png(tmp_path / "r" / "regression.png")
+    out = capsys.readouterr().out
+    assert re.search("left out, too few rows with a value: 0 train.*bb_kt", out)
+    assert "not comparable" in out
+    with pytest.raises(SystemExit, match="not in the catalogue"):
+        script("eval/regression.py")([embeddings, str(dataset), "--variables", "colour"])
+
+
+def test_report_joins_both(script, embeddings, dataset, tmp_path, capsys):
+    script("eval/retrieval.py")([embeddings, "--output", str(tmp_path / "all" / "a"), "--num_resamples", "20"])
+    (tmp_path / "all" / "training").mkdir()
+    (tmp_path / "all" / "training" / "metrics.json").write_text('{"loss": 1.0}')  # not of an evaluation
+    capsys.readouterr()
+    script("scripts/report.py")([str(tmp_path / "all"), "--output", str(tmp_path / "report.md")])
+    text = (tmp_path / "report.md").read_text()
+    assert text in capsys.readouterr().out
+    lines = text.splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert "spectrum -> text recall@1%" in text
+    with pytest.raises(SystemExit, match="no evaluation"):
+        script("scripts/report.py")([str(dataset)])
+
+
+def test_neighbours(script, embeddings, dataset, tmp_path, capsys):
+    arguments = [embeddings, embeddings, "--dataset", str(dataset), "--query_dataset", str(dataset)]
+    script("eval/neighbours.py")([*arguments, "--output", str(tmp_path / "n"), "--num_neighbours", "2"])
+    entries = json.loads((tmp_path / "n" / "neighbours.json").read_text())["queries"]
+    assert len(entries) == 800
+    assert len(entries[0]["neighbours"]) == 2
+    assert entries[0]["texts"][0]["summary"].startswith("A text about 2CXO")
+    right = sum(entry["texts"][0]["name"] == entry["query"]["name"] for entry in entries)
+    assert right > 700
+    assert "A text about" in capsys.readouterr().out
+
+
+def test_neighbours_of_another_model(script, embeddings, tmp_path, embeddings_table):
+    other = tmp_path / "other"
+    other.mkdir()
+    pq.write_table(embeddings_table, other / "embeddings.parquet")
+    (other / "embeddings.json").write_text('{"model_id": "2"}')
+    with pytest.raises(SystemExit, match="different models"):
+        script("eval/neighbours.py")([embeddings, str(other)])
+
+
+def test_errors_are_one_line(script, tmp_path):
+    with pytest.raises(SystemExit, match=r"error: .*no embeddings here"):
+        script("eval/retrieval.py")([str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    "path", ["scripts/embed.py", "scripts/report.py", "eval/retrieval.py", "eval/regression.py", "eval/neighbours.py"]
+)
+def test_help_loads_nothing_heavy(repository, path):
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = [{path!r}, '--help']\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as done:\n    assert done.code == 0\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'pandas', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
