@@ -58,7 +58,7 @@ def direct_log10_odds(time: np.ndarray, start: np.ndarray, stop: np.ndarray, max
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--num_detections", type=int, default=5_000)
-    parser.add_argument("--median_counts", type=int, default=40)
+    parser.add_argument("--median_counts", type=int, default=47, help="before the gaps are cut out")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     times, start, stop = simulate(options.num_detections, options.median_counts, options.seed)

@@ -42,7 +42,7 @@ def make_response(number):
 def read_stand_in(item):
     number = int(item.label.split(".")[0])
     if number == BAD_ITEM:
-        raise InputFileError(item.spectrum, "no response is beside it", "SPECTRUM")
+        raise InputFileError(item.spectrum, f"no response beside {item.spectrum}", "SPECTRUM")
     rng = np.random.default_rng(number)
     response = make_response(number % 3)
     row = {
@@ -125,7 +125,7 @@ def test_manifest_says_what_was_built_and_skipped(input_dir, tmp_path):
     manifest = build(input_dir, tmp_path / "out").manifest
     assert manifest == json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["skipped"] == [
-        {"file": f"{BAD_ITEM:03d}.pha", "reason": "no response is beside it", "extension": "SPECTRUM"}
+        {"file": f"{BAD_ITEM:03d}.pha", "reason": f"no response beside {BAD_ITEM:03d}.pha", "extension": "SPECTRUM"}
     ]
     assert sum(manifest["num_rows"].values()) == NUM_ITEMS - 1
     for entry in manifest["shards"] + manifest["responses"]:
@@ -196,6 +196,8 @@ def test_nothing_to_write_is_an_error(tmp_path, input_dir):
     for folder, match in ((empty, "no spectrum"), (tmp_path / "missing", "not a folder")):
         with pytest.raises(InputFileError, match=match):
             build(folder, tmp_path / "out")
+    with pytest.raises(InputFileError, match="lies in the input folder"):
+        build(input_dir, input_dir / "out")
     for path in input_dir.glob("*"):
         if path.stem != f"{BAD_ITEM:03d}":
             path.unlink()

@@ -98,3 +98,8 @@ def make_dataset_table(embeddings: pa.Table) -> pa.Table:
 def dataset(tmp_path, monkeypatch, embeddings_table) -> Path:
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     return write_dataset(tmp_path / "dataset", make_dataset_table(embeddings_table))
+
+
+@pytest.fixture(name="write_dataset")
+def write_dataset_fixture():
+    return write_dataset

@@ -33,5 +33,5 @@ def test_transmission_is_exponential_in_the_column():
 
 @pytest.mark.parametrize("energy", [0.01, 10.5])
 def test_refuses_energies_without_a_published_value(energy):
-    with pytest.raises(ValueError, match="0.03 to 10 keV"):
+    with pytest.raises(ValueError, match=r"0\.03 to 10 keV"):
         cross_section(np.array([1.0, energy]))

@@ -46,7 +46,7 @@ def test_blackbody_photons_to_energy_is_2_7_kt():
 
 
 def test_bremsstrahlung_cools_as_the_root_of_the_temperature():
-    """Total emission 1.4e-27 T^(1/2) g (1.4 for helium) erg cm3/s, mean Gaunt factor 1.1 to 1.3 (Rybicki & Lightman 5.15)."""
+    """Total 1.4e-27 T^(1/2) g erg cm3/s, times 1.4 for helium; mean Gaunt factor 1.1 to 1.3 (Rybicki & Lightman)."""
     kt = np.array([0.5, 1.0, 4.0])
     edges = np.concatenate([np.geomspace(1e-4, 0.01, 400), np.geomspace(0.01, 120.0, 8000)[1:]])
     flux = bremsstrahlung(edges[:-1], edges[1:], kt)

@@ -226,8 +226,8 @@ def _markdown(header: list[str], rows: list[list[Any]]) -> str:
 
 SIMULATED_LIMITS = """\
 Spectra, rates, populations and texts are simple models of the real ones; the texts are made from templates and state
-facts of the simulation. Scores on these data say whether a method works, not how well it does on the sky. The spectral
-fits of the catalogue (`powlaw_*`, `bb_*`, `brems_*`, `apec_*`) are null unless the simulator filled them."""
+facts of the simulation. Scores on these data say whether a method works, not how well it does on the sky. Spectral fits
+are null below 150 net counts, as in the catalogue; `apec_*` always."""
 
 FILE_LIMITS = """\
 Files of different missions stand side by side: see `instrument`. Quantities that the mission's catalogue would give and

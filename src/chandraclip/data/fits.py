@@ -8,6 +8,7 @@ import re
 import warnings
 import zlib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,15 @@ class FitsTable:
         self.header = hdu.header
         self.label = f"{hdu.name},{index}" if hdu.name else str(index)
         self.num_rows = int(hdu.header["NAXIS2"])
-        self.names: list[str] = list(hdu.columns.names)
-        self._by_upper = {name.upper(): name for name in reversed(self.names)}
+
+    @cached_property
+    def names(self) -> list[str]:
+        with _quiet():
+            return list(self._hdu.columns.names)
+
+    @cached_property
+    def _by_upper(self) -> dict[str, str]:
+        return {name.upper(): name for name in reversed(self.names)}
 
     def error(self, reason: str) -> InputFileError:
         return InputFileError(self.path, reason, self.label)

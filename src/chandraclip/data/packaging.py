@@ -103,6 +103,8 @@ def build_from_files(
     input_dir = Path(input_dir)
     if not input_dir.is_dir():
         raise InputFileError(input_dir, "not a folder")
+    if Path(output).resolve().is_relative_to(input_dir.resolve()):
+        raise InputFileError(output, f"lies in the input folder {input_dir}, which it would change")
     items = sorted(find_detections(input_dir), key=lambda item: item.label)
     if not items:
         raise InputFileError(input_dir, "no spectrum and no event list is under this folder")
@@ -114,7 +116,7 @@ def build_from_files(
         "input": input_dir.resolve().name,
         "num_items": len(items),
         "chunk_size": FILES_PER_CHUNK,
-        "files_sha256": _digest_of_files(input_dir, items),
+        "files_sha256": _digest_of_files(input_dir),
         "texts_sha256": None if text_path is None else shards.sha256_of(text_path),
         "license": license_id,
     }
@@ -172,7 +174,8 @@ def _read_files(input_dir: Path, items: Sequence[Any], text_path: Path | None) -
         except InputFileError as error:
             place = Path(error.path)
             file = place.relative_to(input_dir).as_posix() if place.is_relative_to(input_dir) else place.name
-            entry = {"file": file, "reason": error.reason}
+            # The manifest is published: no folder of this machine in it.
+            entry = {"file": file, "reason": error.reason.replace(f"{input_dir}{os.sep}", "")}
             if error.extension is not None:
                 entry["extension"] = str(error.extension)
             skipped.append(entry)
@@ -207,13 +210,14 @@ def rows_to_table(rows: Sequence[dict[str, Any]], texts: dict[str | int, dict[st
     return build_table(columns)
 
 
-def _digest_of_files(input_dir: Path, items: Sequence[Any]) -> str:
-    """Of the labels and the sizes of the files: another set of files is another build."""
+def _digest_of_files(input_dir: Path) -> str:
+    """Of the names and sizes of all files, responses and backgrounds too: another set of files is another build."""
     digest = hashlib.sha256()
-    for item in items:
-        paths = [path for path in vars(item).values() if isinstance(path, Path)]
-        sizes = [path.stat().st_size if path.exists() else None for path in paths]
-        digest.update(json.dumps([item.label, sizes]).encode())
+    for folder, subfolders, names in os.walk(input_dir):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for path in (Path(folder, name) for name in sorted(names) if not name.startswith(".")):
+            if path.is_file():
+                digest.update(json.dumps([path.relative_to(input_dir).as_posix(), path.stat().st_size]).encode())
     return digest.hexdigest()
 
 

@@ -132,7 +132,7 @@ def write_shard(staging: Path, plan: ShardPlan) -> dict[str, Any]:
     path = staging / "data" / plan.filename
     path.parent.mkdir(parents=True, exist_ok=True)
     row_group_size = max(1, int(ROW_GROUP_BYTES * table.num_rows / max(table.nbytes, 1)))
-    _write_parquet(path, table, row_group_size)
+    write_parquet(path, table, row_group_size)
     return {
         "path": f"data/{plan.filename}",
         "split": plan.split,
@@ -157,7 +157,7 @@ def write_responses(staging: Path, num_chunks: int) -> list[dict[str, Any]]:
         table = pa.concat_tables(groups.pop()) if groups else RESPONSE_SCHEMA.empty_table()
         written.append(folder / f"responses-{len(written):05d}.parquet")
         rows.append(table.num_rows)
-        _write_parquet(written[-1], table, max(1, int(ROW_GROUP_BYTES * table.num_rows / max(table.nbytes, 1))))
+        write_parquet(written[-1], table, max(1, int(ROW_GROUP_BYTES * table.num_rows / max(table.nbytes, 1))))
 
     for index in range(num_chunks):
         path = staging / "chunks" / f"{index:06d}-responses.arrow"
@@ -224,7 +224,8 @@ def _read_ipc(path: Path) -> pa.Table:
         return pa.ipc.open_file(source).read_all()
 
 
-def _write_parquet(path: Path, table: pa.Table, row_group_size: int) -> None:
+def write_parquet(path: Path, table: pa.Table, row_group_size: int) -> None:
+    """Writes a table as the dataset's files are: zstd, the bytes of floats split, atomically."""
     leaves = {}
     for item in table.schema:
         nested = pa.types.is_list(item.type)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from chandraclip.data.companions import Companion, find_companion
-from chandraclip.data.fits import FitsFile
+from chandraclip.data.fits import FitsFile, FitsTable
 from chandraclip.data.header import ObservationHeader
 from chandraclip.data.pha import PhaRecord, is_type_two, read_pha, spectrum_tables
 from chandraclip.data.response import Response
@@ -39,6 +39,7 @@ class Spectrum:
         header: observation facts.
         path: the PHA file.
         spec_num: SPEC_NUM in a type II file, else None.
+        companions: ``"arf"``, ``"rmf"`` and ``"background"`` -> the file that was read for it.
         notes: how each companion file was found, and what was missing, one sentence each.
     """
 
@@ -55,6 +56,7 @@ class Spectrum:
     header: ObservationHeader
     path: Path
     spec_num: int | None = None
+    companions: dict[str, Path] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -119,11 +121,12 @@ def read_spectrum(
         raise file.error(f"no spectrum (HDUCLAS1 SPECTRUM) in it; extensions: {file.describe()}")
     record = read_pha((sources or backgrounds)[0], spec_num)
     notes: list[str] = []
+    companions: dict[str, Path] = {}
     if len(sources) > 1:
         notes.append(f"{len(sources)} source spectra in the file; {record.extension} was read")
 
-    redistribution, response, problem = _response(path, record, arf, rmf, require_response, notes)
-    background_record = _background(file, record, background, notes)
+    redistribution, response, problem = _response(path, record, arf, rmf, require_response, companions, notes)
+    background_record = _background(path, record, backgrounds, background, companions, notes)
     counts = record.counts
     channel = np.arange(counts.size) + record.first_channel
     if redistribution is not None:
@@ -151,6 +154,7 @@ def read_spectrum(
         header=record.header,
         path=path,
         spec_num=record.spec_num,
+        companions=companions,
         notes=tuple(notes),
     )
 
@@ -165,6 +169,7 @@ def _response(
     arf: str | Path | None,
     rmf: str | Path | None,
     required: bool,
+    companions: dict[str, Path],
     notes: list[str],
 ) -> tuple[Redistribution | None, Response | None, str | None]:
     """The RMF, the response, or why there is none."""
@@ -180,6 +185,7 @@ def _response(
             raise InputFileError(path, f"no RMF: {rmf_file.origin}", record.extension)
         return None, None, f"no RMF: {rmf_file.origin}"
     redistribution = read_rmf(rmf_file.path)
+    companions["rmf"] = rmf_file.path
     notes.append(f"RMF {rmf_file.path.name}: {rmf_file.origin}")
     if arf_file.path is None:
         if redistribution.includes_area or redistribution.declared_full:
@@ -189,21 +195,28 @@ def _response(
         return redistribution, None, f"no ARF: {arf_file.origin}"
     if redistribution.includes_area and not arf_file.named:
         return redistribution, combine(redistribution, None), None  # an ARF that lies about is not this matrix's
+    companions["arf"] = arf_file.path
     notes.append(f"ARF {arf_file.path.name}: {arf_file.origin}")
     return redistribution, combine(redistribution, read_arf(arf_file.path)), None
 
 
 def _background(
-    file: FitsFile, record: PhaRecord, background: str | Path | bool | None, notes: list[str]
+    path: Path,
+    record: PhaRecord,
+    in_file: list[FitsTable],
+    background: str | Path | bool | None,
+    companions: dict[str, Path],
+    notes: list[str],
 ) -> PhaRecord | tuple[np.ndarray, float] | None:
     """The background's record, or a grating file's own (counts, backscal), or None."""
-    path = file.path
     if background is False:
         return None
     if isinstance(background, (str, Path)):
+        companions["background"] = Path(background)
         return _read_background(Path(background), record)
-    own = [table for table in spectrum_tables(file)[1] if table.label != record.extension]
+    own = [table for table in in_file if table.label != record.extension]
     if own:  # CSC pha3: source and background in one file, whatever BACKFILE says
+        companions["background"] = path
         notes.append(f"background: extension {own[0].label} of the same file")
         return read_pha(own[0], record.spec_num)
     if record.inline_background is not None:
@@ -211,6 +224,7 @@ def _background(
         return record.inline_background
     found = find_companion(path, "background", record.background_name, record.header)
     if found.path is not None and found.path.resolve() != path.resolve():
+        companions["background"] = found.path
         notes.append(f"background {found.path.name}: {found.origin}")
         return _read_background(found.path, record)
     if found.named:

@@ -55,7 +55,10 @@ _splits: dict[str, Any] = {}
 
 def _start_worker(config: EmbedConfig) -> None:
     """Load model and dataset once a process."""
+    import transformers
+
     global _embedder, _splits
+    transformers.utils.logging.disable_progress_bar()  # of the weights: one a worker, across the bar of the run
     _embedder, _splits = Embedder(config), load_splits(config.dataset, config.config)
 
 

@@ -51,6 +51,11 @@ class EmbedConfig:
     config: str = "pairs"
 
 
+@dataclass(frozen=True)
+class _Latents:
+    latents: torch.Tensor
+
+
 class Embedder:
     """A loaded model and its processor."""
 
@@ -101,7 +106,8 @@ class Embedder:
             name: value.to(self.device) for name, value in self.processor(rows).items() if torch.is_tensor(value)
         }
         with torch.inference_mode():
-            output = self.model(**batch)
+            # An autoencoder on its own: its decoder is not needed.
+            output = self.model(**batch) if len(self.outputs) > 1 else _Latents(self.model.encode(**batch))
         result = {}
         for column, (field, mask) in self.outputs.items():
             values = getattr(output, field, None)

@@ -56,6 +56,7 @@ def plot_regression(records: Sequence[Mapping[str, Any]], representations: Seque
         path: PNG to write.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     shown = [
         record for record in records if record["method"] == "knn" and record.get("mae_over_hand_features") is not None
@@ -87,9 +88,9 @@ def plot_regression(records: Sequence[Mapping[str, Any]], representations: Seque
     axes.set(xlabel="kNN mean absolute error relative to hand-made features (left is better)")
     for line in np.arange(0.5, len(variables) - 1):
         axes.axhline(line, color="0.9", linewidth=0.8)
+    axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
-    axes.tick_params(axis="x", which="minor", labelsize="x-small")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     figure.legend(loc="outside right upper", fontsize="small")
     _save(figure, path)
 

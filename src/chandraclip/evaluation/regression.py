@@ -17,7 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from chandraclip.evaluation.bootstrap import NUM_RESAMPLES, interval, resampled_sums
 from chandraclip.evaluation.embeddings import EmbeddingTable
-from chandraclip.evaluation.variables import LOG10_VARIABLES, PUBLISHED, hand_features, target_values
+from chandraclip.evaluation.variables import EXCLUDED_FEATURES, LOG10_VARIABLES, PUBLISHED, hand_features, target_values
 
 NUM_NEIGHBOURS = 3
 RIDGE_PENALTIES = tuple(float(penalty) for penalty in np.logspace(-3, 5, 9))
@@ -157,13 +157,9 @@ def regression_metrics(
             for representation, (array, _) in representations.items()
             for method, prediction in _predictions(array, targets, rows, representation in BEFORE_ALIGNMENT).items()
         }
+        by_hand = _hand_predictions(columns, names, targets, rows)
         for column, name in enumerate(names):
-            of_variable = {key: prediction[:, column] for key, prediction in predictions.items()}
-            features = hand_features(columns, name)
-            features = features[:, np.isfinite(features[rows["train"]]).any(axis=0)]
-            if features.shape[1]:
-                hand = _predictions(features, targets[:, [column]], rows, standardized=True)
-                of_variable |= {(HAND, method): prediction[:, 0] for method, prediction in hand.items()}
+            of_variable = {key: prediction[:, column] for key, prediction in predictions.items()} | by_hand[name]
             median = float(np.median(values[name][rows["train"]]))
             of_variable[MEDIAN, MEDIAN] = np.full(len(rows["validation"]) + len(rows["test"]), median)
             records += _score(name, of_variable, values[name], rows, table.name[rows["test"]], num_resamples, seed)
@@ -207,6 +203,24 @@ def _predictions(
         standardize = Standardizer.fit(train)
         train, queries = standardize(train), standardize(queries)
     return {"knn": predict_knn(train, train_targets, queries), "ridge": ridge}
+
+
+def _hand_predictions(
+    columns: Mapping[str, np.ndarray], names: list[str], targets: np.ndarray, rows: dict[str, np.ndarray]
+) -> dict[str, dict[tuple[str, str], np.ndarray]]:
+    """Variable -> predictions from the hand-made features allowed for it; none where no training row has one."""
+    result: dict[str, dict[tuple[str, str], np.ndarray]] = {name: {} for name in names}
+    alike: dict[frozenset[str], list[int]] = {}
+    for column, name in enumerate(names):
+        alike.setdefault(EXCLUDED_FEATURES.get(name, frozenset()), []).append(column)
+    for members in alike.values():
+        features = hand_features(columns, names[members[0]])
+        features = features[:, np.isfinite(features[rows["train"]]).any(axis=0)]
+        if features.shape[1]:
+            for method, prediction in _predictions(features, targets[:, members], rows, standardized=True).items():
+                for position, column in enumerate(members):
+                    result[names[column]][HAND, method] = prediction[:, position]
+    return result
 
 
 def _score(

@@ -26,8 +26,8 @@ DEFAULT_VARIABLES = (
     *(name for name in CATALOG_COLUMNS if name not in CONFIRMED_VARIABLES),
     *TRUE_COLUMNS,
 )
-# Over decades in brightness an absolute error means something only in log10: their errors are in dex.
-LOG10_VARIABLES = frozenset({"src_cnts_aper_b", "flux_aper_b", "true_flux_b", "true_period"})
+# Over decades an absolute error means something only in log10: these errors are in dex. Published columns stay linear.
+LOG10_VARIABLES = frozenset({"src_cnts_aper_b", "flux_aper_b", "true_flux_b", "true_nh", "true_kt", "true_period"})
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,9 @@ def interpolate_rows(
     stride = 2.0 * (high - low)
     first = np.flatnonzero(np.diff(knot_rows, prepend=-1))
     last = np.append(first[1:], len(knot_rows)) - 1
-    places = np.concatenate([first, last + 1])
+    # A row's end and the next row's begin fall on one place, where insertion keeps this order: ends first.
+    places = np.concatenate([last + 1, first])
     border = stride * knot_rows[first]
-    x = np.insert(knots - low + stride * knot_rows, places, np.concatenate([border, border + (high - low)]))
-    y = np.insert(values, places, np.concatenate([values[first], values[last]]))
+    x = np.insert(knots - low + stride * knot_rows, places, np.concatenate([border + (high - low), border]))
+    y = np.insert(values, places, np.concatenate([values[last], values[first]]))
     return np.interp(query - low + stride * query_rows, x, y)

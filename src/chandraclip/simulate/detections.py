@@ -16,6 +16,7 @@ from chandraclip.data.names import iau_name
 from chandraclip.data.response import Response
 from chandraclip.data.schema import BANDS, Ragged, build_table
 from chandraclip.data.splits import assign_splits
+
 from .detector import (
     FIRST_CHANNEL,
     LAST_CHANNEL,

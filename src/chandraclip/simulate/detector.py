@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS, Ragged
+
 from .response import CHANNEL_EDGES
 from .variability import RateShape, arrival_times
 
@@ -20,9 +21,9 @@ MJD_REFERENCE = 50814.0  # d, zero of Chandra's mission elapsed time
 FIRST_CHANNEL = int(np.ceil(0.3 / ACIS_CHANNEL_WIDTH))
 LAST_CHANNEL = int(10.0 / ACIS_CHANNEL_WIDTH)
 
-# counts/s/arcsec2 in 0.5 to 7 keV of a quiet field, ACIS-I and ACIS-S (Proposers' Observatory Guide, 6.16).
+# counts/s/arcsec2 in 0.5 to 7 keV of a quiet field, ACIS-I and ACIS-S: order of magnitude, not calibrated.
 BACKGROUND_RATE = np.array([3.0e-7, 6.0e-7])
-# Fluorescence lines of the particle background: keV and share of the 0.5-7 keV counts (Al, Si, Au M, Ni K, Au L).
+# Fluorescence lines of the particle background (Al, Si, Au M, Ni K, Au L): keV, and rough counts per 0.5-7 keV count.
 BACKGROUND_LINES = np.array([[1.487, 0.02], [1.740, 0.05], [2.14, 0.06], [7.47, 0.06], [9.67, 0.12]])
 
 

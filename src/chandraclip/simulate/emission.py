@@ -84,9 +84,10 @@ def thermal(
 ) -> np.ndarray:
     """Collisionally ionised plasma, to first approximation: bremsstrahlung and the strong lines of O to Fe.
 
-    A line's emissivity is a log-normal in temperature about its peak (`tables/lines.csv`: peaks rounded from published
-    line lists, good to a factor of about two; recombination continua and the weak-line forest are left out). Natural
-    and thermal widths are far below ACIS resolution: a line falls in one bin. Norm as in `bremsstrahlung`.
+    A line's emissivity is a log-normal in temperature about its peak. The peaks in `tables/lines.csv` are approximate
+    values, not taken from an atomic database (expect factors of about two; unchecked); recombination continua and the
+    weak-line forest are left out. Natural and thermal widths are far below ACIS resolution: a line falls in one bin.
+    Norm as in `bremsstrahlung`.
 
     Args:
         energy_lo, energy_hi: (E,) keV.

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from chandraclip.data.statistics import cash
+
 from .absorption import cross_section, transmission
 from .emission import blackbody, bremsstrahlung, powerlaw
 from .response import ENERGY_EDGES, redistribution_matrix
@@ -23,6 +24,7 @@ MIN_NET_COUNTS = 150.0
 MAX_NH = 1.0e4
 NUM_ITERATIONS = 9
 SMALLEST_EXPECTED = 1e-9  # counts a bin
+EMPTY_BIN_COUNTS = 0.25  # added to the background region's: no bin is impossible for having been empty there
 
 # Channels (from 0) where the bins of the fit begin: about half the energy resolution, over 0.5 to 7 keV.
 CHANNEL_GROUPS = np.concatenate([np.arange(34, 138, 4), np.arange(138, 204, 6), np.arange(204, 480, 12)])
@@ -68,7 +70,8 @@ def fit_spectra(
         below 150 net counts in 0.5-7 keV.
     """
     grouped = _group(counts, CHANNEL_GROUPS, END_CHANNEL)
-    scaled_background = _smooth(_group(background, CHANNEL_GROUPS, END_CHANNEL)) * background_scale[:, None]
+    outside = _group(background, CHANNEL_GROUPS, END_CHANNEL)
+    scaled_background = (outside + EMPTY_BIN_COUNTS) * background_scale[:, None]
     net = grouped.sum(axis=1) - scaled_background.sum(axis=1)
     rows = np.flatnonzero(net >= MIN_NET_COUNTS)
     result = {}
@@ -189,13 +192,3 @@ def _mean_area(area: np.ndarray) -> np.ndarray:
 
 def _group(counts: np.ndarray, groups: np.ndarray, end: int) -> np.ndarray:
     return np.add.reduceat(counts[:, :end], groups, axis=1).astype(np.float64)
-
-
-def _smooth(background: np.ndarray, half_width: int = 4) -> np.ndarray:
-    """Counts a bin from the mean a channel over neighbouring bins: a background held fixed must not carry its noise."""
-    total = np.concatenate([np.zeros((len(background), 1)), np.cumsum(background, axis=1)], axis=1)
-    edges = np.append(CHANNEL_GROUPS, END_CHANNEL)
-    channels = np.diff(edges)
-    first = np.maximum(np.arange(channels.size) - half_width, 0)
-    last = np.minimum(np.arange(channels.size) + half_width + 1, channels.size)
-    return (total[:, last] - total[:, first]) * channels / (edges[last] - edges[first])

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from chandraclip.data.schema import BANDS, SOURCE_CLASSES
+
 from .absorption import transmission
 from .emission import SPECTRAL_MODELS, energy_flux, incident_spectrum
 from .response import ENERGY, ENERGY_HI, ENERGY_LO

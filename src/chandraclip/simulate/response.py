@@ -22,6 +22,7 @@ ENERGY_LO, ENERGY_HI = ENERGY_EDGES[:-1], ENERGY_EDGES[1:]
 ENERGY = 0.5 * (ENERGY_LO + ENERGY_HI)
 CHANNEL_EDGES = ACIS_CHANNEL_WIDTH * np.arange(ACIS_NUM_CHANNELS + 1)
 
+# Read off two mission ARFs (ACIS-I ObsID 2278, ACIS-S ObsID 3098), divided by the contamination below and rounded.
 # On-axis area at launch, before any contamination: keV, then cm2 of the front-illuminated ACIS-I chips and of the
 # back-illuminated S3. Pairs of close energies are edges: O K of the filter (0.53), Al K of the filter (1.56), Si K of
 # the gates (1.84; front side only), Ir M-V and M-IV of the mirror (2.04, 2.12).
@@ -61,8 +62,8 @@ AREA_ANCHORS = np.array(
     ]
 )
 # Optical depth of the contaminant (mostly carbon; O and F edges at 0.54 and 0.69 keV) relative to that at 0.67 keV,
-# and the depth at 0.67 keV by year; after the time history published by the Chandra X-ray Center (Marshall et al. 2004,
-# Proc. SPIE 5165, 497; Plucinsky et al. 2018, Proc. SPIE 10699), read to about 20 %.
+# and the depth at 0.67 keV by year. Approximate: the shape from ratios of ACIS-S ARFs of 2002 and 2011, the
+# history from memory of the growth in Plucinsky et al. 2018 (Proc. SPIE 10699), not fitted; unchecked after 2011.
 CONTAMINATION_ENERGY = np.array([0.3, 0.4, 0.5, 0.54, 0.55, 0.6, 0.67, 0.685, 0.695, 0.8, 1.0, 1.3, 2.0, 3.0, 9.3])
 CONTAMINATION_SHAPE = np.array([5.5, 2.9, 1.85, 1.5, 1.65, 1.3, 1.0, 0.95, 1.05, 0.66, 0.31, 0.13, 0.035, 0.01, 0.0])
 CONTAMINATION_MJD = 51544.0 + 365.25 * np.array([-0.4, 0, 1, 2, 3, 5, 7, 9, 11, 13, 15, 17, 19, 22])
@@ -79,7 +80,7 @@ def effective_area(instrument: np.ndarray, theta: np.ndarray, mjd: np.ndarray) -
     """Effective area of each detection on the built-in energy grid.
 
     Vignetting is ``exp(-k(E) theta)`` with ``k = 0.014 + 0.0008 E^2`` per arcmin: 0.85, 0.74 and 0.63 of the axis at
-    10' and 1.5, 4.5 and 6.4 keV, as in the Proposers' Observatory Guide (chapter 4).
+    10' and 1.5, 4.5 and 6.4 keV. A rough form of the Proposers' Observatory Guide's curves, not fitted to them.
 
     Args:
         instrument: (D,) int, index into `INSTRUMENTS`.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from chandraclip.data.schema import SOURCE_CLASSES
+
 from .emission import SPECTRAL_MODELS
 from .population import Sources
 from .variability import CONSTANT, DIP, FLARE

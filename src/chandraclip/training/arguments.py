@@ -23,8 +23,6 @@ MODEL_OPTIONS_HELP = "options of the model's configuration, a mapping in YAML or
 
 def option(default: Any, help: str) -> Any:
     """A dataclass field with its line of `--help`."""
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata={"help": help})
     return field(default=default, metadata={"help": help})
 
 
@@ -34,6 +32,8 @@ class RunArguments:
 
     output_dir: str = option("outputs/run", "where the model, checkpoints and logs go")
     dataset: str | None = option(None, "dataset folder or Hub id; default: the simulated one, built once")
+    num_detections: int = option(12_000, "rows of the simulated dataset")
+    simulation_seed: int = option(0, "of the simulated dataset")
     seed: int = option(0, "of the initial weights, the order of the rows and dropout")
 
     batch_size: int = option(128, "rows a step, over all processes")

@@ -2,23 +2,72 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from chandraclip.data.sampler import BatchSampler
+from chandraclip.errors import InputFileError
 
 if TYPE_CHECKING:
     import datasets
 
+logger = logging.getLogger(__name__)
+
 Processor = Callable[[pa.Table], Mapping[str, Any]]
+# Dataset columns that each modality's part of a processor reads; the first says whether a row has it.
+COLUMNS = {
+    "spectrum": ["spectrum_counts", "spectrum_background", "background_scale", "exposure", "channel_energy_edges"],
+    "event": ["event_time", "event_energy", "gti_start", "gti_stop"],
+    "text": ["summary"],
+}
+DEFAULT_DATASET = Path("outputs/data/default")
+
+
+def default_dataset(num_detections: int, seed: int, accelerator: Accelerator) -> str:
+    """The simulated dataset of `DEFAULT_DATASET`, built by the main process where it is not there."""
+    if accelerator.is_main_process:
+        from chandraclip.data.packaging import build_from_simulation
+
+        build_from_simulation(DEFAULT_DATASET, num_detections, seed, num_processes=len(os.sched_getaffinity(0)))
+    accelerator.wait_for_everyone()
+    return str(DEFAULT_DATASET)
+
+
+def load_rows(
+    dataset: str, modalities: Sequence[str], accelerator: Accelerator, at_least: int = 1
+) -> tuple[dict[str, datasets.Dataset], str]:
+    """Split -> the rows that have `at_least` of the modalities, with the columns these need and `name`; and the
+    dataset's identity, a hash.
+
+    Raises:
+        InputFileError: the dataset does not load, or has no such row to train on or to validate with.
+    """
+    from chandraclip.evaluation.dataset import dataset_id, load_splits
+
+    with accelerator.main_process_first():  # which writes the Arrow cache the others map
+        splits = load_splits(dataset, "pairs")
+    columns = ["name", *(column for modality in modalities for column in COLUMNS[modality])]
+    first_columns = [COLUMNS[modality][0] for modality in modalities]
+    kept = {name: rows_with(rows.select_columns(columns), first_columns, at_least) for name, rows in splits.items()}
+    for name in ("train", "validation"):
+        if name not in kept or not len(kept[name]):
+            raise InputFileError(dataset, f"split {name!r} has no row with {at_least} of {list(modalities)}")
+    if accelerator.is_main_process:
+        shares = ", ".join(f"{len(kept[name])} of {len(rows)} {name}" for name, rows in splits.items())
+        logger.info("%s: %s rows have %d or more of %s", dataset, shares, at_least, list(modalities))
+    return kept, dataset_id(dataset, splits)
 
 
 def to_tensors(processed: Mapping[str, Any], device: torch.device) -> dict[str, Tensor]:
@@ -26,20 +75,22 @@ def to_tensors(processed: Mapping[str, Any], device: torch.device) -> dict[str, 
     return {name: value.to(device, non_blocking=True) for name, value in processed.items() if isinstance(value, Tensor)}
 
 
-def rows_with(rows: datasets.Dataset, any_of: list[str]) -> datasets.Dataset:
-    """The rows that have at least one of the columns (list columns: a list that is not empty).
+def rows_with(rows: datasets.Dataset, columns: Sequence[str], at_least: int = 1) -> datasets.Dataset:
+    """The rows in which `at_least` of the columns are present: a list that is not empty, a text that is not blank.
 
     Args:
         rows: in Arrow format.
-        any_of: column names, lists or strings.
+        columns: names of list or string columns.
+        at_least: 1 for rows with any of them.
     """
-    present = np.zeros(len(rows), dtype=bool)
-    for name in any_of:
-        column = rows.with_format("arrow").select_columns([name])[:][name]
+    present = np.zeros(len(rows), dtype=np.int64)
+    for name in columns:
+        column = rows.select_columns([name])[:][name]
         is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
         length = pc.utf8_length(pc.utf8_trim_whitespace(column)) if is_text else pc.list_value_length(column)
-        present |= np.asarray(pc.fill_null(pc.greater(length, 0), False))
-    return rows if present.all() else rows.select(np.flatnonzero(present))
+        present += np.asarray(pc.fill_null(pc.greater(length, 0), False))
+    enough = present >= at_least
+    return rows if enough.all() else rows.select(np.flatnonzero(enough))
 
 
 class BatchLoader:
@@ -49,8 +100,7 @@ class BatchLoader:
         rows: of the training split, in Arrow format.
         sampler: gives the row numbers of a step.
         processor: Arrow rows to tensors.
-        device: where the tensors go.
-        process, num_processes: this process' rank, and how many share a batch.
+        accelerator: says which process this is, how many share a batch, and on which device.
         prefetch: batches prepared ahead by a thread; 0 prepares each when it is asked for.
     """
 
@@ -59,24 +109,21 @@ class BatchLoader:
         rows: datasets.Dataset,
         sampler: BatchSampler,
         processor: Processor,
-        device: torch.device,
-        process: int = 0,
-        num_processes: int = 1,
+        accelerator: Accelerator,
         prefetch: int = 2,
     ):
         self.rows, self.sampler, self.processor = rows, sampler, processor
-        self.device, self.prefetch = device, prefetch
-        self.process, self.num_processes = process, num_processes
+        self.accelerator, self.prefetch = accelerator, prefetch
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """Tensors of one step."""
-        indices = self.sampler.batch(step, self.process, self.num_processes)
+        """Tensors of one step, on the CPU."""
+        indices = self.sampler.batch(step, self.accelerator.process_index, self.accelerator.num_processes)
         return to_tensors(self.processor(self.rows[indices.tolist()]), torch.device("cpu"))
 
     def steps(self, start: int, stop: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
         """(step, tensors on the device) for start <= step < stop."""
         for step, batch in self._prepared(start, stop):
-            yield step, to_tensors(batch, self.device)
+            yield step, to_tensors(batch, self.accelerator.device)
 
     def _prepared(self, start: int, stop: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
         if self.prefetch == 0:
@@ -122,14 +169,9 @@ def validation_rows(rows: datasets.Dataset, max_rows: int, seed: int = 0) -> dat
 
 
 def validation_batches(
-    rows: datasets.Dataset,
-    processor: Processor,
-    device: torch.device,
-    batch_size: int,
-    process: int = 0,
-    num_processes: int = 1,
+    rows: datasets.Dataset, processor: Processor, accelerator: Accelerator, batch_size: int
 ) -> Iterator[tuple[slice, dict[str, Tensor]]]:
-    """Every num_processes-th batch of all rows in order, with the slice of rows it holds. No row is left out."""
-    for start in range(process * batch_size, len(rows), num_processes * batch_size):
+    """This process' share of the batches of all rows, in order, with the slice of rows each holds. None is left out."""
+    for start in range(accelerator.process_index * batch_size, len(rows), accelerator.num_processes * batch_size):
         share = slice(start, min(start + batch_size, len(rows)))
-        yield share, to_tensors(processor(rows[share]), device)
+        yield share, to_tensors(processor(rows[share]), accelerator.device)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import gc
+import logging
+import sys
+from collections.abc import Callable
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+
+from chandraclip.errors import InputFileError
 
 
 def make_accelerator() -> Accelerator:
@@ -29,3 +34,13 @@ def shut_down() -> None:
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+
+
+def run_program(main: Callable[[], None]) -> None:
+    """Run the `main` of a loop: logs on stdout, bad input as one line, and an orderly end of all processes."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        main()
+    except InputFileError as error:
+        sys.exit(f"error: {error}")
+    shut_down()

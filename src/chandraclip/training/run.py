@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from chandraclip.data.sampler import BatchSampler
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.files import write_json
 from chandraclip.training.arguments import CONFIG_FILE, RunArguments, as_yaml, differences, read_yaml
@@ -32,12 +35,11 @@ from chandraclip.training.checkpoint import (
     newest_checkpoint,
     save_checkpoint,
 )
-from chandraclip.training.optimizer import learning_rate_at, set_learning_rate
-from chandraclip.training.randomness import seed_step
+from chandraclip.training.tracker import Tracker
 
 logger = logging.getLogger(__name__)
 
-METRICS_FILE, RUN_FILE, CHECKPOINTS = "metrics.json", "run.json", "checkpoints"
+METRICS_FILE, RUN_FILE, CHECKPOINTS = "metrics.json", "checkpoints/run.json", "checkpoints"
 PACKAGES = ("chandraclip", "torch", "transformers", "datasets", "accelerate", "numpy", "pyarrow")
 
 
@@ -49,18 +51,28 @@ class Run:
         finished: the folder holds this very run, complete.
     """
 
-    def __init__(self, arguments: RunArguments, dataset_id: str, accelerator: Accelerator):
+    def __init__(
+        self,
+        arguments: RunArguments,
+        inputs: dict[str, str],
+        accelerator: Accelerator,
+        metric_for_best_model: str,
+        greater_is_better: bool,
+    ):
         """Claim the folder.
 
         Args:
             arguments: the resolved options.
-            dataset_id: what the dataset is, e.g. a hash.
+            inputs: what the dataset and the models it starts from are, e.g. hashes.
             accelerator: of the loop.
+            metric_for_best_model: which number of a validation says which model is best.
+            greater_is_better: or smaller.
 
         Raises:
             InputFileError: the folder holds another run, or files of another origin, and overwrite_output_dir is off.
         """
         self.arguments, self.accelerator = arguments, accelerator
+        self.metric_for_best_model, self.sign = metric_for_best_model, 1 if greater_is_better else -1
         self.folder = Path(arguments.output_dir)
         self.state = TrainingState()
         if arguments.overwrite_output_dir:
@@ -70,7 +82,7 @@ class Run:
             accelerator.wait_for_everyone()
         known = (self.folder / CONFIG_FILE).exists()
         if known:
-            self._check_same(dataset_id)
+            self._check_same(inputs)
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise InputFileError(self.folder, "is not empty and holds no run; choose another output_dir")
         self.finished = (self.folder / METRICS_FILE).exists()
@@ -78,24 +90,25 @@ class Run:
         if accelerator.is_main_process and not known:
             self.folder.mkdir(parents=True, exist_ok=True)
             packages = {name: version(name) for name in PACKAGES}
-            facts = {"dataset_id": dataset_id, "python": platform.python_version(), **packages}
+            facts = {"inputs": inputs, "python": platform.python_version(), **packages}
             write_json(self.folder / RUN_FILE, facts)
             temporary = self.folder / f".{CONFIG_FILE}.tmp"
             temporary.write_text(as_yaml(arguments))
             os.replace(temporary, self.folder / CONFIG_FILE)
         accelerator.wait_for_everyone()
 
-    def _check_same(self, dataset_id: str) -> None:
+    def _check_same(self, inputs: dict[str, str]) -> None:
         advice = "choose another output_dir, or --overwrite_output_dir"
         changed = differences(self.arguments, read_yaml(self.folder / CONFIG_FILE))
         if changed:
             raise InputFileError(self.folder, f"holds another run ({'; '.join(changed)}); {advice}")
         try:
-            saved = json.loads((self.folder / RUN_FILE).read_text())["dataset_id"]
-        except (OSError, ValueError, KeyError) as error:
+            saved = json.loads((self.folder / RUN_FILE).read_text())["inputs"]
+            other = [name for name in {**saved, **inputs} if saved.get(name) != inputs.get(name)]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputFileError(self.folder / RUN_FILE, f"cannot be read: {error!r}; {advice}") from error
-        if saved != dataset_id:
-            raise InputFileError(self.folder, f"holds a run on another version of {self.arguments.dataset}; {advice}")
+        if other:
+            raise InputFileError(self.folder, f"holds a run from another {' and another '.join(other)}; {advice}")
 
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Go on from the checkpoint asked for, or the newest whole one of the folder; from the start if there is none.
@@ -113,64 +126,71 @@ class Run:
         if self.accelerator.is_main_process:
             logger.info("goes on from %s", path)
 
-    def train_step(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor], step: int
-    ) -> dict[str, torch.Tensor]:
-        """Forward, backward and update of one step (from 0): the middle of every loop.
+    def describe(self, model: nn.Module, sampler: BatchSampler) -> None:
+        """Log what is trained on what, and what is left out."""
+        if self.accelerator.is_main_process:
+            trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+            epochs = self.arguments.max_steps / sampler.num_batches
+            logger.info(
+                "%s: %s trainable parameters; %d steps of %d rows, %.1f epochs of %d steps; each epoch leaves out %d "
+                "of %d rows (other ones every time); %d process(es) on %s",
+                *(self.folder, f"{trainable:,}", self.arguments.max_steps, sampler.batch_size, epochs),
+                *(sampler.num_batches, sampler.num_dropped, len(sampler.groups)),
+                *(self.accelerator.num_processes, self.accelerator.device),
+            )
+
+    def tracker(self) -> Tracker:
+        """The logs, which go on where `state.step` is."""
+        return Tracker(self.folder, self.state.step, self.arguments.max_steps, self.accelerator.is_main_process)
+
+    def is_due(self, step: int, every: int) -> bool:
+        """Whether, with `step` (from 0) done, the steps done are a multiple of `every`, or all."""
+        return (step + 1) % every == 0 or step + 1 == self.arguments.max_steps
+
+    def end_step(
+        self,
+        step: int,
+        tracker: Tracker,
+        values: dict[str, float],
+        validation: dict[str, float] | None,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Log, and save a checkpoint if it is time or the validation is the best so far.
 
         Args:
-            model: prepared by the accelerator; its output has `loss`.
-            optimizer: prepared by the accelerator.
-            batch: this process' share.
-            step: seeds dropout and sets the learning rate.
-
-        Returns:
-            `loss` (this process' share of it: the mean over processes is the loss of the batch) and `grad_norm`.
-
-        Raises:
-            FloatingPointError: the gradient is not finite; the weights are left as they were.
+            step: from 0.
+            tracker: of the run.
+            values: of `train_step`.
+            validation: numbers of a validation, None where there was none.
+            model, optimizer: unwrapped.
         """
-        options = self.arguments
-        seed_step(options.seed, step, self.accelerator.process_index)
-        rate = learning_rate_at(step, options.learning_rate, options.warmup_steps, options.max_steps)
-        set_learning_rate(optimizer, rate)
-        model.train()
-        optimizer.zero_grad()
-        loss = model(**batch).loss
-        self.accelerator.backward(loss)
-        grad_norm = self.accelerator.clip_grad_norm_(model.parameters(), options.max_grad_norm)
-        if grad_norm is None or not torch.isfinite(grad_norm):
-            raise FloatingPointError(f"the gradient of step {step} is not finite (loss {loss.item()})")
-        optimizer.step()
-        return {"loss": loss.detach(), "grad_norm": grad_norm.detach()}
-
-    def is_due(self, every: int) -> bool:
-        """Whether the steps done are a multiple of `every`, or all."""
-        return self.state.step % every == 0 or self.state.step == self.arguments.max_steps
-
-    def record(self, model: nn.Module, optimizer: torch.optim.Optimizer, value: float | None) -> None:
-        """Save a checkpoint if it is time, or if the validation `value` (higher is better) is the best so far."""
-        best = value is not None and self.state.improves(value)
-        if best:
-            self.state.best_step, self.state.best_value = self.state.step, value
-        if best or self.is_due(self.arguments.save_steps):
+        options, self.state.step = self.arguments, step + 1
+        tracker.advance()
+        if self.is_due(step, options.logging_steps):
+            tracker.log(step + 1, {f"train/{name}": value for name, value in values.items()}, options.batch_size)
+        best = False
+        if validation is not None:
+            tracker.log(step + 1, {f"validation/{name}": value for name, value in validation.items()})
+            value = self.sign * validation.get(self.metric_for_best_model, math.nan)
+            if best := self.state.improves(value):
+                self.state.best_step, self.state.best_value = step + 1, value
+        if best or self.is_due(step, options.save_steps):
             if self.accelerator.is_main_process:
-                folder = self.folder / CHECKPOINTS
-                unwrapped = self.accelerator.unwrap_model(model)
-                save_checkpoint(folder, unwrapped, optimizer, self.state, self.arguments.keep_checkpoints)
+                save_checkpoint(self.folder / CHECKPOINTS, model, optimizer, self.state, options.keep_checkpoints)
             self.accelerator.wait_for_everyone()
 
     def load_best(self, model: nn.Module) -> None:
         """The weights of the best validation into the (unwrapped) model.
 
         Raises:
-            FloatingPointError: no validation gave a number.
+            FloatingPointError: no validation gave the metric.
         """
         if self.state.best_step is None:
-            raise FloatingPointError("no validation of the run gave a number")
+            raise FloatingPointError(f"no validation of the run gave {self.metric_for_best_model!r}")
         load_checkpoint(checkpoint_path(self.folder / CHECKPOINTS, self.state.best_step), model)
 
-    def finish(self, metrics: dict[str, Any]) -> None:
+    def finish(self, metrics: Mapping[str, Any]) -> None:
         """Write metrics.json, by which the run is known to be complete."""
         if self.accelerator.is_main_process:
             facts = {"best_step": self.state.best_step, "max_steps": self.arguments.max_steps, **metrics}
@@ -185,5 +205,5 @@ def _forget(folder: Path) -> None:
         return
     for name in (CHECKPOINTS, "tensorboard"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (METRICS_FILE, "metrics.jsonl", RUN_FILE, CONFIG_FILE):
+    for name in (METRICS_FILE, "metrics.jsonl", CONFIG_FILE):
         (folder / name).unlink(missing_ok=True)

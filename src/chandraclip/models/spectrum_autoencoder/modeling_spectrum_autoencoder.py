@@ -30,6 +30,7 @@ class SpectrumAutoencoderOutput(ModelOutput):
 
 class SpectrumAutoencoderPreTrainedModel(ChandraPreTrainedModel):
     config: SpectrumAutoencoderConfig
+    config_class = SpectrumAutoencoderConfig  # the annotation alone is a string here, and the library does not resolve it
     base_model_prefix = "spectrum_autoencoder"
     main_input_name = "spectrum_values"
 

@@ -1,0 +1,121 @@
+#!/usr/bin/env python
+"""Reads every spectrum under a folder and fits an absorbed power law through its response.
+
+    python scripts/check_spectra.py DATA_DIR
+
+Prints counts, scaled background and the best Cash statistic in 0.5-7 keV. Where DATA_DIR or the folder above has a
+spectra_check.json (an independent reading and fit), each line also says whether counts and background are exactly those
+and the statistic no more than 1 % above; the exit status is 1 if any is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+TOLERANCE = 0.01  # of the statistic
+COLUMNS = "{:<66} {:>7} {:>10} {:>8} {:>10} {}"
+HEADER = COLUMNS.format("file", "counts", "background", "scale", "exposure", " gamma  NH22       C  bins")
+
+
+def load_expected(folder: Path) -> dict[str, Any]:
+    """spectra_check.json of the folder or the one above; {} where there is none."""
+    for place in (folder, folder.parent):
+        path = place / "spectra_check.json"
+        if path.is_file():
+            return json.loads(path.read_text())
+    return {}
+
+
+def differences(entry: dict[str, Any], spectrum: Any, statistic: float | None) -> list[str]:
+    """What differs from the expected entry."""
+    found = []
+    background = None if spectrum.background_counts is None else int(spectrum.background_counts.sum())
+    for name, expected, value in (
+        ("counts", entry["counts"], int(spectrum.counts.sum())),
+        ("background", entry["bkg_counts"], background),
+    ):
+        if expected != value:
+            found.append(f"{name} {value}, expected {expected}")
+    if abs(spectrum.exposure - entry["exposure_s"]) > 0.06:  # written to 0.1 s
+        found.append(f"exposure {spectrum.exposure}, expected {entry['exposure_s']}")
+    scale = entry["bkg_scale"]
+    if scale is not None and background is not None and abs(spectrum.background_scale / scale - 1) > 1e-3:
+        found.append(f"scale {spectrum.background_scale}, expected {scale}")
+    target = entry.get("cstat")
+    if target is not None and (statistic is None or statistic > target * (1 + TOLERANCE)):
+        found.append(f"C {statistic}, expected {target}")
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
+    folder = parser.parse_args(arguments).data_dir
+
+    import numpy as np
+
+    from chandraclip.data.files import find_detections
+    from chandraclip.data.power_law_fit import fit_power_law
+    from chandraclip.data.spectrum import read_spectrum
+    from chandraclip.errors import InputFileError
+    from chandraclip.simulate.absorption import cross_section
+
+    def absorption(energy: np.ndarray) -> np.ndarray:
+        """1e-22 cm2; the published fit ends at 0.03 and 10 keV, beyond which its end values serve."""
+        return 1e22 * cross_section(np.clip(energy, 0.03, 10.0))
+
+    if not folder.is_dir():
+        print(f"error: {folder} is not a folder", file=sys.stderr)
+        return 1
+    logging.disable(logging.WARNING)
+    expected = load_expected(folder)
+    compared, wrong, refused = 0, 0, []
+    print(HEADER)
+    for item in find_detections(folder):
+        if item.spectrum is None:
+            continue
+        try:
+            if item.problem is not None:
+                raise InputFileError(item.spectrum, item.problem)
+            spectrum = read_spectrum(item.spectrum, item.arf, item.rmf, spec_num=item.spec_num)
+        except InputFileError as error:
+            refused.append(f"{item.label}: {error.reason}")
+            continue
+        fit = None if spectrum.response is None else fit_power_law(spectrum, absorption)
+        background = "-" if spectrum.background_counts is None else str(int(spectrum.background_counts.sum()))
+        scale = "-" if spectrum.background_counts is None else f"{np.mean(spectrum.background_scale):.5f}"
+        fitted = f"no fit: {spectrum.response_problem}"
+        if fit is not None:
+            fitted = f"{fit.gamma:6.2f} {fit.nh:6.3f} {fit.statistic:7.1f} {fit.num_bins:5d}"
+        line = COLUMNS.format(item.label, spectrum.counts.sum(), background, scale, f"{spectrum.exposure:.1f}", fitted)
+        entry = next((value for key, value in expected.items() if f"/{item.label}".endswith(f"/{key}")), None)
+        if entry is not None:
+            compared += 1
+            found = differences(entry, spectrum, None if fit is None else fit.statistic)
+            wrong += bool(found)
+            target = entry.get("cstat")
+            line += (
+                f"  ok (C {target})"
+                if not found and target
+                else "  ok"
+                if not found
+                else "  WRONG: " + "; ".join(found)
+            )
+        print(line)
+    for line in refused:
+        print(f"refused: {line}")
+    if expected:
+        print(f"{compared - wrong} of {compared} spectra as expected ({len(expected)} in spectra_check.json)")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

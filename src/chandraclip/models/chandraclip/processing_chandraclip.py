@@ -1,0 +1,127 @@
+"""Dataset rows to model inputs: two feature extractors and a tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase, ProcessorMixin
+from transformers.feature_extraction_utils import BatchFeature
+from transformers.utils import logging
+
+from chandraclip.models.columns import column_names
+from chandraclip.models.event_transformer.feature_extraction_event_transformer import EventFeatureExtractor
+from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import SpectrumFeatureExtractor
+
+logger = logging.get_logger(__name__)
+
+# The column that a batch must have for each modality.
+MODALITIES = {"spectrum": "spectrum_counts", "event": "event_time", "text": "summary"}
+
+
+class ChandraClipProcessor(ProcessorMixin):
+    """`SpectrumFeatureExtractor`, `EventFeatureExtractor` and any tokenizer, saved and loaded together.
+
+    Args:
+        spectrum_feature_extractor, event_feature_extractor, tokenizer: the parts.
+        max_text_length: tokens a text is cut at; how many texts were cut is logged.
+    """
+
+    def __init__(
+        self,
+        spectrum_feature_extractor: SpectrumFeatureExtractor,
+        event_feature_extractor: EventFeatureExtractor,
+        tokenizer: PreTrainedTokenizerBase,
+        max_text_length: int = 256,
+    ):
+        super().__init__(spectrum_feature_extractor, event_feature_extractor, tokenizer)
+        self.spectrum_feature_extractor: SpectrumFeatureExtractor
+        self.event_feature_extractor: EventFeatureExtractor
+        self.tokenizer: PreTrainedTokenizerBase
+        self.max_text_length = max_text_length
+
+    @staticmethod
+    def get_possibly_dynamic_module(module_name: str) -> type:
+        """Our own parts by name: transformers would search mappings that need torchvision."""
+        own = {part.__name__: part for part in (SpectrumFeatureExtractor, EventFeatureExtractor)}
+        return own[module_name] if module_name in own else ProcessorMixin.get_possibly_dynamic_module(module_name)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return [
+            *self.spectrum_feature_extractor.model_input_names,
+            *self.event_feature_extractor.model_input_names,
+            "input_ids",
+            "attention_mask",
+            "text_mask",
+        ]
+
+    def __call__(  # type: ignore[override]
+        self,
+        batch: Mapping[str, Any] | pa.Table,
+        modalities: Iterable[str] | None = None,
+        return_tensors: str | None = "pt",
+    ) -> BatchFeature:
+        """
+        Args:
+            batch: dataset columns, one entry a row: name -> column, or an Arrow table.
+            modalities: of "spectrum", "event", "text"; those whose column the batch has by default.
+            return_tensors: "pt" or "np".
+
+        Returns:
+            The keys of both feature extractors; input_ids, attention_mask (B, L) int64 and text_mask (B,) bool, False
+            where the summary is null or blank.
+
+        Raises:
+            ValueError: a modality of another name.
+            KeyError: the batch lacks the column of a modality that was asked for.
+        """
+        present = column_names(batch)
+        if modalities is None:
+            modalities = [name for name, column in MODALITIES.items() if column in present]
+        modalities = list(modalities)
+        unknown = sorted(set(modalities) - set(MODALITIES))
+        if unknown or not modalities:
+            raise ValueError(f"modalities are {list(MODALITIES)}; asked for {unknown}, the batch has {present}")
+        data: dict[str, Any] = {}
+        if "spectrum" in modalities:
+            data.update(self.spectrum_feature_extractor(batch, return_tensors=return_tensors))
+        if "event" in modalities:
+            data.update(self.event_feature_extractor(batch, return_tensors=return_tensors))
+        if "text" in modalities:
+            if MODALITIES["text"] not in present:
+                raise KeyError(f"text needs the column {MODALITIES['text']}, the batch has {present}")
+            data.update(self.tokenize(batch[MODALITIES["text"]], return_tensors))
+        return BatchFeature(data)
+
+    def tokenize(self, texts: Any, return_tensors: str | None = "pt") -> BatchFeature:
+        """Tokens of summaries: input_ids, attention_mask (B, L) and text_mask (B,); null and blank ones are masked.
+
+        Args:
+            texts: strings or None, or an Arrow column of them.
+        """
+        if isinstance(texts, pa.Array | pa.ChunkedArray):
+            texts = texts.to_pylist()
+        texts = [text or "" for text in texts]
+        encoded = self.tokenizer(
+            texts,
+            padding="longest",
+            truncation=True,
+            max_length=self.max_text_length,
+            return_token_type_ids=False,
+            return_attention_mask=True,
+            return_tensors="np",
+        )
+        num_cut = sum(bool(encoding.overflowing) for encoding in encoded.encodings or [])
+        if num_cut:
+            logger.warning(f"{num_cut} of {len(texts)} texts were cut at {self.max_text_length} tokens")
+        return BatchFeature(
+            {
+                "input_ids": encoded["input_ids"].astype(np.int64),
+                "attention_mask": encoded["attention_mask"].astype(np.int64),
+                "text_mask": np.array([bool(text.strip()) for text in texts]),
+            },
+            tensor_type=return_tensors,
+        )

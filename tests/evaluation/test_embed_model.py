@@ -1,0 +1,148 @@
+"""The embedding run with a real, tiny model: one process, two processes, missing modalities, towers on their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from chandraclip.data.schema import Ragged, build_table
+from chandraclip.data.splits import assign_splits
+from chandraclip.evaluation.embed import embed_dataset
+from chandraclip.evaluation.embedder import EmbedConfig
+from chandraclip.evaluation.embeddings import EMBEDDINGS, LATENTS, EmbeddingTable
+
+NUM_ROWS = 40
+
+
+def detections() -> pa.Table:
+    """Rows with spectra, photons and texts of random content; every fifth lacks one of the three, in turn."""
+    generator = np.random.default_rng(0)
+    names = [f"2CXO J{number // 2:06d}" for number in range(NUM_ROWS)]
+    missing = [number // 5 % 3 if number % 5 == 0 else None for number in range(NUM_ROWS)]
+    spectra = [None if missing[i] == 0 else generator.poisson(0.3, 1024) for i in range(NUM_ROWS)]
+    sizes = generator.integers(5, 60, NUM_ROWS)
+    times = [None if missing[i] == 1 else np.sort(generator.uniform(0, 9000, sizes[i])) for i in range(NUM_ROWS)]
+    energies = [None if times[i] is None else generator.uniform(0.5, 7, sizes[i]) for i in range(NUM_ROWS)]
+    return build_table(
+        {
+            "name": names,
+            "obsid": list(range(NUM_ROWS)),
+            "obi": [0] * NUM_ROWS,
+            "region_id": [1] * NUM_ROWS,
+            "split": assign_splits(names),
+            "exposure": [9000.0] * NUM_ROWS,
+            "spectrum_counts": Ragged.from_rows(spectra),
+            "event_time": Ragged.from_rows(times),
+            "event_energy": Ragged.from_rows(energies),
+            "gti_start": Ragged.from_rows([None if row is None else np.array([0.0]) for row in times]),
+            "gti_stop": Ragged.from_rows([None if row is None else np.array([9000.0]) for row in times]),
+            "summary": [None if missing[i] == 2 else f"An X-ray source called {names[i]}." for i in range(NUM_ROWS)],
+        }
+    )
+
+
+@pytest.fixture
+def sample(tmp_path, monkeypatch, write_dataset):
+    # In the environment too, for the workers.
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    return write_dataset(tmp_path / "sample", detections())
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Folder with a saved ChandraClipModel and its two towers, of random weights."""
+    import torch
+
+    import chandraclip.models as models
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models")
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "latent_size": 8}
+    spectrum = models.SpectrumAutoencoderModel(models.SpectrumAutoencoderConfig(**small))
+    events = models.EventTransformerModel(models.EventTransformerConfig(**small))
+    texts = [text for text in detections()["summary"].to_pylist() if text]
+    tokenizer = models.train_tokenizer(texts, vocab_size=100)
+    config = models.ChandraClipConfig(
+        spectrum_config=spectrum.config.to_dict(),
+        event_config=events.config.to_dict(),
+        text_config=models.small_text_config(len(tokenizer), hidden_size=16, intermediate_size=16).to_dict(),
+    )
+    processor = models.ChandraClipProcessor(
+        models.SpectrumFeatureExtractor(), models.EventFeatureExtractor(), tokenizer
+    )
+    for name, model, inputs in (
+        ("align", models.ChandraClipModel(config), processor),
+        ("spectrum", spectrum, models.SpectrumFeatureExtractor()),
+        ("events", events, models.EventFeatureExtractor()),
+    ):
+        model.save_pretrained(folder / name)
+        inputs.save_pretrained(folder / name)
+    return folder
+
+
+def test_every_representation_where_the_modality_is(tmp_path, sample, models):
+    facts = embed_dataset(EmbedConfig(str(models / "align"), str(sample), batch_size=7), tmp_path / "out")
+    table = EmbeddingTable.load(tmp_path / "out")
+    assert len(table) == NUM_ROWS
+    assert set(table.arrays) == {*EMBEDDINGS, *LATENTS}
+    rows = np.argsort(table.keys["obsid"])
+    truth = detections()
+    for column, source in {"spectrum": "spectrum_counts", "event": "event_time", "text": "summary"}.items():
+        expected = np.asarray(truth[source].is_valid())
+        for name in table.masks:
+            if name.startswith(column):
+                np.testing.assert_array_equal(table.masks[name][rows], expected, name)
+                assert facts["missing"][name] == (~expected).sum()
+    assert (table.text_id[rows][np.asarray(truth["summary"].is_valid())] != "").all()
+    # Two detections of one source have one text, so one embedding.
+    same = np.flatnonzero(table.masks["text_embedding"])
+    first = {table.name[row]: row for row in same[::-1]}
+    for row in same:
+        np.testing.assert_allclose(
+            table.arrays["text_embedding"][row], table.arrays["text_embedding"][first[table.name[row]]], atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("num_processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_batches_parts_and_processes_change_nothing(tmp_path, sample, models, num_processes):
+    one = EmbedConfig(str(models / "align"), str(sample), batch_size=64)
+    embed_dataset(one, tmp_path / "one")
+    small = EmbedConfig(str(models / "align"), str(sample), batch_size=3)
+    embed_dataset(small, tmp_path / "two", rows_per_part=9, num_processes=num_processes)
+    first, second = EmbeddingTable.load(tmp_path / "one"), EmbeddingTable.load(tmp_path / "two")
+    np.testing.assert_array_equal(first.keys["obsid"], second.keys["obsid"])
+    for name, values in first.arrays.items():
+        np.testing.assert_array_equal(first.masks[name], second.masks[name])
+        np.testing.assert_allclose(second.arrays[name], values, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("tower, column", [("spectrum", "spectrum_latents"), ("events", "event_latents")])
+def test_a_tower_on_its_own(tmp_path, sample, models, tower, column):
+    embed_dataset(EmbedConfig(str(models / tower), str(sample)), tmp_path / "out")
+    table = EmbeddingTable.load(tmp_path / "out")
+    assert set(table.arrays) == {column}
+    assert table.arrays[column].shape == (NUM_ROWS, 8)
+
+
+def test_embeddings_are_those_of_the_model(tmp_path, sample, models):
+    import torch
+    from transformers import AutoModel, AutoProcessor
+
+    embed_dataset(EmbedConfig(str(models / "align"), str(sample), batch_size=5), tmp_path / "out", split="train")
+    table = EmbeddingTable.load(tmp_path / "out")
+    rows = pq.read_table(sample / "data" / "train-00000-of-00001.parquet")
+    model = AutoModel.from_pretrained(models / "align", dtype=torch.float32).eval()
+    batch = AutoProcessor.from_pretrained(models / "align")(rows)
+    with torch.inference_mode():
+        features = {
+            "spectrum_embedding": model.get_spectrum_features(**batch),
+            "event_embedding": model.get_event_features(**batch),
+            "text_embedding": model.get_text_features(**batch),
+            "spectrum_latents": model.get_spectrum_latents(**batch),
+        }
+    for name, values in features.items():
+        mask = table.masks[name]
+        np.testing.assert_allclose(table.arrays[name][mask], values.numpy()[mask], atol=1e-6, err_msg=name)

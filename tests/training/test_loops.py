@@ -1,0 +1,186 @@
+"""The loops as programs: outputs that load back, resuming after a kill, several processes, other text towers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+pytestmark = pytest.mark.slow
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert process.poll() is None, "the run ended before it wrote a checkpoint"
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear within a minute")
+
+
+def test_pretraining_writes_a_model_that_loads_back(towers):
+    import transformers
+
+    import chandraclip.models  # noqa: F401
+
+    for name in ("spectrum", "events"):
+        folder = towers / name
+        model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32)
+        best = load_file(sorted((folder / "checkpoints").glob("step-*"))[-1] / "model.safetensors")
+        assert all(torch.equal(value, best[key]) for key, value in model.state_dict().items())
+        assert model.config.latent_size == 8
+        transformers.AutoFeatureExtractor.from_pretrained(folder)
+        metrics = json.loads((folder / "metrics.json").read_text())
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines if "train/loss" in line] == [1, 2, 3, 4, 5, 6]
+        validated = {line["step"]: line["validation/loss"] for line in lines if "validation/loss" in line}
+        assert set(validated) == {3, 6}
+        assert metrics["best_step"] == min(validated, key=validated.get)
+        assert metrics["validation"]["loss"] == pytest.approx(min(validated.values()), rel=1e-6)
+        assert metrics["validation"]["loss"] < lines[0]["train/loss"]
+        assert "pipeline_tag: feature-extraction" in (folder / "README.md").read_text()
+        assert list((folder / "tensorboard").iterdir())
+
+
+def test_align_writes_a_model_its_processor_and_the_record_of_the_run(towers, tmp_path, launch, dataset):
+    import datasets
+    import transformers
+
+    import chandraclip.models  # noqa: F401
+
+    output = tmp_path / "align"
+    result = launch("align", "--config", towers / "align.yaml", "--output_dir", output)
+    assert "spectrum -> text" in result.stdout
+    model = transformers.AutoModel.from_pretrained(output, dtype=torch.float32).eval()
+    processor = transformers.AutoProcessor.from_pretrained(output)
+    rows = datasets.load_dataset(str(dataset), "pairs", split="test").with_format("arrow")[:20]
+    embeds = model(**processor(rows))
+    for name in ("spectrum", "event", "text"):
+        lengths = getattr(embeds, f"{name}_embeds").norm(dim=1)
+        assert torch.all((lengths - 1).abs().lt(1e-5) | lengths.eq(0))
+    assert yaml.safe_load((output / "train_config.yaml").read_text())["batch_size"] == 16
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert 0 <= metrics["test"]["spectrum_text/recall@5%"] <= 1
+    card = (output / "README.md").read_text()
+    for needed in ("library_name: transformers", "pipeline_tag: feature-extraction", "test", "recall@1%", "simulated"):
+        assert needed in card
+
+    again = launch("align", "--config", towers / "align.yaml", "--output_dir", output)
+    assert "finished already" in again.stderr + again.stdout
+    assert "spectrum -> text" in again.stdout
+    other = launch("align", "--config", towers / "align.yaml", "--output_dir", output, "--seed", 1, check=False)
+    assert other.returncode == 1
+    assert "another run (seed: 0 -> 1)" in other.stderr
+    changed = launch("align", "--config", towers / "align.yaml", "--output_dir", output, "--seed", 1, "--max_steps", 2,
+                     "--overwrite_output_dir")  # fmt: skip
+    assert "spectrum -> text" in changed.stdout
+    assert json.loads((output / "metrics.json").read_text())["max_steps"] == 2
+
+
+def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(towers, tmp_path, launch, loop_command, environment):
+    options = ["--config", str(towers / "align.yaml"), "--max_steps", "8"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    launch("align", *options, "--output_dir", whole)
+
+    command = [*loop_command("align"), *options, "--output_dir", str(killed)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for(killed / "checkpoints" / "step-00000002", process)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (killed / "metrics.json").exists()
+    result = launch("align", *options, "--output_dir", killed)
+    assert "goes on from" in result.stdout + result.stderr
+
+    for file in ("model.safetensors", "checkpoints/step-00000008/optimizer.safetensors"):
+        expected, found = load_file(whole / file), load_file(killed / file)
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(value, found[name]) for name, value in expected.items()), file
+    assert (whole / "metrics.json").read_text() == (killed / "metrics.json").read_text()
+    steps = [json.loads(line)["step"] for line in (killed / "metrics.jsonl").read_text().splitlines()]
+    assert sorted(set(steps)) == list(range(1, 9))
+    assert len(steps) == len((whole / "metrics.jsonl").read_text().splitlines())
+
+
+def test_two_processes_and_one_give_the_same_loss_and_gradients(towers, tmp_path, environment):
+    script = str(Path(__file__).with_name("align_gradients.py"))
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    found = {}
+    for name, launcher in (("one", []), ("two", torchrun)):
+        file = tmp_path / f"{name}.safetensors"
+        options = ["--config", str(towers / "align.yaml"), "--output_dir", str(tmp_path / name), "--text_dropout", "0",
+                   "--model_options", '{"projection_hidden_size": 16, "projection_dropout": 0.0}', "--max_steps", "1",
+                   "--max_grad_norm", "1e9", "--gamma", "0.5"]  # fmt: skip
+        subprocess.run(
+            [sys.executable, *launcher, script, str(file), *options], check=True, timeout=200, env=environment
+        )
+        found[name] = load_file(file)
+    one, two = found["one"], found["two"]
+    assert one.keys() == two.keys()
+    assert (one.pop("rows"), two.pop("rows")) == (16, 8)
+    for name, gradient in one.items():
+        assert gradient.abs().sum() > 0 or "key.bias" in name or "k_proj.bias" in name, name
+        assert (gradient - two[name]).abs().max() <= 1e-6 * max(1.0, gradient.abs().max()), name
+    metrics = [json.loads((tmp_path / name / "metrics.json").read_text())["test"] for name in ("one", "two")]
+    assert metrics[0] == pytest.approx(metrics[1], abs=0.05)
+
+
+@pytest.mark.parametrize("training", ["auto", "lora", "full"])
+def test_any_encoder_can_be_the_text_tower(towers, tmp_path, launch, text_encoder, training):
+    import transformers
+
+    import chandraclip.models  # noqa: F401
+
+    output = tmp_path / training
+    launch("align", "--config", towers / "align.yaml", "--output_dir", output, "--max_steps", 3, "--text_model_name_or_path",
+           text_encoder, "--text_training", training)  # fmt: skip
+    model = transformers.AutoModel.from_pretrained(output, dtype=torch.float32)
+    before = transformers.AutoModel.from_pretrained(text_encoder, add_pooling_layer=False).state_dict()
+    after = model.text_encoder.state_dict()
+    assert before.keys() == after.keys()
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    if training == "auto":
+        assert not changed
+        assert (output / "checkpoints" / "text_features.safetensors").exists()
+    elif training == "lora":
+        assert changed == {name for name, value in before.items() if name.startswith("encoder") and value.dim() == 2}
+    else:
+        assert len(changed) > 10
+    tokenizer = transformers.AutoProcessor.from_pretrained(output).tokenizer
+    assert tokenizer.get_vocab() == transformers.AutoTokenizer.from_pretrained(text_encoder).get_vocab()
+
+
+def test_two_modalities_are_enough(towers, tmp_path, launch):
+    output = tmp_path / "align"
+    result = launch("align", "--config", towers / "align.yaml", "--output_dir", output, "--max_steps", 2, "--modalities",
+                    "spectrum", "event", "--metric_for_best_model", "spectrum_event/recall@5%")  # fmt: skip
+    assert "spectrum -> event" in result.stdout
+    assert "text" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset", "{tmp}/absent"], "absent"),
+        (["--modalities", "spectrum"], "two or more"),
+        (["--text_training", "frozen"], "text_model_name_or_path"),
+        (["--text_model_name_or_path", "{tmp}/absent"], "no text encoder"),
+        (["--batch_size", "200"], "batch_size 200"),
+        (["--output_dir", "{tmp}"], "holds no run"),
+        (["--resume_from_checkpoint", "{tmp}"], "whole checkpoint"),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_a_line(towers, tmp_path, launch, options, message):
+    (tmp_path / "thesis.txt").write_text("not a run")
+    options = [text.format(tmp=tmp_path) for text in options]
+    result = launch("align", "--config", towers / "align.yaml", "--output_dir", tmp_path / "new", *options, check=False)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert (tmp_path / "thesis.txt").exists()

@@ -1,0 +1,210 @@
+"""Align spectra, photon lists and texts in one space: the main job.
+
+    accelerate launch training/align.py
+    accelerate launch training/align.py --dataset FOLDER_OR_HUB_ID --text_model_name_or_path FOLDER_OR_HUB_ID
+
+With no argument it makes what it needs, once each: the simulated dataset (outputs/data/default) and the pretrained
+spectrum and event towers (outputs/spectrum, outputs/events); a small text tower is trained along. It writes the model
+with the best validation retrieval, its processor, train_config.yaml, metrics.json and a model card to outputs/align. A
+run that was killed goes on from its newest checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+import pretrain_events
+import pretrain_spectrum
+from chandraclip.data.sampler import BatchSampler, conflict_groups
+from chandraclip.evaluation.embed import model_folder, model_id
+from chandraclip.losses import REGULARIZERS
+from chandraclip.models import ChandraClipModel, ChandraClipProcessor, EventFeatureExtractor, SpectrumFeatureExtractor
+from chandraclip.training.arguments import RunArguments, option, parse_arguments
+from chandraclip.training.data import (
+    COLUMNS,
+    BatchLoader,
+    Processor,
+    default_dataset,
+    load_rows,
+    validation_batches,
+    validation_rows,
+)
+from chandraclip.training.distributed import make_accelerator, run_program
+from chandraclip.training.model_card import write_model_card
+from chandraclip.training.optimizer import build_optimizer
+from chandraclip.training.run import METRICS_FILE, Run
+from chandraclip.training.step import train_step
+from chandraclip.training.text_tower import TEXT_TRAINING, add_lora, cached_text_features, load_text_tower, merge_lora
+from chandraclip.training.validation import embed, retrieval
+
+logger = logging.getLogger("align")
+
+DEFAULT_CONFIG = Path(__file__).parent / "configs" / "align.yaml"
+
+
+@dataclass
+class AlignArguments(RunArguments):
+    """Options of the alignment."""
+
+    output_dir: str = option("outputs/align", "where the model, checkpoints and logs go")
+    modalities: list[str] = field(default_factory=lambda: list(COLUMNS), metadata={"help": "two or three of these"})
+
+    spectrum_model_name_or_path: str | None = option(None, "default: pretrained in `spectrum` beside output_dir")
+    event_model_name_or_path: str | None = option(None, "default: pretrained in `events` beside output_dir")
+    spectrum_config: str = option(str(pretrain_spectrum.DEFAULT_CONFIG), "YAML file of that pre-training")
+    event_config: str = option(str(pretrain_events.DEFAULT_CONFIG), "YAML file of that pre-training")
+    text_model_name_or_path: str | None = option(None, "any AutoModel encoder; default: a small one, trained along")
+    text_training: str = option("auto", "full, frozen (outputs cached) or lora; auto: frozen if a model is given")
+    text_pooling: str = option("mean", "mean or cls")
+    max_text_length: int = option(256, "tokens a text is cut at")
+    text_dropout: float = option(0.1, "of the small text tower")
+    lora_rank: int = option(8, "of text_training lora")
+
+    temperature: float = option(0.07, "at the start; it is learnt")
+    gamma: float = option(0.01, "weight of the regularizer")
+    regularizer: str = option("variance_covariance", f"of the embeddings: {', '.join(REGULARIZERS)}")
+    projection_dim: int = option(64, "dimensions of the shared space")
+    metric_for_best_model: str = option("spectrum_text/recall@1%", "of validation; larger is better")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.modalities)) < 2 or not set(self.modalities) <= set(COLUMNS):
+            raise ValueError(f"modalities must be two or more of {list(COLUMNS)}, they are {self.modalities}")
+        if self.text_training not in TEXT_TRAINING:
+            raise ValueError(f"text_training must be one of {TEXT_TRAINING}, it is {self.text_training!r}")
+        if self.text_training == "frozen" and self.text_model_name_or_path is None:
+            raise ValueError("a frozen text tower needs text_model_name_or_path; the small one knows nothing yet")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be positive, it is {self.temperature}")
+
+
+def pretrained_tower(kind: str, dataset: str, arguments: AlignArguments, accelerator: Accelerator) -> str:
+    """Folder or Hub id of a tower: the one asked for, or else the one beside output_dir, pretrained now if need be."""
+    asked, module, config = {
+        "spectrum": (arguments.spectrum_model_name_or_path, pretrain_spectrum, arguments.spectrum_config),
+        "event": (arguments.event_model_name_or_path, pretrain_events, arguments.event_config),
+    }[kind]
+    if asked:
+        return asked
+    folder = Path(arguments.output_dir).parent / {"spectrum": "spectrum", "event": "events"}[kind]
+    if (folder / METRICS_FILE).exists():
+        if accelerator.is_main_process:
+            logger.info("the %s tower is the one of %s", kind, folder)
+    else:
+        module.main(["--config", config, "--dataset", dataset, "--output_dir", str(folder)])
+    return str(folder)
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse_arguments(AlignArguments, DEFAULT_CONFIG, argv)
+    accelerator = make_accelerator()
+    modalities = [name for name in COLUMNS if name in arguments.modalities]
+    dataset = arguments.dataset or default_dataset(arguments.num_detections, arguments.simulation_seed, accelerator)
+    splits, dataset_id = load_rows(dataset, modalities, accelerator, at_least=2)
+    towers = {kind: pretrained_tower(kind, dataset, arguments, accelerator) for kind in ("spectrum", "event")}
+    inputs = {"dataset": dataset_id} | {kind: model_id(model_folder(path)) for kind, path in towers.items()}
+    run = Run(arguments, inputs, accelerator, arguments.metric_for_best_model, greater_is_better=True)
+    if run.finished:
+        logger.info("%s is finished already", run.folder)
+        print_table(json.loads((run.folder / METRICS_FILE).read_text()), accelerator)
+        return
+
+    # The model: pretrained towers, new heads, and a text tower.
+    torch.manual_seed(arguments.seed)
+    texts = {name: rows["summary"].to_pylist() if "text" in modalities else [None] * len(rows)
+             for name, rows in splits.items()}  # fmt: skip
+    given = arguments.text_model_name_or_path
+    training = ("frozen" if given else "full") if arguments.text_training == "auto" else arguments.text_training
+    text_tower, tokenizer = load_text_tower(
+        given, texts["train"], arguments.max_text_length, arguments.text_dropout
+    )
+    processor = ChandraClipProcessor(
+        SpectrumFeatureExtractor.from_pretrained(towers["spectrum"]),
+        EventFeatureExtractor.from_pretrained(towers["event"]),
+        tokenizer,
+        max_text_length=arguments.max_text_length,
+    )
+    model = ChandraClipModel.from_pretrained_towers(
+        towers["spectrum"],
+        towers["event"],
+        text_tower,
+        projection_dim=arguments.projection_dim,
+        logit_scale_init_value=math.log(1 / arguments.temperature),
+        text_pooling=arguments.text_pooling,
+        freeze_text=training == "frozen",
+        regularizer=arguments.regularizer,
+        gamma=arguments.gamma,
+        **arguments.model_config,
+    ).to(accelerator.device)
+    prepare: Processor = processor
+    if training == "frozen" and "text" in modalities:
+        known = [text for split in texts.values() for text in split]
+        prepare = cached_text_features(model, processor, known, run.folder / "checkpoints", accelerator)
+    if training == "lora":
+        add_lora(model, arguments.lora_rank)
+    optimizer = build_optimizer(model, arguments.learning_rate, arguments.weight_decay)
+    run.resume(model, optimizer)
+    network, optimizer = accelerator.prepare(model, optimizer)
+
+    # The data: no two rows of one source, or with one text, in a batch; they would be each other's false negatives.
+    groups = conflict_groups(splits["train"].with_format(None)["name"], texts["train"])
+    sampler = BatchSampler(groups, arguments.batch_size, arguments.seed)
+    loader = BatchLoader(splits["train"], sampler, prepare, accelerator, arguments.prefetch)
+
+    def evaluate(split: str, max_rows: int) -> dict[str, float]:
+        rows = validation_rows(splits[split], max_rows)
+        batches = validation_batches(rows, prepare, accelerator, arguments.batch_size)
+        embeddings = embed(model, batches, modalities, len(rows), accelerator)
+        return retrieval(embeddings, rows["summary"].to_pylist() if "text" in modalities else [None] * len(rows))
+
+    run.describe(model, sampler)
+    with run.tracker() as tracker:
+        for step, batch in loader.steps(run.state.step, arguments.max_steps):
+            values = train_step(accelerator, network, optimizer, {**batch, "return_loss": True}, step, arguments)
+            validation = None
+            if run.is_due(step, arguments.eval_steps):
+                validation = evaluate("validation", arguments.max_validation_rows)
+            run.end_step(step, tracker, values, validation, model, optimizer)
+
+    run.load_best(model)
+    metrics: dict[str, dict[str, float]] = {
+        name: evaluate(name, len(splits[name])) for name in ("validation", "test") if name in splits
+    }
+    if accelerator.is_main_process:
+        merge_lora(model)
+        model.save_pretrained(run.folder)
+        processor.save_pretrained(run.folder)
+        started_from = ", ".join(
+            [*(Path(path).name for path in towers.values()), given or "a text tower trained along"]
+        )
+        write_model_card(run, "chandraclip", dataset, metrics, len(splits["train"]), f"It started from {started_from}.")
+    run.finish(metrics)
+    print_table(metrics, accelerator)
+
+
+def print_table(metrics: dict[str, Any], accelerator: Accelerator) -> None:
+    """Retrieval on validation and test, one line a direction; chance is 1 %, 5 % and 50 %."""
+    if not accelerator.is_main_process:
+        return
+    print(f"{'split':<11}{'direction':<16}{'recall@1%':>10}{'recall@5%':>10}{'median rank':>13}{'pool':>7}")
+    for split in ("validation", "test"):
+        values = metrics.get(split, {})
+        for pair in dict.fromkeys(name.split("/")[0] for name in values):
+            one, five, median, pool = (
+                values[f"{pair}/{name}"] for name in ("recall@1%", "recall@5%", "median_rank_share", "num_candidates")
+            )
+            direction = pair.replace("_", " -> ")
+            print(f"{split:<11}{direction:<16}{one:>10.1%}{five:>10.1%}{median:>13.1%}{pool:>7.0f}")
+    print(f"{'chance':<27}{0.01:>10.1%}{0.05:>10.1%}{0.5:>13.1%}")
+
+
+if __name__ == "__main__":
+    run_program(main)
