@@ -37,7 +37,7 @@ results: $(INSTALLED)  ## embed the default dataset with $(MODEL) and print the 
 real: $(INSTALLED)  ## package the real files of $(DATA), embed them with $(MODEL), print neighbours and texts
 	$(RUN)/python scripts/build_dataset.py files $(DATA) outputs/data/real
 	$(RUN)/python scripts/embed.py $(MODEL) outputs/data/real outputs/embeddings/real
-	$(RUN)/python eval/neighbours.py outputs/embeddings/default outputs/embeddings/real --dataset outputs/data/default --output outputs/results/neighbours
+	$(RUN)/python eval/neighbours.py outputs/embeddings/default outputs/embeddings/real --dataset outputs/data/default --query_dataset outputs/data/real --output outputs/results/neighbours
 
 spectra: $(INSTALLED)  ## read and fit every real spectrum of $(DATA), beside the independent check
 	$(RUN)/python scripts/check_spectra.py $(DATA)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from chandraclip.data.events import read_events
 from chandraclip.data.fits import FitsFile, file_name
 from chandraclip.data.response_reader import read_rmf
 from chandraclip.data.spectrum import read_spectrum
@@ -104,3 +105,23 @@ def test_names_that_mean_no_file():
     assert file_name(None) is None
     assert file_name(" NONE ") == file_name("") == ""
     assert file_name("source.arf ") == "source.arf"
+
+
+def test_damaged_bytes_are_refused_or_read_and_nothing_else(ogip, tmp_path):
+    """Random damage to headers and data: an InputFileError, or a result, and no other exception."""
+    rng = np.random.default_rng(0)
+    refused = 0
+    for path, read in ((ogip.pha(), read_spectrum), (ogip.rmf(), read_rmf), (ogip.events(), read_events)):
+        content = path.read_bytes()
+        for _ in range(60):
+            damaged = np.frombuffer(content, np.uint8).copy()
+            places = 2880 + rng.integers(0, 2880, 3)  # the first extension's header
+            damaged[places] = rng.integers(32, 127, 3)
+            damaged[rng.integers(0, damaged.size, 3)] = rng.integers(0, 256, 3)
+            bad = tmp_path / "damaged.fits"
+            bad.write_bytes(damaged.tobytes())
+            try:
+                read(bad)
+            except InputFileError:
+                refused += 1
+    assert 0 < refused < 180

@@ -81,8 +81,11 @@ class FitsTable:
 
     @cached_property
     def names(self) -> list[str]:
-        with _quiet():
-            return list(self._hdu.columns.names)
+        try:
+            with _quiet():
+                return [name or "" for name in self._hdu.columns.names]
+        except Exception as error:  # astropy raises many types for damaged column keywords
+            raise self.error(f"damaged column keywords: {error}") from error
 
     @cached_property
     def _by_upper(self) -> dict[str, str]:
@@ -97,7 +100,7 @@ class FitsTable:
 
     def hduclas(self, level: int) -> str:
         """HDUCLASn in capitals, or ''."""
-        return str(self.header.get(f"HDUCLAS{level}", "")).strip().upper()
+        return str(self.own_key(f"HDUCLAS{level}") or "").strip().upper()
 
     def has(self, *names: str) -> bool:
         return all(name.upper() in self._by_upper for name in names)
@@ -106,10 +109,22 @@ class FitsTable:
         """The first of the keywords present here, else in the primary header; None where none is."""
         for header in (self.header, self._file.primary):
             for name in names:
-                value = header.get(name)
-                if value is not None and not isinstance(value, fits.card.Undefined):
+                value = self._value(header, name)
+                if value is not None:
                     return value.strip() if isinstance(value, str) else value
         return None
+
+    def own_key(self, name: str) -> Any:
+        """A keyword of this extension alone; None where absent."""
+        return self._value(self.header, name)
+
+    def _value(self, header: fits.Header, name: str) -> Any:
+        """A keyword's value; None where it is absent or has none."""
+        try:
+            value = header.get(name)
+        except fits.VerifyError:
+            raise self.error(f"keyword {name} is damaged") from None
+        return None if isinstance(value, fits.card.Undefined) else value
 
     def number(self, *names: str) -> float | None:
         """`key` as a float.
@@ -128,8 +143,7 @@ class FitsTable:
     def column_key(self, keyword: str, column: str) -> Any:
         """A keyword indexed by a column's number, e.g. TLMIN of F_CHAN; None where absent."""
         number = self.names.index(self._by_upper[column.upper()]) + 1
-        value = self.header.get(f"{keyword}{number}")
-        return None if isinstance(value, fits.card.Undefined) else value
+        return self.own_key(f"{keyword}{number}")
 
     def unit(self, column: str) -> str:
         return str(self.column_key("TUNIT", column) or "").strip()
@@ -178,7 +192,7 @@ class FitsTable:
         pointers = np.ascontiguousarray(rows[:, offset : offset + 2 * kind.itemsize]).view(kind).astype(np.int64)
         lengths, starts = pointers[:, 0], pointers[:, 1]
         element = np.dtype(_ELEMENT_TYPES[match[2]])
-        heap = data[int(self.header.get("THEAP", row_bytes * self.num_rows)) :]
+        heap = data[int(self.number("THEAP") or row_bytes * self.num_rows) :]
         used = lengths > 0
         if (lengths < 0).any() or (starts[used] < 0).any():
             raise self.error(f"column {name} has a negative length or offset")
@@ -221,24 +235,25 @@ class FitsFile:
         try:
             with _quiet():
                 hdus = list(fits.open(io.BytesIO(self._content), memmap=False, lazy_load_hdus=False))
+                self.primary: fits.Header = hdus[0].header
+                places = [(hdu.fileinfo(), hdu.size) for hdu in hdus]
+                self.tables = [
+                    FitsTable(self, hdu, index) for index, hdu in enumerate(hdus) if isinstance(hdu, fits.BinTableHDU)
+                ]
         except Exception as error:  # astropy raises many types for a damaged header
             raise InputFileError(self.path, f"damaged FITS headers: {error}") from error
-        self.primary: fits.Header = hdus[0].header
-        self.tables: list[FitsTable] = []
         end = 0
-        for index, hdu in enumerate(hdus):
-            info = hdu.fileinfo()
-            needed = info["datLoc"] + hdu.size
+        for index, (place, size) in enumerate(places):
+            needed = place["datLoc"] + size
             if needed > len(self._content):
-                reason = f"the file is cut off: {len(self._content)} bytes of at least {needed}"
-                raise InputFileError(self.path, reason, f"{hdu.name},{index}" if hdu.name else index)
-            end = max(end, info["datLoc"] + info["datSpan"])
-            if isinstance(hdu, fits.BinTableHDU):
-                self.tables.append(FitsTable(self, hdu, index))
+                raise InputFileError(
+                    self.path, f"the file is cut off: {len(self._content)} bytes of at least {needed}", index
+                )
+            end = max(end, place["datLoc"] + place["datSpan"])
         # A header cut off in the middle is dropped by astropy with a warning only.
         rest = self._content[end : end + 8]
         if rest and b"XTENSION".startswith(rest):
-            raise InputFileError(self.path, "the file is cut off inside a header", len(hdus))
+            raise InputFileError(self.path, "the file is cut off inside a header", len(places))
 
     def __iter__(self) -> Iterator[FitsTable]:
         return iter(self.tables)

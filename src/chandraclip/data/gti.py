@@ -114,13 +114,13 @@ def _is_gti(table: FitsTable) -> bool:
 
 def _ccd_number(table: FitsTable, events: FitsTable) -> int | None:
     """The CCD that a GTI table is for: ACIS GTI7 (name, HDUNAME or EXTVER), XMM STDGTI04 and GTI00004."""
-    for name in (table.extname, str(table.header.get("HDUNAME", "")).strip().upper()):
+    for name in (table.extname, str(table.own_key("HDUNAME") or "").strip().upper()):
         match = re.fullmatch(r"(?:STD)?GTI(\d+)", name)
         if match:
             return int(match[1]) % 100
     chandra = str(events.key("TELESCOP") or "").strip().upper() == "CHANDRA"
-    version = table.header.get("EXTVER")
-    return int(version) if chandra and version is not None and table.extname == "GTI" else None
+    version = table.own_key("EXTVER")
+    return version if chandra and isinstance(version, int) and table.extname == "GTI" else None
 
 
 def _intervals(table: FitsTable) -> np.ndarray:
