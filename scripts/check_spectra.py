@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 from pathlib import Path
@@ -75,7 +74,6 @@ def main(arguments: list[str] | None = None) -> int:
     if not folder.is_dir():
         print(f"error: {folder} is not a folder", file=sys.stderr)
         return 1
-    logging.disable(logging.WARNING)
     expected = load_expected(folder)
     compared, wrong, refused = 0, 0, []
     print(HEADER)

@@ -105,7 +105,7 @@ def pretrained_tower(kind: str, dataset: str, arguments: AlignArguments, acceler
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(AlignArguments, DEFAULT_CONFIG, argv)
-    accelerator = make_accelerator()
+    accelerator = make_accelerator(find_unused_parameters=arguments.text_model_name_or_path is not None)
     modalities = [name for name in COLUMNS if name in arguments.modalities]
     dataset = arguments.dataset or default_dataset(arguments.num_detections, arguments.simulation_seed, accelerator)
     splits, dataset_id = load_rows(dataset, modalities, accelerator, at_least=2)
@@ -123,9 +123,7 @@ def main(argv: list[str] | None = None) -> None:
              for name, rows in splits.items()}  # fmt: skip
     given = arguments.text_model_name_or_path
     training = ("frozen" if given else "full") if arguments.text_training == "auto" else arguments.text_training
-    text_tower, tokenizer = load_text_tower(
-        given, texts["train"], arguments.max_text_length, arguments.text_dropout
-    )
+    text_tower, tokenizer = load_text_tower(given, texts["train"], arguments.max_text_length, arguments.text_dropout)
     processor = ChandraClipProcessor(
         SpectrumFeatureExtractor.from_pretrained(towers["spectrum"]),
         EventFeatureExtractor.from_pretrained(towers["event"]),
@@ -144,6 +142,9 @@ def main(argv: list[str] | None = None) -> None:
         gamma=arguments.gamma,
         **arguments.model_config,
     ).to(accelerator.device)
+    for name in set(COLUMNS) - set(modalities):  # not run, hence not trained
+        model.get_submodule(f"{name}_encoder").requires_grad_(False)
+        model.get_submodule(f"{name}_projection").requires_grad_(False)
     prepare: Processor = processor
     if training == "frozen" and "text" in modalities:
         known = [text for split in texts.values() for text in split]

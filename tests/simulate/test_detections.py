@@ -81,7 +81,7 @@ def test_same_bytes_in_other_processes_and_orders():
 
 def test_names_positions_and_splits_belong_together(table):
     names = table["name"].to_pylist()
-    assert all(re.fullmatch(r"2CXO J\d{6}\.\d[+-]\d{6}", name) for name in names)
+    assert all(re.fullmatch(r"SIM J\d{6}\.\d[+-]\d{6}", name) for name in names)
     assert table["split"].to_pylist() == [split_of(name) for name in names]
     ra, dec = floats(table, "ra"), floats(table, "dec")
     np.testing.assert_array_equal(table["healpix"].to_numpy(), healpix_nested(ra, dec))
@@ -206,7 +206,7 @@ def test_texts_state_neither_name_nor_measurement(table):
     wanted = ["name", "summary", "true_gamma", "true_spectrum", *columns]
     frame = table.select(wanted).to_pandas().dropna(subset="summary")
     for row in frame.itertuples():
-        assert row.name.removeprefix("2CXO ") not in row.summary
+        assert row.name.removeprefix("SIM ") not in row.summary
         for value in (getattr(row, column) for column in columns):
             assert np.isnan(value) or f"{value:.4g}" not in row.summary or len(f"{value:.4g}") < 5
     # What papers say is off by their own error, not by this detection's.

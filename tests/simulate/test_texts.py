@@ -34,7 +34,7 @@ def test_form(written):
         assert re.fullmatch(r"A\) X-ray properties: .+\. B\) Hypotheses: .+\.", text)
         assert "{" not in text
         assert not re.search(r"\bnan\b", text)
-        assert "2CXO" not in text
+        assert "SIM J" not in text
         assert not re.search(r"J\d{6}", text)
     lengths = np.array([len(text.split()) for text in written[2]])
     assert 50 < np.median(lengths) < 110

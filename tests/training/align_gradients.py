@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "training"))
 
 import align
-
 from chandraclip.training.distributed import run_program
 
 FILE, OPTIONS = sys.argv[1], sys.argv[2:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+
+from chandraclip.errors import InputFileError
 
 pytestmark = pytest.mark.slow
 
@@ -51,15 +54,18 @@ def test_pretraining_writes_a_model_that_loads_back(towers):
         assert list((folder / "tensorboard").iterdir())
 
 
-def test_align_writes_a_model_its_processor_and_the_record_of_the_run(towers, tmp_path, launch, dataset):
+def test_align_writes_a_model_its_processor_and_the_record_of_the_run(
+    towers, tmp_path, run_loop, dataset, capsys, caplog
+):
     import datasets
     import transformers
 
     import chandraclip.models  # noqa: F401
 
     output = tmp_path / "align"
-    result = launch("align", "--config", towers / "align.yaml", "--output_dir", output)
-    assert "spectrum -> text" in result.stdout
+    options = ["--config", towers / "align.yaml", "--output_dir", output]
+    run_loop("align", *options)
+    assert "spectrum -> text" in capsys.readouterr().out
     model = transformers.AutoModel.from_pretrained(output, dtype=torch.float32).eval()
     processor = transformers.AutoProcessor.from_pretrained(output)
     rows = datasets.load_dataset(str(dataset), "pairs", split="test").with_format("arrow")[:20]
@@ -74,30 +80,31 @@ def test_align_writes_a_model_its_processor_and_the_record_of_the_run(towers, tm
     for needed in ("library_name: transformers", "pipeline_tag: feature-extraction", "test", "recall@1%", "simulated"):
         assert needed in card
 
-    again = launch("align", "--config", towers / "align.yaml", "--output_dir", output)
-    assert "finished already" in again.stderr + again.stdout
-    assert "spectrum -> text" in again.stdout
-    other = launch("align", "--config", towers / "align.yaml", "--output_dir", output, "--seed", 1, check=False)
-    assert other.returncode == 1
-    assert "another run (seed: 0 -> 1)" in other.stderr
-    changed = launch("align", "--config", towers / "align.yaml", "--output_dir", output, "--seed", 1, "--max_steps", 2,
-                     "--overwrite_output_dir")  # fmt: skip
-    assert "spectrum -> text" in changed.stdout
+    with caplog.at_level(logging.INFO):
+        run_loop("align", *options)
+    assert "finished already" in caplog.text
+    assert "spectrum -> text" in capsys.readouterr().out
+    with pytest.raises(InputFileError, match="another run \\(seed: 0 -> 1\\)"):
+        run_loop("align", *options, "--seed", 1)
+    run_loop("align", *options, "--seed", 1, "--max_steps", 2, "--overwrite_output_dir")
     assert json.loads((output / "metrics.json").read_text())["max_steps"] == 2
 
 
-def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(towers, tmp_path, launch, loop_command, environment):
+def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(
+    towers, tmp_path, run_loop, loop_command, environment, caplog
+):
     options = ["--config", str(towers / "align.yaml"), "--max_steps", "8"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    launch("align", *options, "--output_dir", whole)
+    run_loop("align", *options, "--output_dir", whole)
 
     command = [*loop_command("align"), *options, "--output_dir", str(killed)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_for(killed / "checkpoints" / "step-00000002", process)
         os.kill(process.pid, signal.SIGKILL)
     assert not (killed / "metrics.json").exists()
-    result = launch("align", *options, "--output_dir", killed)
-    assert "goes on from" in result.stdout + result.stderr
+    with caplog.at_level(logging.INFO):
+        run_loop("align", *options, "--output_dir", killed)
+    assert "goes on from" in caplog.text
 
     for file in ("model.safetensors", "checkpoints/step-00000008/optimizer.safetensors"):
         expected, found = load_file(whole / file), load_file(killed / file)
@@ -118,29 +125,28 @@ def test_two_processes_and_one_give_the_same_loss_and_gradients(towers, tmp_path
         options = ["--config", str(towers / "align.yaml"), "--output_dir", str(tmp_path / name), "--text_dropout", "0",
                    "--model_options", '{"projection_hidden_size": 16, "projection_dropout": 0.0}', "--max_steps", "1",
                    "--max_grad_norm", "1e9", "--gamma", "0.5"]  # fmt: skip
-        subprocess.run(
-            [sys.executable, *launcher, script, str(file), *options], check=True, timeout=200, env=environment
-        )
+        command = [sys.executable, *launcher, script, str(file), *options]
+        subprocess.run(command, check=True, timeout=200, env=environment)
         found[name] = load_file(file)
     one, two = found["one"], found["two"]
     assert one.keys() == two.keys()
     assert (one.pop("rows"), two.pop("rows")) == (16, 8)
+    assert one["loss"] > 1
     for name, gradient in one.items():
-        assert gradient.abs().sum() > 0 or "key.bias" in name or "k_proj.bias" in name, name
+        # A key's bias shifts all scores of a query alike, which softmax does not see.
+        assert gradient.abs().sum() > 0 or "k_proj.bias" in name or "key.bias" in name, name
         assert (gradient - two[name]).abs().max() <= 1e-6 * max(1.0, gradient.abs().max()), name
-    metrics = [json.loads((tmp_path / name / "metrics.json").read_text())["test"] for name in ("one", "two")]
-    assert metrics[0] == pytest.approx(metrics[1], abs=0.05)
 
 
 @pytest.mark.parametrize("training", ["auto", "lora", "full"])
-def test_any_encoder_can_be_the_text_tower(towers, tmp_path, launch, text_encoder, training):
+def test_any_encoder_can_be_the_text_tower(towers, tmp_path, run_loop, text_encoder, training):
     import transformers
 
     import chandraclip.models  # noqa: F401
 
     output = tmp_path / training
-    launch("align", "--config", towers / "align.yaml", "--output_dir", output, "--max_steps", 3, "--text_model_name_or_path",
-           text_encoder, "--text_training", training)  # fmt: skip
+    run_loop("align", "--config", towers / "align.yaml", "--output_dir", output, "--max_steps", 3,
+             "--text_model_name_or_path", text_encoder, "--text_training", training)  # fmt: skip
     model = transformers.AutoModel.from_pretrained(output, dtype=torch.float32)
     before = transformers.AutoModel.from_pretrained(text_encoder, add_pooling_layer=False).state_dict()
     after = model.text_encoder.state_dict()
@@ -157,30 +163,37 @@ def test_any_encoder_can_be_the_text_tower(towers, tmp_path, launch, text_encode
     assert tokenizer.get_vocab() == transformers.AutoTokenizer.from_pretrained(text_encoder).get_vocab()
 
 
-def test_two_modalities_are_enough(towers, tmp_path, launch):
-    output = tmp_path / "align"
-    result = launch("align", "--config", towers / "align.yaml", "--output_dir", output, "--max_steps", 2, "--modalities",
-                    "spectrum", "event", "--metric_for_best_model", "spectrum_event/recall@5%")  # fmt: skip
-    assert "spectrum -> event" in result.stdout
-    assert "text" not in result.stdout
+def test_two_modalities_are_enough(towers, tmp_path, run_loop, capsys):
+    run_loop("align", "--config", towers / "align.yaml", "--output_dir", tmp_path / "align", "--max_steps", 2,
+             "--modalities", "spectrum", "event", "--metric_for_best_model", "spectrum_event/recall@5%")  # fmt: skip
+    table = capsys.readouterr().out
+    assert "spectrum -> event" in table
+    assert "text" not in table
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--dataset", "{tmp}/absent"], "absent"),
-        (["--modalities", "spectrum"], "two or more"),
-        (["--text_training", "frozen"], "text_model_name_or_path"),
         (["--text_model_name_or_path", "{tmp}/absent"], "no text encoder"),
         (["--batch_size", "200"], "batch_size 200"),
         (["--output_dir", "{tmp}"], "holds no run"),
         (["--resume_from_checkpoint", "{tmp}"], "whole checkpoint"),
     ],
 )
-def test_what_cannot_be_run_is_said_in_a_line(towers, tmp_path, launch, options, message):
+def test_what_cannot_be_run_is_said(towers, tmp_path, run_loop, options, message):
     (tmp_path / "thesis.txt").write_text("not a run")
     options = [text.format(tmp=tmp_path) for text in options]
-    result = launch("align", "--config", towers / "align.yaml", "--output_dir", tmp_path / "new", *options, check=False)
-    assert result.returncode != 0
-    assert message in result.stderr
+    with pytest.raises((InputFileError, ValueError), match=message):
+        run_loop("align", "--config", towers / "align.yaml", "--output_dir", tmp_path / "new", *options)
     assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--modalities", "spectrum"], "two or more"), (["--text_training", "frozen"], "text_model_name_or_path")],
+)
+def test_options_that_make_no_sense_end_the_program(towers, run_loop, capsys, options, message):
+    with pytest.raises(SystemExit):
+        run_loop("align", "--config", towers / "align.yaml", *options)
+    assert message in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def detection_columns(
     first = spectrum if spectrum is not None else events
     if first is None:
         raise ValueError("a detection needs a spectrum or events")
-    header, path = first.header, first.path
+    path = first.path
+    header = first.header if events is None else _filled(first.header, events.header)
     position = position or _region_position(events)
     if name is None:
         name = iau_name(*position) if position else header.object_name or path.name
@@ -85,6 +87,12 @@ def detection_columns(
 def region_id_of(label: str) -> int:
     """A stable negative int32 for a file that has no CSC region number."""
     return -1 - (zlib.crc32(label.encode()) & 0x7FFFFFFF)
+
+
+def _filled(header: ObservationHeader, other: ObservationHeader) -> ObservationHeader:
+    """`header` with the facts of `other` where it is silent."""
+    silent = {field.name for field in fields(header) if getattr(header, field.name) in (None, "")}
+    return replace(header, **{name: getattr(other, name) for name in silent})
 
 
 def _region_position(events: EventList | None) -> tuple[float, float] | None:

@@ -21,9 +21,7 @@ class _AllGather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         ctx.num_rows = rows.shape[0]
-        gathered = rows.new_empty((num_processes() * rows.shape[0], *rows.shape[1:]))
-        dist.all_gather_into_tensor(gathered, rows.contiguous())
-        return gathered
+        return _all_gather(rows)
 
     @staticmethod
     @once_differentiable
@@ -53,6 +51,10 @@ def all_gather_mask(mask: Tensor) -> Tensor:
     """The masks (B,) bool of every process in rank order, (processes x B,) bool."""
     if num_processes() == 1:
         return mask
-    gathered = mask.new_empty(num_processes() * mask.shape[0], dtype=torch.uint8)
-    dist.all_gather_into_tensor(gathered, mask.to(torch.uint8).contiguous())
-    return gathered.bool()
+    return _all_gather(mask.to(torch.uint8)).bool()
+
+
+def _all_gather(rows: Tensor) -> Tensor:
+    parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(num_processes())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)

@@ -106,7 +106,7 @@ def simulate_chunk(seed: int, chunk: int, num_detections: int, class_exponent: f
     columns |= fit_spectra(counts, background, background_scale, area)
     columns |= _truth(sources, source, kind, flux)
 
-    name = [iau_name(*position, prefix="2CXO") for position in zip(sources.ra.tolist(), sources.dec.tolist())]
+    name = [iau_name(*position, prefix="SIM") for position in zip(sources.ra.tolist(), sources.dec.tolist())]
     names = [name[row] for row in source]
     hard_share = energy_flux(spectra, ENERGY_LO, ENERGY_HI, BANDS["h"])
     summary = write_summaries(text_rng, sources, mean_flux, hard_share)

@@ -15,15 +15,15 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from chandraclip.errors import InputFileError
 
 
-def make_accelerator() -> Accelerator:
+def make_accelerator(find_unused_parameters: bool = False) -> Accelerator:
     """For one CPU, one GPU, or what torchrun or accelerate launch set up.
 
-    A tower that no row of a local batch needs has no gradient there, hence `find_unused_parameters`; the other
-    processes wait for the main one while it simulates data, hence the long timeout.
+    Args:
+        find_unused_parameters: for models of others, which may hold parameters that the loss does not depend on.
     """
     handlers = [
-        DistributedDataParallelKwargs(find_unused_parameters=True),
-        InitProcessGroupKwargs(timeout=timedelta(hours=3)),
+        DistributedDataParallelKwargs(find_unused_parameters=find_unused_parameters),
+        InitProcessGroupKwargs(timeout=timedelta(hours=3)),  # all wait while one simulates the data
     ]
     return Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=handlers)
 

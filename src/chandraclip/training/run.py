@@ -75,13 +75,14 @@ class Run:
         self.metric_for_best_model, self.sign = metric_for_best_model, 1 if greater_is_better else -1
         self.folder = Path(arguments.output_dir)
         self.state = TrainingState()
-        if arguments.overwrite_output_dir:
+        known = (self.folder / CONFIG_FILE).exists()
+        if known and arguments.overwrite_output_dir:
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
                 _forget(self.folder)
             accelerator.wait_for_everyone()
-        known = (self.folder / CONFIG_FILE).exists()
-        if known:
+            known = False
+        elif known:
             self._check_same(inputs)
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise InputFileError(self.folder, "is not empty and holds no run; choose another output_dir")
@@ -200,10 +201,9 @@ class Run:
 
 
 def _forget(folder: Path) -> None:
-    """Remove what a run wrote, and nothing else; does nothing in a folder without a run."""
-    if not (folder / CONFIG_FILE).exists():
-        return
+    """Remove what a run wrote into its folder, the model too: a stale one must not pass for that of the next run."""
     for name in (CHECKPOINTS, "tensorboard"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (METRICS_FILE, "metrics.jsonl", CONFIG_FILE):
-        (folder / name).unlink(missing_ok=True)
+    for pattern in ("*.safetensors", "*.json", "*.jsonl", "README.md", CONFIG_FILE):
+        for file in folder.glob(pattern):
+            file.unlink()

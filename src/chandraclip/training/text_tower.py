@@ -45,8 +45,7 @@ def load_text_tower(
     if name_or_path is None:
         # Without texts the tower is never run, but the model has one.
         tokenizer = train_tokenizer([text for text in texts if text] or ["none"], max_length=max_length)
-        rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-        config = small_text_config(len(tokenizer), max_position_embeddings=max_length, **rates)
+        config = small_text_config(len(tokenizer), max_position_embeddings=max_length, hidden_dropout_prob=dropout)
         return AutoModel.from_config(config), tokenizer
     try:
         model = AutoModel.from_pretrained(name_or_path, dtype=torch.float32)

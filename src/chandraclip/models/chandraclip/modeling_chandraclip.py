@@ -135,8 +135,15 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
         model.text_encoder.load_state_dict(text.state_dict())
         return model.freeze_towers()
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As `PreTrainedModel.from_pretrained`, which turns all gradients on: the frozen tower's are off again."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_towers()
+        return loaded
+
     def freeze_towers(self) -> ChandraClipModel:
-        """Turn the gradient of towers that the config freezes off (`from_pretrained` turns all gradients on)."""
+        """Turn the gradients of the towers that the config freezes off."""
         self.text_encoder.requires_grad_(not self.config.freeze_text)
         return self
 

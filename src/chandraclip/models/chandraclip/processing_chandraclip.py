@@ -26,7 +26,7 @@ class ChandraClipProcessor(ProcessorMixin):
 
     Args:
         spectrum_feature_extractor, event_feature_extractor, tokenizer: the parts.
-        max_text_length: tokens a text is cut at; how many texts were cut is logged.
+        max_text_length: tokens a text is cut at; the first cut is logged.
     """
 
     def __init__(
@@ -114,9 +114,8 @@ class ChandraClipProcessor(ProcessorMixin):
             return_attention_mask=True,
             return_tensors="np",
         )
-        num_cut = sum(bool(encoding.overflowing) for encoding in encoded.encodings or [])
-        if num_cut:
-            logger.warning(f"{num_cut} of {len(texts)} texts were cut at {self.max_text_length} tokens")
+        if any(encoding.overflowing for encoding in encoded.encodings or []):
+            logger.warning_once(f"texts longer than {self.max_text_length} tokens are cut there (max_text_length)")
         return BatchFeature(
             {
                 "input_ids": encoded["input_ids"].astype(np.int64),

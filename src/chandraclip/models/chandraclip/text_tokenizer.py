@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -25,13 +26,16 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096, max_length: in
     texts = [text for text in texts if text]
     if not texts:
         raise ValueError("a tokenizer needs at least one text to learn from")
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)]
     )
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS, show_progress=False)
-    tokenizer.train_from_iterator(sorted(texts), trainer)
+    counts = Counter(
+        word for text in texts for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))
+    )
+    tokenizer = Tokenizer(models.WordPiece(_vocabulary(counts, vocab_size), unk_token="[UNK]"))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
@@ -46,6 +50,24 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096, max_length: in
         sep_token="[SEP]",
         mask_token="[MASK]",
     )
+
+
+def _vocabulary(counts: Counter[str], vocab_size: int) -> dict[str, int]:
+    """Token -> id: the special tokens, the most frequent characters alone and within a word, the most frequent words.
+
+    The trainers of `tokenizers` break ties in an order that differs from run to run, and with it every weight; this one
+    is a function of the counts.
+    """
+    characters: Counter[str] = Counter()
+    for word, count in counts.items():
+        characters.update(dict.fromkeys(word, count))
+    pieces = [piece for character, _ in _most_frequent(characters) for piece in (character, f"##{character}")]
+    tokens = dict.fromkeys([*SPECIAL_TOKENS, *pieces, *(word for word, _ in _most_frequent(counts))])
+    return {token: number for number, token in enumerate(tokens) if number < vocab_size}
+
+
+def _most_frequent(counts: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def small_text_config(vocab_size: int, **overrides: Any) -> BertConfig:

@@ -39,7 +39,8 @@ class EventTransformerOutput(ModelOutput):
     Attributes:
         loss: scalar, mean over the rows that have events; None without the keys to train on.
         latents: (B, latent_size).
-        log_rate: (B, M, 3), log of photons per observation length in each band, at the cell centres of the mesh.
+        log_rate: (B, M, 3), log of photons per observation length in each band, at the mesh's cell centres (in
+            training at a random place in the cells, one for all).
     """
 
     loss: Tensor | None = None
@@ -183,6 +184,7 @@ class EventTransformerModel(EventTransformerPreTrainedModel):
             mesh_weight,
             max_events=self.config.max_likelihood_events,
             total_variation_weight=self.config.total_variation_weight,
+            place_in_cell=torch.rand((), device=mesh_weight.device) if self.training else 0.5,
         )
         row_loss = row_loss + self.config.latent_weight * latents.float().square().mean(dim=-1)
         loss = masked_mean(row_loss, event_mask, across_processes=self.training)

@@ -78,6 +78,7 @@ def point_process_loss(
     mesh_weight: Tensor,
     max_events: int | None = None,
     total_variation_weight: float = 0.0,
+    place_in_cell: float | Tensor = 0.5,
 ) -> tuple[Tensor, Tensor]:
     """Negative log likelihood of an inhomogeneous Poisson process, a photon, plus the rate's total variation.
 
@@ -96,15 +97,17 @@ def point_process_loss(
         max_events: photons a list that are evaluated, evenly spaced in order, each standing for N / max_events; all
             where None.
         total_variation_weight: w; PPAD's 10 x the mean of 2,048 steps is 0.005 x their sum.
+        place_in_cell: where in each cell, from 0 to 1, the rate is taken for the integral. Drawn anew at each training
+            step it makes the integral unbiased; at one fixed place a field can grow without bound between the places.
 
     Returns:
-        (B,) loss a row, and (B, M, 3) log rate at the cell centres.
+        (B,) loss a row, and (B, M, 3) log rate at `place_in_cell`.
 
     Source: Song et al. 2025 (arXiv:2502.01627), whose sums over a list are divided by N here.
     """
     num_rows, num_cells = mesh_weight.shape
-    centres = (torch.arange(num_cells, device=mesh_weight.device, dtype=mesh_weight.dtype) + 0.5) / num_cells
-    log_rate = field(centres, None).float() + reference[:, None, None]  # (B, M, 3)
+    places = (torch.arange(num_cells, device=mesh_weight.device, dtype=mesh_weight.dtype) + place_in_cell) / num_cells
+    log_rate = field(places, None).float() + reference[:, None, None]  # (B, M, 3)
     rate = log_rate.exp()
     integral = (rate.sum(dim=-1) * mesh_weight).mean(dim=1)
     variation = rate.diff(dim=1).abs().sum(dim=1).mean(dim=-1)

@@ -1,0 +1,83 @@
+"""A small batch of dataset columns, with lists of very different lengths and modalities missing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from chandraclip.models import (
+    ChandraClipConfig,
+    ChandraClipModel,
+    ChandraClipProcessor,
+    EventFeatureExtractor,
+    SpectrumFeatureExtractor,
+    small_text_config,
+    train_tokenizer,
+)
+
+NUM_PHOTONS = (0, 1, 2, 63, 64, 65, 400, 7)
+
+
+def make_columns(seed: int = 0, num_photons: tuple[int, ...] = NUM_PHOTONS, exposure: float = 3e4) -> dict[str, Any]:
+    """Dataset columns as `datasets` gives them with numpy lists: good time with a gap, ACIS channels."""
+    rng = np.random.default_rng(seed)
+    half = 0.5 * exposure
+    mean = np.where(np.arange(1024) < 500, 1.0, 0.0)
+    time = [np.sort(rng.uniform(0.0, half, count)) for count in num_photons]
+    return {
+        "spectrum_counts": [rng.poisson(mean * count / 500).astype(np.int32) for count in num_photons],
+        "spectrum_background": [rng.poisson(0.05, 1024).astype(np.int32) for _ in num_photons],
+        "background_scale": [0.1] * len(num_photons),
+        "exposure": [half] * len(num_photons),
+        "event_time": [np.where(row < 0.25 * exposure, row, row + half) for row in time],
+        "event_energy": [rng.uniform(0.5, 7.0, count).astype(np.float32) for count in num_photons],
+        "gti_start": [np.array([0.0, 0.75 * exposure])] * len(num_photons),
+        "gti_stop": [np.array([0.25 * exposure, exposure])] * len(num_photons),
+        "summary": [f"A source of {count} photons, a quasar with N_H 21.{count}" for count in num_photons],
+    }
+
+
+@pytest.fixture
+def columns() -> dict[str, Any]:
+    return make_columns()
+
+
+@pytest.fixture(scope="session")
+def processor() -> ChandraClipProcessor:
+    texts = [text for seed in range(3) for text in make_columns(seed)["summary"]]
+    tokenizer = train_tokenizer([*texts, "0 1 2 3 4 5 6 7 8 9"], vocab_size=200)
+    return ChandraClipProcessor(SpectrumFeatureExtractor(), EventFeatureExtractor(mesh_size=32), tokenizer)
+
+
+@pytest.fixture
+def model(processor: ChandraClipProcessor) -> ChandraClipModel:
+    torch.manual_seed(0)
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "latent_size": 8}
+    config = ChandraClipConfig(
+        spectrum_config={**small, "patch_size": 40},
+        event_config={**small, "num_queries": 4, "chunk_size": 16},
+        text_config=small_text_config(len(processor.tokenizer), hidden_size=16, intermediate_size=32),
+        projection_dim=8,
+        projection_hidden_size=16,
+    )
+    return ChandraClipModel(config).eval()
+
+
+@pytest.fixture
+def hub_server(repository: Path) -> Iterator[Any]:
+    """A Hub on loopback, empty."""
+    spec = spec_from_file_location("hub_server", repository / "tests" / "hub_server.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    with module.HubServer() as server:
+        yield server

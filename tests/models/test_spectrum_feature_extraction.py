@@ -1,0 +1,174 @@
+"""Grouping, interpolation and normalisation against the plain loops they replace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chandraclip.data.schema import Ragged, build_table
+from chandraclip.models import SpectrumFeatureExtractor
+from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import _group_starts
+
+
+def reference_spectrum(
+    counts: np.ndarray, background: np.ndarray, edges: np.ndarray, exposure: float, extractor: SpectrumFeatureExtractor
+) -> np.ndarray:
+    """One row, channel by channel: net counts/s/keV at the extractor's energies."""
+    centres, rates = [], []
+    total = net = 0.0
+    low = high = None
+    for channel in range(len(counts)):
+        middle = 0.5 * (edges[channel] + edges[channel + 1])
+        if not extractor.energy_min <= middle <= extractor.energy_max:
+            continue
+        low = edges[channel] if low is None else low
+        high = edges[channel + 1]
+        total += counts[channel]
+        net += counts[channel] - background[channel]
+        if total >= extractor.group_counts:
+            centres.append(0.5 * (low + high))
+            rates.append(net / exposure / (high - low))
+            total, net, low = 0.0, 0.0, None
+    if low is not None and high is not None:
+        centres.append(0.5 * (low + high))
+        rates.append(net / exposure / (high - low))
+    return np.interp(extractor.energies, centres, rates)
+
+
+def test_equals_a_channel_by_channel_loop() -> None:
+    rng = np.random.default_rng(0)
+    extractor = SpectrumFeatureExtractor()
+    grids = [0.0146 * np.arange(1025), 0.005 * np.arange(4097), np.linspace(0.0, 12.0, 686)]
+    rows: dict[str, list[Any]] = {"spectrum_counts": [], "spectrum_background": [], "channel_energy_edges": []}
+    expected = []
+    for row in range(9):
+        edges = grids[row % 3]
+        counts = rng.poisson(10.0 ** rng.uniform(-3, 1), len(edges) - 1)
+        background = rng.poisson(0.3, len(edges) - 1)
+        rows["spectrum_counts"].append(counts)
+        rows["spectrum_background"].append(background)
+        rows["channel_energy_edges"].append(None if row % 3 == 0 else edges)
+        rate = reference_spectrum(counts, 0.2 * background, edges, 1e4, extractor)
+        span = rate.max() - rate.min()
+        expected.append((rate - rate.min()) / span if span > 0 else np.zeros_like(rate))
+    result = extractor({**rows, "background_scale": [0.2] * 9, "exposure": [1e4] * 9}, return_tensors="np")
+    np.testing.assert_allclose(result["spectrum_values"], expected, atol=1e-6)
+    assert result["spectrum_values"].dtype == np.float32
+    assert result["spectrum_mask"].all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), min_size=1, max_size=5), st.integers(0, 8))
+def test_groups_are_sequential(rows: list[list[int]], group_counts: int) -> None:
+    starts, position = [], 0
+    for row in rows:
+        running, begin = 0, True
+        for count in row:
+            if begin:
+                starts.append(position)
+                running = 0
+            running += count
+            begin = running >= group_counts
+            position += 1
+    flat = np.concatenate(rows).astype(float)
+    index = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    np.testing.assert_array_equal(_group_starts(flat, index, group_counts), starts)
+
+
+def test_summary_is_rate_counts_and_background_share() -> None:
+    counts, background = np.zeros(1024, np.int32), np.zeros(1024, np.int32)
+    counts[100:110], background[100:120] = 10, 5  # 100 counts, 100 background counts, all in the band
+    result = SpectrumFeatureExtractor()(
+        {
+            "spectrum_counts": [counts],
+            "spectrum_background": [background],
+            "background_scale": [0.25],
+            "exposure": [1e3],
+        }
+    )
+    expected = torch.tensor([[np.log10(75 / 1e3), 2.0, 0.25]], dtype=torch.float32)
+    torch.testing.assert_close(result["spectrum_summary"], expected)
+
+
+@pytest.mark.parametrize("normalization", ["min_max", "sqrt", "asinh"])
+def test_no_counts_give_no_nan(normalization: str) -> None:
+    rows = {
+        "spectrum_counts": [np.zeros(1024), None, np.zeros(0), np.zeros(1024)],
+        "spectrum_background": [np.zeros(1024), None, None, np.ones(1024)],
+        "background_scale": [0.1, None, None, 0.1],
+        "exposure": [1e4, None, 1e4, 1e4],
+    }
+    result = SpectrumFeatureExtractor(normalization=normalization)(rows)
+    assert result["spectrum_mask"].tolist() == [True, False, False, True]
+    assert all(torch.isfinite(value).all() for value in (result["spectrum_values"], result["spectrum_summary"]))
+    assert not result["spectrum_values"][1:3].any()
+    assert not result["spectrum_summary"][1:3].any()
+
+
+def test_decreasing_energies_are_put_in_order(columns: dict[str, Any]) -> None:
+    edges = 0.0146 * np.arange(1025)
+    names = ("spectrum_counts", "spectrum_background")
+    forward = {**columns, "channel_energy_edges": [edges] * 8}
+    backward = {**columns, "channel_energy_edges": [edges[::-1]] * 8}
+    backward.update({name: [row[::-1] for row in columns[name]] for name in names})
+    extractor = SpectrumFeatureExtractor()
+    torch.testing.assert_close(extractor(backward)["spectrum_values"], extractor(forward)["spectrum_values"])
+
+
+def test_every_kind_of_column_gives_the_same(columns: dict[str, Any]) -> None:
+    names = ("spectrum_counts", "spectrum_background")
+    keys = {"name": ["a"] * 8, "obsid": range(8), "obi": [0] * 8, "region_id": range(8), "split": ["train"] * 8}
+    scalars = {name: columns[name] for name in ("background_scale", "exposure")}
+    rows: list[Any] = list(columns["spectrum_counts"])
+    rows[3] = None
+    lists = {"spectrum_counts": rows, "spectrum_background": columns["spectrum_background"], **scalars}
+    ragged = {**lists, **{name: Ragged.from_rows(lists[name]) for name in names}}
+    table = build_table({**keys, **ragged})
+    python = {**lists, **{name: [None if row is None else row.tolist() for row in lists[name]] for name in names}}
+    tensors = {
+        **lists,
+        **{name: [None if row is None else torch.tensor(row) for row in lists[name]] for name in names},
+    }
+    sliced = pa.concat_tables([table.slice(0, 3), table]).slice(3)  # chunked, with an offset
+    extractor = SpectrumFeatureExtractor()
+    expected = extractor(lists)
+    assert expected["spectrum_mask"].tolist() == [True] * 3 + [False] + [True] * 4
+    for batch in (ragged, table, python, tensors, sliced):
+        result = extractor(batch)
+        for key, value in expected.items():
+            torch.testing.assert_close(result[key], value)
+
+
+def test_a_row_does_not_depend_on_its_batch(columns: dict[str, Any]) -> None:
+    extractor = SpectrumFeatureExtractor()
+    together = extractor(columns)["spectrum_values"]
+    for row in range(8):
+        alone = extractor({name: column[row : row + 1] for name, column in columns.items()})["spectrum_values"]
+        torch.testing.assert_close(alone[0], together[row])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"exposure": [0.0]}, "positive exposure"),
+        ({"spectrum_background": [np.ones(10)]}, "1024 source and 10 background"),
+        ({"channel_energy_edges": [np.ones(10)]}, "1025 energy edges"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(columns: dict[str, Any], change: dict[str, Any], message: str) -> None:
+    row = {name: column[5:6] for name, column in columns.items()}
+    with pytest.raises(ValueError, match=message):
+        SpectrumFeatureExtractor()({**row, **change})
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(ValueError, match="normalization"):
+        SpectrumFeatureExtractor(normalization="log")
+    with pytest.raises(KeyError, match="exposure"):
+        SpectrumFeatureExtractor()({"spectrum_counts": [np.ones(1024)]})
