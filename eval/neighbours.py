@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> None:
     from chandraclip.errors import InputFileError
     from chandraclip.evaluation.dataset import join_columns
     from chandraclip.evaluation.embeddings import EmbeddingTable
-    from chandraclip.evaluation.files import atomic_path, write_json
     from chandraclip.evaluation.neighbours import describe, find_neighbours
+    from chandraclip.files import atomic_path, write_json
 
     try:
         references, queries = EmbeddingTable.load(options.embeddings), EmbeddingTable.load(options.query_embeddings)

@@ -34,7 +34,6 @@ def main(arguments: list[str] | None = None) -> None:
     from chandraclip.evaluation.dataset import join_columns
     from chandraclip.evaluation.embeddings import EmbeddingTable
     from chandraclip.evaluation.figures import plot_regression
-    from chandraclip.evaluation.files import atomic_path
     from chandraclip.evaluation.regression import (
         HAND,
         MEDIAN,
@@ -46,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     from chandraclip.evaluation.results import Headline, is_simulated, markdown_table, number, write_metrics
     from chandraclip.evaluation.variables import DEFAULT_VARIABLES, HAND_FEATURES
+    from chandraclip.files import atomic_path
 
     try:
         table = EmbeddingTable.load(options.embeddings)

@@ -21,8 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
     from chandraclip.errors import InputFileError
-    from chandraclip.evaluation.files import atomic_path
     from chandraclip.evaluation.results import join_metrics, markdown_table
+    from chandraclip.files import atomic_path
 
     try:
         frame = join_metrics(options.results).drop(columns="file")

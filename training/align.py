@@ -59,8 +59,8 @@ class AlignArguments(RunArguments):
 
     spectrum_model_name_or_path: str | None = option(None, "default: pretrained in `spectrum` beside output_dir")
     event_model_name_or_path: str | None = option(None, "default: pretrained in `events` beside output_dir")
-    spectrum_config: str = option(str(pretrain_spectrum.DEFAULT_CONFIG), "YAML file of that pre-training")
-    event_config: str = option(str(pretrain_events.DEFAULT_CONFIG), "YAML file of that pre-training")
+    spectrum_config: str | None = option(None, "YAML file of that pre-training; default: its own")
+    event_config: str | None = option(None, "YAML file of that pre-training; default: its own")
     text_model_name_or_path: str | None = option(None, "any AutoModel encoder; default: a small one, trained along")
     text_training: str = option("auto", "full, frozen (outputs cached) or lora; auto: frozen if a model is given")
     text_pooling: str = option("mean", "mean or cls")
@@ -99,7 +99,8 @@ def pretrained_tower(kind: str, dataset: str, arguments: AlignArguments, acceler
         if accelerator.is_main_process:
             logger.info("the %s tower is the one of %s", kind, folder)
     else:
-        module.main(["--config", config, "--dataset", dataset, "--output_dir", str(folder)])
+        options = ["--dataset", dataset, "--output_dir", str(folder)]
+        module.main([*options, *(["--config", config] if config else [])])
     return str(folder)
 
 

@@ -1,7 +1,7 @@
 """One embedding space for X-ray photons, X-ray spectra and the literature about the same sources.
 
-Importing is cheap: names load on first use. The Auto classes of transformers know our models as soon as both packages are
-imported, in either order.
+Importing is cheap: names load on first use. The Auto classes of transformers know our models as soon as both packages
+are imported, in either order.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Makes `AutoModel.from_pretrained` know our models without importing torch before it is needed.
 
-Registration needs the classes, and the classes need torch and transformers: 5 s that a reader of FITS files, or a script
-asked for ``--help``, should not pay. So the models are imported when transformers' Auto classes are: at once where those
-are loaded already, else when the import that loads them has finished.
+Registration needs the classes, and the classes need torch and transformers: 5 s that a reader of FITS files, or a
+script asked for ``--help``, should not pay. So the models are imported when transformers' Auto classes are: at once
+where those are loaded already, else when the import that loads them has finished.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from chandraclip.data.response_table import read_responses
 from chandraclip.data.schema import CONFIGS, RESPONSE_SCHEMA, SOURCE_CLASSES, TABLE_SCHEMA
 from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
+from chandraclip.files import sha256_of
 
 NUM_ITEMS = 40
 BAD_ITEM = 7
@@ -130,7 +131,7 @@ def test_manifest_says_what_was_built_and_skipped(input_dir, tmp_path):
     assert sum(manifest["num_rows"].values()) == NUM_ITEMS - 1
     for entry in manifest["shards"] + manifest["responses"]:
         path = tmp_path / "out" / entry["path"]
-        assert shards.sha256_of(path) == entry["sha256"]
+        assert sha256_of(path) == entry["sha256"]
         assert pq.read_metadata(path).num_rows == entry["num_rows"]
     assert str(tmp_path) not in json.dumps(manifest)
     assert not (tmp_path / "out" / shards.STAGING).exists()

@@ -60,9 +60,7 @@ def test_a_missing_modality_does_not_change_the_others(model: ChandraClipModel, 
         assert torch.equal(output[name], full[name])
     assert set(output.loss_parts) == {"info_nce_spectrum_event", "regularizer"}
     with pytest.raises(ValueError, match="two modalities"):
-        model(
-            spectrum_values=batch["spectrum_values"], spectrum_summary=batch["spectrum_summary"], return_loss=True
-        )
+        model(spectrum_values=batch["spectrum_values"], spectrum_summary=batch["spectrum_summary"], return_loss=True)
 
 
 def test_features_are_what_forward_embeds(model: ChandraClipModel, batch: dict) -> None:

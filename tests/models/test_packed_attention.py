@@ -79,6 +79,7 @@ def test_chunks_hold_every_photon_once() -> None:
 def test_no_photon_at_all() -> None:
     chunks = split_into_chunks(offsets((0, 0)), 4)
     empty = torch.zeros(0, 2, 4, 4)
-    assert packed_attention(torch.ones(2, 2, 3, 4), empty, empty, chunks, SCALING).tolist() == torch.zeros(
-        2, 2, 3, 4
-    ).tolist()
+    assert (
+        packed_attention(torch.ones(2, 2, 3, 4), empty, empty, chunks, SCALING).tolist()
+        == torch.zeros(2, 2, 3, 4).tolist()
+    )

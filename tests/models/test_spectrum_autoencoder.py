@@ -30,8 +30,9 @@ def test_eager_and_sdpa_agree(batch: dict) -> None:
     torch.testing.assert_close(result.latents, expected.latents, rtol=1e-5, atol=1e-6)
     # Every patch is seen by every other: a causal mask, the backends' default, would hide the last from the summary.
     values = batch["spectrum_values"].clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(model.encoder.layers[0](model.encoder.patch_projection(
-        values.unflatten(-1, (10, -1))))[:, 0].sum(), values)
+    (gradient,) = torch.autograd.grad(
+        model.encoder.layers[0](model.encoder.patch_projection(values.unflatten(-1, (10, -1))))[:, 0].sum(), values
+    )
     assert gradient[:, -40:].any()
 
 

@@ -29,6 +29,7 @@ from chandraclip.data.schema import SCHEMA_VERSION, TABLE_SCHEMA, Ragged, build_
 from chandraclip.data.shards import STAGING, Chunk
 from chandraclip.data.splits import SPLITS, assign_splits
 from chandraclip.errors import InputFileError
+from chandraclip.files import sha256_of, write_json
 
 SIMULATED_ROWS_PER_CHUNK = 2_000
 FILES_PER_CHUNK = 100
@@ -117,7 +118,7 @@ def build_from_files(
         "num_items": len(items),
         "chunk_size": FILES_PER_CHUNK,
         "files_sha256": _digest_of_files(input_dir),
-        "texts_sha256": None if text_path is None else shards.sha256_of(text_path),
+        "texts_sha256": None if text_path is None else sha256_of(text_path),
         "license": license_id,
     }
     groups = [items[begin : begin + FILES_PER_CHUNK] for begin in range(0, len(items), FILES_PER_CHUNK)]
@@ -290,7 +291,7 @@ def _open(output: Path, staging: Path, parameters: dict[str, Any], overwrite: bo
     if record.exists():
         _refuse_others(output, json.loads(record.read_text()), parameters)
     staging.mkdir(parents=True, exist_ok=True)
-    shards.write_atomically(record, json.dumps(parameters, indent=2))
+    write_json(record, parameters)
     return None
 
 

@@ -11,7 +11,6 @@ complete, and one that lacks it does not load.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ from chandraclip.data.response import Response
 from chandraclip.data.response_table import responses_to_table
 from chandraclip.data.schema import CONFIGS, RESPONSE_SCHEMA, TABLE_SCHEMA
 from chandraclip.data.splits import SPLITS
+from chandraclip.files import sha256_of, write_json, write_text
 
 STAGING = ".building"
 SHARD_BYTES = 256 * 2**20  # of Arrow memory; what one process holds while it writes
@@ -62,17 +62,6 @@ class ShardPlan:
     chunks: tuple[int, ...]
 
 
-def write_atomically(path: Path, content: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(content)
-    os.replace(temporary, path)
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def read_record(staging: Path, index: int) -> ChunkRecord | None:
     """The record of a finished chunk; None where it still has to be made."""
     path = staging / "chunks" / f"{index:06d}.json"
@@ -97,7 +86,7 @@ def stage_chunk(staging: Path, index: int, make_chunk: Callable[[], Chunk]) -> C
     if chunk.responses:
         _write_ipc(folder / f"{index:06d}-responses.arrow", responses_to_table(chunk.responses))
     record = ChunkRecord(num_rows, num_bytes, chunk.skipped)
-    write_atomically(folder / f"{index:06d}.json", json.dumps(asdict(record)))
+    write_json(folder / f"{index:06d}.json", asdict(record))
     return record
 
 
@@ -203,8 +192,8 @@ def discard(output: Path, names: Sequence[str]) -> None:
 def publish(output: Path, staging: Path, manifest: dict[str, Any], card: str) -> None:
     """Moves a finished dataset into place, `data` last, and removes the staging folder."""
     discard(output, ["responses"])  # of a build that was killed between the next lines
-    write_atomically(output / "README.md", card)
-    write_atomically(output / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+    write_text(output / "README.md", card)
+    write_json(output / "manifest.json", manifest)
     if manifest["responses"]:
         os.rename(staging / "responses", output / "responses")
     os.rename(staging / "data", output / "data")

@@ -14,7 +14,7 @@ import pyarrow as pa
 from chandraclip.data.splits import SPLITS
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.embeddings import KEY, EmbeddingTable
-from chandraclip.evaluation.files import content_hash
+from chandraclip.files import content_hash
 
 if TYPE_CHECKING:
     import datasets

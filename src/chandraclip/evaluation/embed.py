@@ -27,7 +27,7 @@ from chandraclip.errors import InputFileError
 from chandraclip.evaluation.dataset import dataset_id, load_splits
 from chandraclip.evaluation.embedder import EmbedConfig, Embedder
 from chandraclip.evaluation.embeddings import EMBEDDINGS, EMBEDDINGS_FILE, EMBEDDINGS_SCHEMA, LATENTS, PROVENANCE_FILE
-from chandraclip.evaluation.files import atomic_path, content_hash, write_json
+from chandraclip.files import atomic_path, content_hash, write_json
 
 ROWS_PER_PART = 1024
 _PARTS = ".parts"

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from chandraclip.evaluation.files import atomic_path
 from chandraclip.evaluation.regression import SELECTED
+from chandraclip.files import atomic_path
 
 
 def plot_recall(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chandraclip.errors import InputFileError
-from chandraclip.evaluation.files import write_json
+from chandraclip.files import write_json
 
 if TYPE_CHECKING:
     import pandas as pd

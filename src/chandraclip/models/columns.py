@@ -88,8 +88,8 @@ def interpolate_rows(
     Returns:
         Interpolated values, the shape of the queries.
     """
-    # One increasing axis: a row is shifted past the one before, its outermost values repeated at its borders, so that no
-    # row is interpolated with its neighbour.
+    # One increasing axis: a row is shifted past the one before, its outermost values repeated at its borders, so that
+    # no row is interpolated with its neighbour.
     low, high = limits
     stride = 2.0 * (high - low)
     first = np.flatnonzero(np.diff(knot_rows, prepend=-1))

@@ -7,7 +7,6 @@ checkpoints/step-00000400/model.safetensors       weights and buffers
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import nn
 
 from chandraclip.errors import InputFileError
+from chandraclip.files import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def save_checkpoint(
     temporary.mkdir(parents=True)
     save_model(model, str(temporary / MODEL))
     save_file(_optimizer_tensors(model, optimizer), temporary / OPTIMIZER)
-    content = {**asdict(state), "sha256": {name: _sha256(temporary / name) for name in (MODEL, OPTIMIZER)}}
+    content = {**asdict(state), "sha256": {name: sha256_of(temporary / name) for name in (MODEL, OPTIMIZER)}}
     (temporary / STATE).write_text(json.dumps(content, indent=2) + "\n")
     if path.exists():
         shutil.rmtree(path)  # of a run that went back to an earlier step
@@ -106,7 +106,7 @@ def read_state(path: Path) -> TrainingState:
     try:
         content: dict[str, Any] = json.loads((path / STATE).read_text())
         for name, expected in content.pop("sha256").items():
-            if _sha256(path / name) != expected:
+            if sha256_of(path / name) != expected:
                 raise InputFileError(path, f"{name} is corrupt: its checksum is not the one written beside it")
         return TrainingState(**content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -125,11 +125,6 @@ def newest_checkpoint(folder: Path) -> Path | None:
         else:
             return path
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _parameter_names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:

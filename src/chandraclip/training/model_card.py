@@ -10,7 +10,7 @@ from string import Template
 
 from huggingface_hub import ModelCardData
 
-from chandraclip.evaluation.files import atomic_path
+from chandraclip.files import write_text
 from chandraclip.training.run import Run
 
 
@@ -25,7 +25,7 @@ class Family:
 
 
 EXTRACTOR_USAGE = """extractor = transformers.AutoFeatureExtractor.from_pretrained(path)
-latents = model.encode(**extractor(rows))  # rows of the dataset: columns, or an Arrow table"""
+latents = model.encode(**extractor(rows))"""
 
 FAMILIES = {
     "spectrum_autoencoder": Family(
@@ -98,5 +98,4 @@ def write_model_card(
         metrics_table="\n".join(f"| {' | '.join(row)} |" for row in rows),
         chance=CHANCE if family == "chandraclip" else "",
     )
-    with atomic_path(run.folder / "README.md") as temporary:
-        temporary.write_text(f"---\n{data.to_yaml()}\n---\n\n{body}")
+    write_text(run.folder / "README.md", f"---\n{data.to_yaml()}\n---\n\n{body}")

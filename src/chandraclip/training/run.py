@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import platform
 import shutil
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from torch import nn
 
 from chandraclip.data.sampler import BatchSampler
 from chandraclip.errors import InputFileError
-from chandraclip.evaluation.files import write_json
+from chandraclip.files import write_json, write_text
 from chandraclip.training.arguments import CONFIG_FILE, RunArguments, as_yaml, differences, read_yaml
 from chandraclip.training.checkpoint import (
     TrainingState,
@@ -93,9 +92,7 @@ class Run:
             packages = {name: version(name) for name in PACKAGES}
             facts = {"inputs": inputs, "python": platform.python_version(), **packages}
             write_json(self.folder / RUN_FILE, facts)
-            temporary = self.folder / f".{CONFIG_FILE}.tmp"
-            temporary.write_text(as_yaml(arguments))
-            os.replace(temporary, self.folder / CONFIG_FILE)
+            write_text(self.folder / CONFIG_FILE, as_yaml(arguments))
         accelerator.wait_for_everyone()
 
     def _check_same(self, inputs: dict[str, str]) -> None:

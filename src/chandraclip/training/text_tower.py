@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from chandraclip.errors import InputFileError
-from chandraclip.evaluation.files import atomic_path
+from chandraclip.files import atomic_path
 
 if TYPE_CHECKING:
     from chandraclip.models import ChandraClipModel, ChandraClipProcessor

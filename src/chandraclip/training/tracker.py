@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,8 @@ from types import TracebackType
 
 from tqdm.auto import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
+
+from chandraclip.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,4 @@ def _keep_steps(file: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             logger.warning("%s: a line that is not whole was dropped", file)
-    temporary = file.with_name(f".{file.name}.tmp")
-    temporary.write_text("".join(kept))
-    os.replace(temporary, file)
+    write_text(file, "".join(kept))

@@ -38,9 +38,10 @@ class ChandraClipConfig(ChandraConfig):
         "text_config": AutoConfig,
     }
 
-    spectrum_config: SpectrumAutoencoderConfig | dict[str, Any] | None = None
-    event_config: EventTransformerConfig | dict[str, Any] | None = None
-    text_config: PreTrainedConfig | dict[str, Any] | None = None
+    # Objects once made; `Any` because they may be given as dictionaries.
+    spectrum_config: Any = None
+    event_config: Any = None
+    text_config: Any = None
     projection_dim: int = 64
     projection_hidden_size: int = 128
     projection_dropout: float = 0.1

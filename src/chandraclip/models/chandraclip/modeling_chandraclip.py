@@ -83,8 +83,9 @@ class ChandraClipPreTrainedModel(ChandraPreTrainedModel):
 class ChandraClipModel(ChandraClipPreTrainedModel):
     """Spectrum, event and text towers with a projection head each, aligned by a regularized InfoNCE.
 
-    Sources: the heads and the loss, Pinciroli Vago et al. 2026 (arXiv:2603.04516); the event tower and any-subset training
-    are ours. Any modality may be missing in a row (its mask is False) or in the whole batch (its keys are absent).
+    Sources: the heads and the loss, Pinciroli Vago et al. 2026 (arXiv:2603.04516); the event tower and any-subset
+    training are ours. Any modality may be missing in a row (its mask is False) or in the whole batch (its keys are
+    absent).
     """
 
     def __init__(self, config: ChandraClipConfig):
@@ -117,22 +118,20 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
             text: an encoder, or the folder or Hub id of any `AutoModel` encoder.
             config_options: fields of `ChandraClipConfig`.
         """
-        if not isinstance(spectrum, SpectrumAutoencoderModel):
-            spectrum = SpectrumAutoencoderModel.from_pretrained(spectrum, dtype=torch.float32)
-        if not isinstance(events, EventTransformerModel):
-            events = EventTransformerModel.from_pretrained(events, dtype=torch.float32)
-        if not isinstance(text, PreTrainedModel):
-            text = AutoModel.from_pretrained(text, dtype=torch.float32)
-        configs = {
-            "spectrum_config": spectrum.config.to_dict(),
-            "event_config": events.config.to_dict(),
-            "text_config": text.config.to_dict(),
-        }
-        model = cls(ChandraClipConfig(**configs, **config_options))
-        model.spectrum_encoder.load_state_dict(spectrum.encoder.state_dict())
-        model.event_encoder.load_state_dict(events.encoder.state_dict())
-        _drop_pooler(text)
-        model.text_encoder.load_state_dict(text.state_dict())
+        spectrum_model = _load(SpectrumAutoencoderModel, spectrum)
+        event_model = _load(EventTransformerModel, events)
+        text_model = _load(AutoModel, text)
+        config = ChandraClipConfig(
+            spectrum_config=spectrum_model.config.to_dict(),
+            event_config=event_model.config.to_dict(),
+            text_config=text_model.config.to_dict(),
+            **config_options,
+        )
+        model = cls(config)
+        model.spectrum_encoder.load_state_dict(spectrum_model.encoder.state_dict())
+        model.event_encoder.load_state_dict(event_model.encoder.state_dict())
+        text_state = text_model.state_dict()
+        model.text_encoder.load_state_dict({name: text_state[name] for name in model.text_encoder.state_dict()})
         return model.freeze_towers()
 
     @classmethod
@@ -250,8 +249,8 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
             input_ids, attention_mask (B, L), text_mask (B,): of the tokenizer; or text_features (B, hidden_size).
             return_loss: with the alignment loss; the batch needs two modalities or more.
 
-        A modality whose keys are absent is skipped. One that is present runs all its rows, so that its parameters have a
-        gradient (of 0 where no row counts) on every process. Other keys of a batch are accepted and not read.
+        A modality whose keys are absent is skipped. One that is present runs all its rows, so that its parameters have
+        a gradient (of 0 where no row counts) on every process. Other keys of a batch are accepted and not read.
         """
         latents: dict[str, Tensor] = {}
         embeds: dict[str, Tensor] = {}
@@ -294,6 +293,11 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
         )
 
 
+def _load(model_class: Any, source: Any) -> Any:
+    """A model as it is, or from its folder or Hub id."""
+    return source if isinstance(source, nn.Module) else model_class.from_pretrained(source, dtype=torch.float32)
+
+
 def _mask(mask: Tensor | None, rows: Tensor) -> Tensor:
     return torch.ones(len(rows), dtype=torch.bool, device=rows.device) if mask is None else mask.bool()
 
@@ -307,4 +311,4 @@ def _unit_vectors(rows: Tensor, mask: Tensor | None) -> Tensor:
 def _drop_pooler(text_encoder: PreTrainedModel) -> None:
     """BERT-like encoders carry a pooler that mean and first-token pooling leave unused, which DDP refuses to train."""
     if isinstance(getattr(text_encoder, "pooler", None), nn.Module):
-        text_encoder.pooler = None
+        text_encoder.register_module("pooler", None)

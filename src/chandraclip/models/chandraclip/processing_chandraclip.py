@@ -58,7 +58,7 @@ class ChandraClipProcessor(ProcessorMixin):
             "text_mask",
         ]
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         batch: Mapping[str, Any] | pa.Table,
         modalities: Iterable[str] | None = None,

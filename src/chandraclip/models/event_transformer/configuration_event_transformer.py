@@ -16,15 +16,15 @@ class EventTransformerConfig(ChandraConfig):
         latent_size: numbers in the bottleneck.
         num_time_frequencies: Fourier frequencies of a photon's time, given to the encoder.
         num_energy_frequencies: the same for its energy.
-        num_decoder_frequencies: Fourier frequencies of time in the decoder; cell M of the mesh must resolve the highest,
-            so at most log2(num_mesh / 2).
+        num_decoder_frequencies: Fourier frequencies of time in the decoder. The highest has a period of
+            2 ** (2 - num_decoder_frequencies) of the observation, which the mesh must resolve.
         decoder_hidden_size, num_decoder_blocks: width and residual blocks of the decoder (PPAD: 512 and 5).
         chunk_size: photons handled together; changes speed and memory, never the result.
         max_likelihood_events: photons a list whose rate is evaluated in the training loss, evenly spaced in order and
             weighted up to stand for all; None for all. The encoder always reads every photon.
         total_variation_weight: weight of the total variation of the rate (PPAD: 10 x mean |step| of 2,049 points).
-        latent_weight: weight of the mean squared latent (PPAD: 1 for losses that are sums over a list, median 41 photons).
-        summary_mean, summary_std: standardise `event_summary` (log10 photons, log10 exposure in s, log10 duration in s).
+        latent_weight: weight of the mean squared latent (PPAD: 1, for losses that are sums over a list of median 41).
+        summary_mean, summary_std: standardise `event_summary` (log10 of photons, of exposure in s, of duration in s).
     """
 
     model_type = "event_transformer"

@@ -23,9 +23,9 @@ class EventFeatureExtractor(FeatureExtractionMixin):
     """Times and energies, and the good time intervals around them, as one packed array for the batch.
 
     A photon's features: its place between the first GTI start and the last GTI stop, in [0, 1]; the same counting good
-    time only; log10 of its energy in keV, scaled to unit order; log10 of the good time since the photon before and until
-    the next, in mean intervals (from the start and to the end of the good time for the outermost). Photons are put in
-    order of time first, so the order of the input does not matter, and a gap between GTIs is not a lull.
+    time only; log10 of its energy in keV, scaled to unit order; log10 of the good time since the photon before and
+    until the next, in mean intervals (from the start and to the end of the good time for the outermost). Photons are
+    put in order of time first, so the order of the input does not matter, and a gap between GTIs is not a lull.
 
     Photons outside `energy_min`-`energy_max` keV, or whose time or energy is not finite, are left out; `event_summary`
     counts those that stay. Times outside the GTIs (rounding) are moved to the nearest end of the observation.
@@ -90,7 +90,9 @@ class EventFeatureExtractor(FeatureExtractionMixin):
         good_time = _GoodTime.from_columns(gti_start, gti_stop, photons, len(time))
         mask = np.asarray(time.valid) & ((photons.counts > 0) | good_time.given)
         values, position = self._features(photons, good_time)
-        band = np.searchsorted([BANDS["s"][0], BANDS["m"][0], BANDS["h"][0], BANDS["h"][1]], photons.energy, "right") - 1
+        band = (
+            np.searchsorted([BANDS["s"][0], BANDS["m"][0], BANDS["h"][0], BANDS["h"][1]], photons.energy, "right") - 1
+        )
         band[band == len(RATE_BANDS)] = -1
 
         counts = photons.counts
@@ -98,7 +100,11 @@ class EventFeatureExtractor(FeatureExtractionMixin):
             keep, counts = _evenly_spaced(photons.counts, self.max_events)
             values, position, band = values[keep], position[keep], band[keep]
         summary = np.log10(
-            [np.maximum(photons.counts, 0.5), np.maximum(good_time.exposure, 1e-3), np.maximum(good_time.duration, 1e-3)]
+            [
+                np.maximum(photons.counts, 0.5),
+                np.maximum(good_time.exposure, 1e-3),
+                np.maximum(good_time.duration, 1e-3),
+            ]
         )
         return BatchFeature(
             {
@@ -163,8 +169,8 @@ class _Photons:
 class _GoodTime:
     """Good time of every row as a piecewise linear table over [0, 1], the span of its GTIs.
 
-    `start`, `duration`, `exposure` are (B,) in s, at least a row's table has two knots; `given` (B,) bool is False where
-    the row had no GTI; `knots` and `shares` (K,) are places and the share of the good time elapsed there.
+    `start`, `duration` and `exposure` are (B,) in s; `given` (B,) bool is False where the row had no GTI; `knots` and
+    `shares` (K,), two or more a row, are places and the share of the good time elapsed there.
     """
 
     start: np.ndarray
@@ -225,7 +231,9 @@ class _GoodTime:
     def cell_shares(self, num_cells: int) -> np.ndarray:
         """(B, num_cells) good-time share of equal cells of [0, 1]."""
         edges = np.linspace(0.0, 1.0, num_cells + 1)
-        elapsed = self.elapsed(np.arange(len(self.start))[:, None], np.broadcast_to(edges, (len(self.start), len(edges))))
+        elapsed = self.elapsed(
+            np.arange(len(self.start))[:, None], np.broadcast_to(edges, (len(self.start), len(edges)))
+        )
         share = np.divide(self.exposure, self.duration)
         return np.clip(np.diff(elapsed, axis=1) * num_cells * share[:, None], 0.0, 1.0)
 

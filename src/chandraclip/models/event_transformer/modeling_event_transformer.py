@@ -19,7 +19,12 @@ from chandraclip.models.event_transformer.packed_attention import (
     PhotonKeys,
     split_into_chunks,
 )
-from chandraclip.models.event_transformer.point_process import RateField, point_process_loss, reference_log_rate
+from chandraclip.models.event_transformer.point_process import (
+    RateBlock,
+    RateField,
+    point_process_loss,
+    reference_log_rate,
+)
 from chandraclip.models.layers import (
     ChandraPreTrainedModel,
     EncoderLayer,
@@ -60,10 +65,10 @@ class EventTransformerPreTrainedModel(ChandraPreTrainedModel):
         super()._init_weights(module)
         if isinstance(module, EventEncoder):
             init.normal_(module.query_embedding, std=1.0)
+        elif isinstance(module, RateBlock):
+            init.zeros_(module.fc2.weight)  # blocks start as the identity, as in PPAD
         elif isinstance(module, RateField):
-            for block in module.blocks:
-                init.zeros_(block.fc2.weight)  # blocks start as the identity, as in PPAD
-            init.zeros_(module.output_projection.weight)  # and the rate as constant and equal in all bands
+            init.zeros_(module.output_projection.weight)  # the rate as constant and equal in all bands
 
 
 class PhotonReader(GradientCheckpointingLayer):

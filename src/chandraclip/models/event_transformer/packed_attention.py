@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-class Chunks(NamedTuple):
+@dataclass(frozen=True)
+class Chunks:
     """A packed batch cut into pieces of one size.
 
     Attributes:

@@ -6,7 +6,7 @@ from typing import Any
 
 from chandraclip.models.configuration import ChandraConfig
 
-# Pinciroli Vago et al. 2026 (arXiv:2603.04516) align 64 latents; Pinciroli Vago et al. 2025 (arXiv:2510.14102) cluster 8.
+# Pinciroli Vago et al. align 64 latents (2026, arXiv:2603.04516) and cluster 8 (2025, arXiv:2510.14102).
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {},
     "small_8_latents": {"latent_size": 8},

@@ -18,10 +18,10 @@ NORMALIZATIONS = ("min_max", "sqrt", "asinh")
 class SpectrumFeatureExtractor(FeatureExtractionMixin):
     """Background-subtracted count rates per keV, grouped, resampled at log-spaced energies and normalised a row.
 
-    As the published pipeline (Pinciroli Vago et al. 2025, arXiv:2510.14102; MultimodalUniverse scripts/chandra): keep the
-    channels of 0.5-8 keV, subtract the background, group to at least 5 source counts as Sherpa's ``group_counts`` does,
-    interpolate counts/s/keV to 400 points. Beyond the outermost group centres the value is that of the outermost group;
-    a last group short of counts is kept.
+    As the published pipeline (Pinciroli Vago et al. 2025, arXiv:2510.14102; MultimodalUniverse scripts/chandra): keep
+    the channels of 0.5-8 keV, subtract the background, group to at least 5 source counts as Sherpa's ``group_counts``
+    does, interpolate counts/s/keV to 400 points. Beyond the outermost group centres the value is that of the outermost
+    group; a last group short of counts is kept.
 
     Args:
         num_points: energies resampled at.
@@ -118,14 +118,14 @@ class SpectrumFeatureExtractor(FeatureExtractionMixin):
         low, high = ACIS_CHANNEL_WIDTH * channel, ACIS_CHANNEL_WIDTH * (channel + 1)
         if edges is None or not np.any(edges.valid):
             return low, high
-        num_edges = np.diff(edges.offsets)
-        wrong = np.flatnonzero(edges.valid & (lengths > 0) & (num_edges != lengths + 1))
+        num_edges, given_rows = np.diff(edges.offsets), np.asarray(edges.valid)
+        wrong = np.flatnonzero(given_rows & (lengths > 0) & (num_edges != lengths + 1))
         if wrong.size:
             raise ValueError(
                 f"row {wrong[0]}: {lengths[wrong[0]]} channels need {lengths[wrong[0]] + 1} energy edges, "
                 f"there are {num_edges[wrong[0]]}"
             )
-        given = edges.valid[rows]
+        given = given_rows[rows]
         first = edges.offsets[rows[given]] + channel[given]
         pair = edges.values[first], edges.values[first + 1]
         low[given], high[given] = np.minimum(*pair), np.maximum(*pair)

@@ -30,7 +30,9 @@ class SpectrumAutoencoderOutput(ModelOutput):
 
 class SpectrumAutoencoderPreTrainedModel(ChandraPreTrainedModel):
     config: SpectrumAutoencoderConfig
-    config_class = SpectrumAutoencoderConfig  # the annotation alone is a string here, and the library does not resolve it
+    config_class = (
+        SpectrumAutoencoderConfig  # the annotation alone is a string here, and the library does not resolve it
+    )
     base_model_prefix = "spectrum_autoencoder"
     main_input_name = "spectrum_values"
 
@@ -42,7 +44,7 @@ class SpectrumAutoencoderPreTrainedModel(ChandraPreTrainedModel):
 
 
 class SpectrumEncoder(SpectrumAutoencoderPreTrainedModel):
-    """Spectrum to latents: patches of neighbouring energies and one token of the summary, a transformer, a bottleneck."""
+    """Spectrum to latents: a token a patch of energies and one of the summary, a transformer, a bottleneck."""
 
     def __init__(self, config: SpectrumAutoencoderConfig):
         super().__init__(config)
