@@ -65,6 +65,7 @@ class AlignArguments(RunArguments):
     text_training: str = option("auto", "full, frozen (outputs cached) or lora; auto: frozen if a model is given")
     text_pooling: str = option("mean", "mean or cls")
     max_text_length: int = option(256, "tokens a text is cut at")
+    max_train_events: int | None = option(None, "photons a list, evenly spaced, while training; default: all")
     text_dropout: float = option(0.1, "of the small text tower")
     lora_rank: int = option(8, "of text_training lora")
 
@@ -131,6 +132,9 @@ def main(argv: list[str] | None = None) -> None:
         tokenizer,
         max_text_length=arguments.max_text_length,
     )
+    # The longest lists hold most of the photons and the time. The model that is saved reads every photon again.
+    events = processor.event_feature_extractor
+    events.max_events, max_events = arguments.max_train_events or events.max_events, events.max_events
     model = ChandraClipModel.from_pretrained_towers(
         towers["spectrum"],
         towers["event"],
@@ -177,6 +181,7 @@ def main(argv: list[str] | None = None) -> None:
             run.end_step(step, tracker, values, validation, model, optimizer)
 
     run.load_best(model)
+    events.max_events = max_events
     metrics: dict[str, dict[str, float]] = {
         name: evaluate(name, len(splits[name])) for name in ("validation", "test") if name in splits
     }

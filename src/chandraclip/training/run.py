@@ -83,7 +83,7 @@ class Run:
             known = False
         elif known:
             self._check_same(inputs)
-        elif self.folder.is_dir() and any(self.folder.iterdir()):
+        elif self.folder.is_dir() and any(path.name != CHECKPOINTS for path in self.folder.iterdir()):
             raise InputFileError(self.folder, "is not empty and holds no run; choose another output_dir")
         self.finished = (self.folder / METRICS_FILE).exists()
         accelerator.wait_for_everyone()  # all have looked before one writes

@@ -71,7 +71,9 @@ def _most_frequent(counts: Counter[str]) -> list[tuple[str, int]]:
 
 
 def small_text_config(vocab_size: int, **overrides: Any) -> BertConfig:
-    """A BERT of 2 layers and width 64: a batch of 128 texts of 144 tokens trains in 0.4 s on one CPU core (128: 0.9 s).
+    """A BERT of 1 layer and width 64, small enough to train along on a CPU.
+
+    Two cores take 0.12 s forward and backward for 128 texts of 144 tokens; with 2 layers 0.24 s.
 
     Args:
         vocab_size: tokens of the tokenizer, ``len(tokenizer)``.
@@ -80,7 +82,7 @@ def small_text_config(vocab_size: int, **overrides: Any) -> BertConfig:
     options: dict[str, Any] = {
         "vocab_size": vocab_size,
         "hidden_size": 64,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": 1,
         "num_attention_heads": 2,
         "intermediate_size": 128,
         "max_position_embeddings": 256,
