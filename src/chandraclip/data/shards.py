@@ -27,7 +27,7 @@ from chandraclip.data.response import Response
 from chandraclip.data.response_table import responses_to_table
 from chandraclip.data.schema import CONFIGS, RESPONSE_SCHEMA, TABLE_SCHEMA
 from chandraclip.data.splits import SPLITS
-from chandraclip.files import sha256_of, write_json, write_text
+from chandraclip.files import atomic_path, sha256_of, write_json, write_text
 
 STAGING = ".building"
 SHARD_BYTES = 256 * 2**20  # of Arrow memory; what one process holds while it writes
@@ -201,11 +201,13 @@ def publish(output: Path, staging: Path, manifest: dict[str, Any], card: str) ->
 
 
 def _write_ipc(path: Path, table: pa.Table) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=options) as writer:
+    with (
+        atomic_path(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema, options=options) as writer,
+    ):
         writer.write_table(table)
-    os.replace(temporary, path)
 
 
 def _read_ipc(path: Path) -> pa.Table:
@@ -221,14 +223,13 @@ def write_parquet(path: Path, table: pa.Table, row_group_size: int) -> None:
         leaves[f"{item.name}.list.element" if nested else item.name] = item.type.value_type if nested else item.type
     # Bytes of floats compress better apart; counts and names repeat, so a dictionary suits them.
     floats = [name for name, kind in leaves.items() if pa.types.is_floating(kind)]
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    pq.write_table(
-        table,
-        temporary,
-        row_group_size=row_group_size,
-        compression="zstd",
-        use_dictionary=[name for name in leaves if name not in floats],
-        use_byte_stream_split=floats,
-        write_page_index=True,
-    )
-    os.replace(temporary, path)
+    with atomic_path(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            row_group_size=row_group_size,
+            compression="zstd",
+            use_dictionary=[name for name in leaves if name not in floats],
+            use_byte_stream_split=floats,
+            write_page_index=True,
+        )
