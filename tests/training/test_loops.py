@@ -167,6 +167,21 @@ def test_any_encoder_can_be_the_text_tower(towers, tmp_path, run_loop, text_enco
     assert tokenizer.get_vocab() == transformers.AutoTokenizer.from_pretrained(text_encoder).get_vocab()
 
 
+def test_photons_are_thinned_while_training_and_never_after(towers, tmp_path, run_loop):
+    import transformers
+
+    import chandraclip.models  # noqa: F401
+
+    weights = {}
+    for most in ("none", "3"):
+        output = tmp_path / most
+        options = [] if most == "none" else ["--max_train_events", most]
+        run_loop("align", "--config", towers / "align.yaml", "--output_dir", output, "--max_steps", 2, *options)
+        assert transformers.AutoProcessor.from_pretrained(output).event_feature_extractor.max_events is None
+        weights[most] = load_file(output / "model.safetensors")["event_encoder.latent_projection.weight"]
+    assert not torch.equal(weights["none"], weights["3"])
+
+
 def test_two_modalities_are_enough(towers, tmp_path, run_loop, capsys):
     run_loop("align", "--config", towers / "align.yaml", "--output_dir", tmp_path / "align", "--max_steps", 2,
              "--modalities", "spectrum", "event", "--metric_for_best_model", "spectrum_event/recall@5%")  # fmt: skip
