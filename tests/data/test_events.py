@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chandraclip.data import read_events
+from chandraclip.data.files import find_detections
 from chandraclip.data.gti import inside_intervals, merge_intervals
 from chandraclip.errors import InputFileError
 
@@ -118,6 +119,34 @@ def test_bad_events_are_refused(ogip, options, reason):
     with pytest.raises(InputFileError, match=reason) as caught:
         read_events(path)
     assert caught.value.extension == "EVENTS,1"
+
+
+def test_pi_tells_the_energy_where_the_energy_has_no_unit(ogip):
+    columns = [
+        fits.Column("PI", "J", array=[10, 20, 30, 40]),
+        fits.Column("ENERGY", "E", array=[2.0, 2.4, 2.8, 3.2]),
+    ]
+    header = {"TELESCOP": "NuSTAR", "INSTRUME": "FPMA"}
+    events = read_events(ogip.events(columns=columns, **header))
+    np.testing.assert_allclose(
+        events.energy, [2.4, 2.0, 2.8], rtol=1e-6
+    )  # in order of time; the last is outside the GTI
+    with pytest.raises(InputFileError, match="ENERGY is in ''"):
+        read_events(ogip.events(columns=columns[1:], **header))
+
+
+@pytest.mark.parametrize("name", ["EVENTSxy", "event file"])
+def test_an_event_list_without_hduclas_is_known_by_its_columns(ogip, name):
+    columns = [
+        fits.Column("TIME", "D", array=[12.0, 10.5, 31.0]),
+        fits.Column("Energy", "E", unit="keV", array=[1.0, 2.0, 3.0]),
+    ]
+    light_curve = ogip.table("RATE", [fits.Column("TIME", "D", array=[10.0]), fits.Column("RATE", "E", array=[1.0])])
+    table = ogip.table(name, columns, TELESCOP="XMM", INSTRUME="epn")
+    path = ogip.write("events.fits", light_curve, table, ogip.gti((10.0, 30.0)))
+    events = read_events(path)
+    np.testing.assert_allclose((events.time, events.energy), [[0.5, 2.0], [2.0, 1.0]])
+    assert [item.events for item in find_detections(ogip.folder)] == [path]
 
 
 def test_no_time_column_names_what_is_there(ogip):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from chandraclip.data.events import event_table
 from chandraclip.data.fits import FitsFile, looks_like_fits
 from chandraclip.data.header import ObservationHeader, observation_header
 from chandraclip.data.pha import spectrum_tables
@@ -143,12 +144,12 @@ def _file_facts(path: Path, modified: int, size: int) -> FileFacts:
             kinds.add("pha")
         elif background:
             kinds.add("background")
-        for table in file:
-            if table.hduclas(1) in ("EVENTS", "EVENT") or table.extname == "EVENTS":
-                kinds.add("events")
-                tables.append(table)
-            elif table.hduclas(1) == "REGION" and not source:
-                kinds.add("region")
+        photons = event_table(file)
+        if photons is not None:
+            kinds.add("events")
+            tables.append(photons)
+        if not source and any(table.hduclas(1) == "REGION" for table in file):
+            kinds.add("region")
         header = observation_header((tables or file.tables)[0]) if file.tables else ObservationHeader()
     except InputFileError as error:
         return FileFacts(frozenset(), ObservationHeader(), str(error))

@@ -133,10 +133,15 @@ def read_events(path: str | Path, region: str | Path | Region | None = None) -> 
 
 
 def event_table(file: FitsFile) -> FitsTable | None:
-    """The event extension: by HDUCLAS1 (EVENTS; EVENT in old RXTE files), then by name."""
+    """The event extension: by HDUCLAS1 (EVENTS; EVENT in old RXTE files), then by name, then by its columns.
+
+    XMM and LAXPC lists are seen without HDUCLAS1 under names of their own; a table with times and a photon energy in
+    any form is none of the other kinds of extension (a light curve has rates, a GTI has START and STOP).
+    """
     for test in (
         lambda table: table.hduclas(1) in ("EVENTS", "EVENT"),
         lambda table: table.extname in ("EVENTS", "EVENT", "STDEVT", "XTE_SE"),
+        lambda table: not table.hduclas(1) and table.has("TIME") and any(map(table.has, ("ENERGY", "PI", "PHA"))),
     ):
         found = [table for table in file if test(table)]
         if found:
@@ -150,9 +155,10 @@ def _energies(table: FitsTable) -> np.ndarray:
     instrument = str(table.key("INSTRUME") or "").strip().upper()
     if table.has("ENERGY"):
         unit = table.unit("ENERGY").lower() or ("ev" if telescope == "CHANDRA" else "")
-        if unit not in _KEV_PER_UNIT:
+        if unit in _KEV_PER_UNIT:
+            return np.asarray(table.column("ENERGY"), np.float64) * _KEV_PER_UNIT[unit]
+        if unit or not table.has("PI"):  # PI tells what an ENERGY without a unit leaves open
             raise table.error(f"column ENERGY is in {unit!r}; eV or keV is needed")
-        return np.asarray(table.column("ENERGY"), np.float64) * _KEV_PER_UNIT[unit]
     name = f"{telescope or 'unknown telescope'} {instrument}".strip()
     if not table.has("PI"):
         found = ", ".join(table.names)
@@ -164,7 +170,7 @@ def _energies(table: FitsTable) -> np.ndarray:
             pi = np.asarray(table.column("PI"), np.float64)
             null = table.column_key("TNULL", "PI")
             return np.where(pi == null, np.nan, zero + step * pi) if null is not None else zero + step * pi
-    raise table.error(f"no column ENERGY, and the energy of PI is not known for {name}")
+    raise table.error(f"no column ENERGY with a unit, and the energy of PI is not known for {name}")
 
 
 def _exposure(table: FitsTable, intervals: np.ndarray) -> float:
