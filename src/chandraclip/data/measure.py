@@ -14,7 +14,15 @@ from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, BANDS, Ragged
 from chandraclip.data.variability import gregory_loredo
 
 KEV_TO_ERG = 1.602176634e-9
-SPECTRUM_QUANTITIES = ("src_cnts_aper_b", "flux_aper_b", "flux_significance_b", "hard_hm", "hard_hs", "hard_ms")
+FLUX_QUANTITIES = ("flux_aper_b", "flux_aper_h", "flux_aper_m", "flux_aper_s")
+SPECTRUM_QUANTITIES = (
+    "src_cnts_aper_b",
+    *FLUX_QUANTITIES,
+    "flux_significance_b",
+    "hard_hm",
+    "hard_hs",
+    "hard_ms",
+)
 EVENT_QUANTITIES = ("var_prob_b", "var_index_b")
 
 
@@ -32,7 +40,7 @@ def measure_catalog(columns: Mapping[str, Any], responses: Mapping[str, Response
 
         - src_cnts_aper_b: counts less scaled background in 0.5-7 keV.
         - flux_significance_b: that over its error, (counts + background_scale^2 background)^(1/2), and not below 0.
-        - flux_aper_b: erg/s/cm2, sum of channel energy / ARF over net counts, over the exposure.
+        - flux_aper_b, flux_aper_h, flux_aper_m, flux_aper_s: erg/s/cm2 in the band, sum of channel energy / ARF over net counts, over the exposure.
         - hard_hm, hard_hs, hard_ms: `hardness_ratios`, with the band's mean ARF times the exposure.
         - var_prob_b, var_index_b: `gregory_loredo` of the events in 0.5-7 keV.
 
@@ -121,11 +129,11 @@ def _measure_spectra(
     net = source_counts - scale * background_counts
     error = np.sqrt(np.maximum(source_counts + scale**2 * background_counts, 1.0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        energy_per_area = band_sum((counts.values - scale[row] * background) * energy / channel_area, "b")
-        flux = np.where(exposure > 0, KEV_TO_ERG * energy_per_area / exposure, np.nan)
+        energy_per_area = (counts.values - scale[row] * background) * energy / channel_area
+        fluxes = {name: KEV_TO_ERG * band_sum(energy_per_area, name[-1]) / exposure for name in FLUX_QUANTITIES}
     result = {
         "src_cnts_aper_b": net,
-        "flux_aper_b": np.where(np.isfinite(flux), flux, np.nan),
+        **{name: np.where(np.isfinite(flux) & (exposure > 0), flux, np.nan) for name, flux in fluxes.items()},
         "flux_significance_b": np.maximum(net / error, 0.0),
         "hard_hm": ratios.hard_hm,
         "hard_hs": ratios.hard_hs,

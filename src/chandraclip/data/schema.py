@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # 8 classes of MUWCLASS (Yang et al. 2022, ApJ 941, 104).
 SOURCE_CLASSES = ("AGN", "CV", "HM-STAR", "HMXB", "LM-STAR", "LMXB", "NS", "YSO")
+
+# Planted in simulated datasets: too rare in the catalogue to be classes of a training set.
+RARE_CLASSES = ("ULX", "TDE", "FXT")
 
 # CSC 2.1 energy bands, keV (Evans et al. 2024).
 BANDS = {"s": (0.5, 1.2), "m": (1.2, 2.0), "h": (2.0, 7.0), "b": (0.5, 7.0)}
@@ -46,6 +49,9 @@ POINTING_FIELDS = [
 CATALOG_COLUMNS = (
     "src_cnts_aper_b",
     "flux_aper_b",
+    "flux_aper_h",
+    "flux_aper_m",
+    "flux_aper_s",
     "flux_significance_b",
     "hard_hm",
     "hard_hs",
@@ -68,14 +74,15 @@ CATALOG_COLUMNS = (
     "nh_gal",
 )
 # What the simulator put in; null for real detections. true_nh 1e20 cm-2, true_kt keV, true_flux_b erg/s/cm2 (observed).
-TRUE_COLUMNS = ("true_nh", "true_gamma", "true_kt", "true_flux_b", "true_period")
+TRUE_COLUMNS = ("true_nh", "true_gamma", "true_kt", "true_flux_b", "true_period", "true_pileup_fraction")
 CATALOG_FIELDS = [
     *POINTING_FIELDS,
     *(pa.field(name, pa.float32()) for name in CATALOG_COLUMNS),
     pa.field("source_class", pa.int64()),  # a ClassLabel over SOURCE_CLASSES
     *(pa.field(name, pa.float32()) for name in TRUE_COLUMNS),
-    pa.field("true_spectrum", pa.string()),  # e.g. "powerlaw", "blackbody", "thermal"
-    pa.field("true_variability", pa.string()),  # "constant", "flare", "dip", "periodic"
+    pa.field("true_class", pa.string()),  # SOURCE_CLASSES or RARE_CLASSES; source_class is null for the rare
+    pa.field("true_spectrum", pa.string()),  # e.g. "powerlaw", "blackbody+plasma"
+    pa.field("true_variability", pa.string()),  # within the observation, e.g. "constant", "flare"
 ]
 SPECTRUM_FIELDS = [
     pa.field("spectrum_counts", pa.list_(pa.int32())),  # ungrouped, a PI channel

@@ -27,7 +27,19 @@ DEFAULT_VARIABLES = (
     *TRUE_COLUMNS,
 )
 # Over decades an absolute error means something only in log10: these errors are in dex. Published columns stay linear.
-LOG10_VARIABLES = frozenset({"src_cnts_aper_b", "flux_aper_b", "true_flux_b", "true_nh", "true_kt", "true_period"})
+LOG10_VARIABLES = frozenset(
+    {
+        "src_cnts_aper_b",
+        "flux_aper_b",
+        "flux_aper_h",
+        "flux_aper_m",
+        "flux_aper_s",
+        "true_flux_b",
+        "true_nh",
+        "true_kt",
+        "true_period",
+    }
+)
 
 
 @dataclass(frozen=True)
