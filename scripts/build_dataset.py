@@ -3,6 +3,7 @@
 
     python scripts/build_dataset.py files INPUT_DIR OUTPUT_DIR
     python scripts/build_dataset.py simulate --num_detections 20000 --seed 0 OUTPUT_DIR
+    python scripts/build_dataset.py simulate --from_catalog DETECTIONS [--sources MASTER] --seed 0 OUTPUT_DIR
 
 Then: datasets.load_dataset(OUTPUT_DIR, "pairs").
 """
@@ -14,6 +15,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from chandraclip.simulate.selection import SELECTIONS
+
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -23,24 +26,57 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     files.add_argument("--texts", type=Path, help='JSON lines: {"name" or "obsid": ..., "summary": ...}')
     files.add_argument("--license", default="unknown", help="identifier of the Hub, for the card (default: unknown)")
     simulate = commands.add_parser("simulate", help="simulate detections")
-    simulate.add_argument("--num_detections", type=int, required=True)
+    what = simulate.add_mutually_exclusive_group(required=True)
+    what.add_argument("--num_detections", type=int, help="so many, drawn from the population")
+    what.add_argument("--from_catalog", type=Path, metavar="DETECTIONS", help="CSV of CSC detections; a mock of each row")
+    simulate.add_argument("--sources", type=Path, metavar="MASTER", help="with --from_catalog: CSV of CSC sources and fits")
+    simulate.add_argument("--selection", default="all", choices=SELECTIONS, help="the cuts of a sample (default: all)")
+    simulate.add_argument("--arf", type=Path, help="observe with this ARF (with --rmf; default: built-in ACIS)")
+    simulate.add_argument("--rmf", type=Path, help="observe with this RMF")
+    simulate.add_argument("--no_pileup", action="store_true", help="an ideal detector reads every photon by itself")
     simulate.add_argument("--seed", type=int, default=0, help="(default: 0)")
     for command in (files, simulate):
         command.add_argument("output_dir", metavar="OUTPUT_DIR", type=Path, help="the dataset's folder")
         command.add_argument("--num_processes", type=int, default=1, help="the bytes do not depend on it (default: 1)")
         command.add_argument("--overwrite", action="store_true", help="replace a build with other parameters")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.command == "simulate":
+        from_population = {"--selection": options.selection != "all", "--arf": options.arf, "--rmf": options.rmf}
+        if options.from_catalog and (given := [name for name, value in from_population.items() if value]):
+            parser.error(f"{', '.join(given)} cannot be used with --from_catalog")
+        if options.sources and not options.from_catalog:
+            parser.error("--sources goes with --from_catalog")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
-    from chandraclip.data.packaging import build_from_files, build_from_simulation  # slow to import: --help is not
+    # slow to import: --help is not
+    from chandraclip.data.packaging import build_from_catalog, build_from_files, build_from_simulation
     from chandraclip.errors import InputFileError
 
     try:
-        if options.command == "simulate":
+        if options.command == "simulate" and options.from_catalog:
+            result = build_from_catalog(
+                options.output_dir,
+                options.from_catalog,
+                options.sources,
+                options.seed,
+                options.num_processes,
+                options.overwrite,
+                pileup=not options.no_pileup,
+            )
+        elif options.command == "simulate":
             result = build_from_simulation(
-                options.output_dir, options.num_detections, options.seed, options.num_processes, options.overwrite
+                options.output_dir,
+                options.num_detections,
+                options.seed,
+                options.num_processes,
+                options.overwrite,
+                selection=options.selection,
+                arf=options.arf,
+                rmf=options.rmf,
+                pileup=not options.no_pileup,
             )
         else:
             result = build_from_files(

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln
 
-from chandraclip.data.hardness import hardness_ratios
+from chandraclip.data.hardness import _background_nodes, hardness_ratios
 
 AREA = np.array([3e6, 5e6, 3e6])
 
@@ -28,6 +28,77 @@ def direct_mode(x, y, area_x, area_y):
     log_density = log_px + log_py + np.log(flux / 2)
     density = np.trapezoid(np.exp(log_density - log_density.max()), flux, axis=1)
     return hardness[density.argmax()]
+
+
+def log_rate_posterior(counts, background, scale):
+    """u = ln(rate) and ln of its exact density, a mixture of Gamma(j + 1), on 1,500 points of its support."""
+    j = np.arange(counts + 1)
+    k = counts - j
+    log_weight = gammaln(background + k + 1) - gammaln(k + 1) + k * np.log(scale / (1 + scale)) - gammaln(j + 1)
+
+    def log_density(u):
+        terms = (log_weight - log_weight.max())[:, None] + (j[:, None] + 1) * u - np.exp(u)
+        return np.logaddexp.reduce(terms, axis=0)
+
+    u = np.linspace(np.log(1e-6), np.log(counts + 10 * np.sqrt(counts) + 40), 1_500)
+    support = u[log_density(u) > log_density(u).max() - 18]
+    u = np.linspace(support[0] - u[1] + u[0], support[-1] + u[1] - u[0], 1_500)
+    return u, log_density(u) - log_density(u).max()
+
+
+def exact_summary(x, y, area_x, area_y):
+    """Mode and 68 % highest-density limits of H from two exact posteriors, by direct summation."""
+    (u_x, log_x), (u_y, log_y) = x, y
+    low, high = u_x[0] - u_y[-1], u_x[-1] - u_y[0]
+    for tail in (1e-6, 0.0):
+        d = np.linspace(low, high, 3_000)
+        if np.ptp(u_x) < np.ptp(u_y):  # sum over the narrower
+            mass = np.exp(np.interp(u_x - d[:, None], u_y, log_y, left=-np.inf, right=-np.inf)) @ np.exp(log_x)
+        else:
+            mass = np.exp(np.interp(u_y + d[:, None], u_x, log_x, left=-np.inf, right=-np.inf)) @ np.exp(log_y)
+        mass /= mass.sum()
+        cumulative = np.cumsum(mass)
+        bulk = d[(cumulative > tail) & (cumulative < 1 - tail)]
+        low, high = bulk[0], bulk[-1]
+    d = d - np.log(area_x / area_y)
+    density = mass * np.cosh(0.5 * d) ** 2
+    order = np.argsort(-density)
+    inside = np.sort(d[order[: np.searchsorted(np.cumsum(mass[order]), 0.68) + 1]])
+    return np.tanh(0.5 * np.array([d[order[0]], inside[0], inside[-1]]))
+
+
+@pytest.mark.parametrize(
+    ("counts", "background", "scale"),
+    [
+        ((1, 1, 3), (0, 1, 4), 0.08),  # each number of nodes of the background quadrature, by the ratio of variances
+        ((20, 60, 35), (1, 4, 3), 0.03),
+        ((9, 14, 30), (40, 60, 200), 0.05),
+        ((28, 12, 10), (167, 16, 25), 0.12),
+        ((5, 65, 9), (64, 1822, 286), 0.034),
+        ((43, 28, 33), (19, 5, 6), 1.7),
+        ((400, 900, 120), (900, 700, 2000), 0.05),
+    ],
+)
+def test_modes_and_limits_are_those_of_the_exact_posterior(counts, background, scale):
+    result = hardness_ratios(np.array([counts]), np.array([background]), scale, AREA[None])
+    posterior = [log_rate_posterior(*pair, scale) for pair in zip(counts, background)]
+    for name, (x, y) in {"hard_hm": (2, 1), "hard_hs": (2, 0), "hard_ms": (1, 0)}.items():
+        mode, low, high = exact_summary(posterior[x], posterior[y], AREA[x], AREA[y])
+        width = high - low
+        assert getattr(result, name)[0] == pytest.approx(mode, abs=1e-3 + 0.005 * width)
+        assert getattr(result, f"{name}_lolim")[0] == pytest.approx(low, abs=1e-3 + 0.005 * width)
+        assert getattr(result, f"{name}_hilim")[0] == pytest.approx(high, abs=1e-3 + 0.005 * width)
+
+
+def test_background_quadrature_gives_the_moments_of_its_gamma():
+    shape = np.array([[1.0, 2.0, 7.0], [30.0, 400.0, 1e6]])
+    for num_nodes in (1, 3, 5, 12):
+        node, weight = _background_nodes(shape, num_nodes)
+        assert node.shape == (2, 3, num_nodes)
+        np.testing.assert_allclose((weight * node).sum(-1), shape, rtol=0.02 if num_nodes < 12 else 2e-3)
+        if num_nodes > 1:
+            variance = (weight * (node - shape[..., None]) ** 2).sum(-1)
+            np.testing.assert_allclose(variance, shape, rtol={3: 0.1, 5: 0.05, 12: 0.01}[num_nodes])
 
 
 @pytest.mark.parametrize(("medium", "hard"), [(4, 9), (1, 6), (12, 3), (2, 2)])

@@ -73,6 +73,66 @@ def test_spectra_as_a_loop_over_rows_would_measure_them(columns):
             assert measured[name][row] == pytest.approx(getattr(expected, name)[0], abs=0.005)
 
 
+def rows_taken(columns, rows):
+    """Those rows of the columns, in that order, a row as often as asked."""
+    taken = {}
+    for name, values in columns.items():
+        if isinstance(values, Ragged):
+            taken[name] = Ragged.from_rows([row_of(columns, name, row) if values.valid[row] else None for row in rows])
+        else:
+            taken[name] = [values[row] for row in rows] if isinstance(values, list) else values[rows]
+    return taken
+
+
+def test_a_row_does_not_depend_on_the_rows_around_it(columns):
+    """Rows of one detector are measured together: in any order, in blocks, and with other edges among them."""
+    rng = np.random.default_rng(1)
+    moved = rows_taken(columns, [1])
+    moved["channel_energy_edges"] = Ragged.from_rows([np.linspace(0.3, 9.0, 60)])
+    alone = [measure_catalog(rows_taken(columns, [row]), RESPONSES) for row in range(4)]
+    alone.append(measure_catalog(moved, RESPONSES))
+    five = {}
+    for name, values in rows_taken(columns, [0, 1, 2, 3, 1]).items():
+        if isinstance(values, Ragged):
+            five[name] = Ragged(values.values.copy(), values.offsets, values.valid)
+        else:
+            five[name] = values
+    edges = five["channel_energy_edges"]
+    edges.values[edges.offsets[4] :] = moved["channel_energy_edges"].values
+    order = rng.integers(0, 5, 700)
+    measured = measure_catalog(rows_taken(five, order), RESPONSES)
+    for name, values in measured.items():
+        expected = np.array([alone[row][name][0] for row in order])
+        np.testing.assert_allclose(values, expected, rtol=1e-9 if name.startswith(("hard", "var")) else 1e-12)
+    assert alone[1]["src_cnts_aper_b"][0] != alone[4]["src_cnts_aper_b"][0]
+
+
+def test_fluxes_are_the_sum_over_channels(columns):
+    """Every channel's net counts times its energy over the ARF of the bin it lies in, band by band."""
+    measured = measure_catalog(columns, RESPONSES)
+    energy = 0.0146 * (np.arange(1024) + 0.5)
+    counts, background = (row_of(columns, name, 0) for name in ("spectrum_counts", "spectrum_background"))
+    for band in "bhms":
+        total = 0.0
+        for channel in np.flatnonzero((energy >= BANDS[band][0]) & (energy < BANDS[band][1])):
+            bin_of_channel = np.searchsorted(FINE.energy_lo, energy[channel], side="right") - 1
+            net = counts[channel] - 0.05 * background[channel]
+            total += net * energy[channel] / row_of(columns, "arf", 0)[bin_of_channel]
+        assert measured[f"flux_aper_{band}"][0] == pytest.approx(1.602176634e-9 * total / 1e4, rel=1e-12)
+
+
+def test_a_band_without_area_has_no_flux(columns):
+    arf = row_of(columns, "arf", 0).copy()
+    arf[(FINE.energy_lo > 1.4) & (FINE.energy_lo < 1.5)] = 0.0
+    rows = [arf, row_of(columns, "arf", 1), None, None]
+    measured = measure_catalog(columns | {"arf": Ragged.from_rows(rows)}, RESPONSES)
+    assert np.isnan([measured["flux_aper_b"][0], measured["flux_aper_m"][0]]).all()
+    whole = measure_catalog(columns, RESPONSES)
+    for name in ("flux_aper_s", "flux_aper_h", "src_cnts_aper_b", "hard_hs"):
+        assert measured[name][0] == whole[name][0]
+    assert measured["hard_hm"][0] != whole["hard_hm"][0]  # less effective area in m
+
+
 def test_variability_is_of_the_photons_in_band(columns):
     measured = measure_catalog(columns, RESPONSES)
     energy = row_of(columns, "event_energy", 0)

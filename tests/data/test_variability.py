@@ -2,9 +2,16 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import gammaln
 
 from chandraclip.data.schema import Ragged
-from chandraclip.data.variability import gregory_loredo, variability_index
+from chandraclip.data import variability
+from chandraclip.data.variability import COARSE_BINS, variability_index
+
+
+def gregory_loredo(*columns, max_bins=COARSE_BINS, **options):
+    """Most times here are in units of the observation, which glvary's 50 s a bin do not suit."""
+    return variability.gregory_loredo(*columns, max_bins=max_bins, **options)
 
 
 def lists(*rows):
@@ -43,32 +50,95 @@ def test_odds_across_a_gap_by_hand():
     assert 10 ** result.odds_log10[0] == pytest.approx(2 / 24 / (0.8**2 * 0.2))
 
 
-def test_false_alarms_are_as_rare_as_the_odds_promise():
-    rng = np.random.default_rng(1)
-    for num_photons in (20, 100):
-        result = gregory_loredo(*constant(3_000, num_photons, rng))
-        # The mean odds of a constant source are 1 for any prior, so odds >= k have a chance of at most 1 / k.
-        assert np.mean(result.var_prob >= 0.9) < 1 / 9
-        assert np.mean(result.var_prob >= 0.9) < 0.02
-        assert np.mean(10**result.odds_log10 >= 99) <= 1 / 99
-        assert np.mean(result.var_index == 0) > 0.8
+def test_bins_are_half_open_and_exact_at_their_edges():
+    # Photons at whole frames of 13,200 = 22 x 24 x 25, so that many lie on an edge; bins by integer arithmetic.
+    rng = np.random.default_rng(7)
+    frame = rng.integers(0, 13_200 // 50, (40, 30)) * 50
+    frame[:, :20] = rng.integers(0, 22, (40, 20)) * 600
+    frame[:20, :10] = rng.integers(0, 25, (20, 10)) * 528
+    for max_bins in (2, 3, 7, 25, 64):
+        result = gregory_loredo(
+            lists(*(frame / 13_200.0)), lists(*[[0.0]] * 40), lists(*[[1.0]] * 40), max_bins=max_bins
+        )
+        odds_of_bins = []
+        for num_bins in range(2, max_bins + 1):
+            counts = (frame[..., None] * num_bins // 13_200 == np.arange(num_bins)).sum(1)
+            log_odds = 30 * np.log(num_bins) + gammaln(num_bins) - gammaln(30 + num_bins)
+            odds_of_bins.append(np.exp(log_odds + gammaln(counts + 1).sum(1)))
+        means = np.array([np.mean(odds_of_bins[: number + 1], axis=0) for number in range(len(odds_of_bins))])
+        # glvary's: of the means over 2 ... m_max, the last above the highest over sqrt(e)
+        last = [np.flatnonzero(column > column.max() / np.sqrt(np.e))[-1] for column in means.T]
+        expected = means[last, np.arange(40)]
+        np.testing.assert_allclose(result.odds_log10, np.log10(expected), rtol=0, atol=1e-9)
 
 
-def test_gaps_raise_no_false_alarm_in_a_constant_source():
-    rng = np.random.default_rng(2)
-    start, stop = [0.0, 4.1, 9.7], [1.3, 6.0, 10.0]
-    edges = np.cumsum([1.3, 1.9, 0.3])
-    times = []
-    for _ in range(1_500):
-        good = rng.uniform(0, edges[-1], 200)
-        interval = np.searchsorted(edges, good)
-        times.append(np.array(start)[interval] + good - np.array([0.0, *edges[:-1]])[interval])
-    result = gregory_loredo(lists(*times), lists(*[start] * 1_500), lists(*[stop] * 1_500))
-    assert (result.num_photons == 200).all()
-    assert np.mean(result.var_prob >= 0.9) < 0.02
-    # As one interval without its gaps the same photons are a variable source.
-    blind = gregory_loredo(lists(*times[:100]), lists(*[[0.0]] * 100), lists(*[[10.0]] * 100))
-    assert (blind.var_index >= 8).all()
+def constant_poisson_sources(num_sources, rng, gaps):
+    """15 to 1000 expected counts (log-uniform) at a constant rate in 10 ks, in one good-time interval or in several."""
+    expected = np.exp(rng.uniform(np.log(15), np.log(1000), num_sources))
+    counts = rng.poisson(expected)
+    num_intervals = rng.integers(2, 6, num_sources) if gaps else np.ones(num_sources, dtype=int)
+    times, starts, stops = [], [], []
+    for count, number in zip(counts, num_intervals):
+        edges = np.concatenate([[0.0], np.sort(rng.uniform(0, 1e4, 2 * number - 2)), [1e4]])
+        start, stop = edges[::2], edges[1::2]
+        before = np.concatenate([[0.0], np.cumsum(stop - start)])
+        good = np.sort(rng.uniform(0, before[-1], count))
+        interval = np.searchsorted(before, good, side="right") - 1
+        times.append(start[interval] + good - before[interval])
+        starts.append(start)
+        stops.append(stop)
+    return lists(*times), lists(*starts), lists(*stops)
+
+
+@pytest.mark.parametrize("gaps", [False, True], ids=["one interval", "two to five intervals"])
+def test_false_alarms_are_as_rare_as_the_odds_promise(gaps):
+    """var_prob >= 0.9 promises at most one false alarm in ten.
+
+    Measured here over 8,000 sources: under 3 % at any number of counts, as for the quiet AGN of CSC (1 to 5 %).
+    """
+    result = variability.gregory_loredo(*constant_poisson_sources(8_000, np.random.default_rng(1), gaps))
+    assert result.num_photons.min() < 20
+    assert result.num_photons.max() > 900
+    for bright in (False, True):
+        odds_log10 = result.odds_log10[(result.num_photons >= 100) == bright]
+        assert odds_log10.size > 2_000
+        assert np.mean(odds_log10 >= np.log10(9.0)) < 0.03  # far below the promise of 1 / 10
+        assert np.mean(odds_log10 > 0.0) < 0.30
+    assert np.mean(result.var_prob >= 0.9) > 0.0  # nor is it blind
+    assert np.mean(result.var_index == 0) > 0.7
+
+
+def test_constant_sources_have_the_probabilities_of_the_catalogue():
+    """CSC 2's AGN and pulsars within 6' of the axis, nearly all constant: 16, 50 and 84 % of var_prob at these counts."""
+    rng = np.random.default_rng(5)
+    for counts, quantiles in ((15, (0.35, 0.46, 0.62)), (30, (0.24, 0.42, 0.60)), (100, (0.09, 0.17, 0.49))):
+        times = [np.sort(4e4 * rng.random(number)) for number in np.maximum(rng.poisson(counts, 1500), 10)]
+        result = variability.gregory_loredo(lists(*times), lists(*[[0.0]] * 1500), lists(*[[4e4]] * 1500))
+        np.testing.assert_allclose(np.quantile(result.var_prob, (0.16, 0.5, 0.84)), quantiles, atol=0.08)
+
+
+def test_gaps_taken_for_good_time_make_a_constant_source_variable():
+    times, start, stop = constant_poisson_sources(200, np.random.default_rng(2), gaps=True)
+    bright = np.diff(times.offsets) > 300
+    assert (gregory_loredo(times, start, stop).var_prob[bright] < 0.9).all()
+    blind = gregory_loredo(times, lists(*[[0.0]] * 200), lists(*[[1e4]] * 200))
+    assert np.mean(blind.var_index[bright] >= 8) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("ratio", "moment", "counts", "share_found"),
+    [(5, 0.5, 80, 0.95), (4, 2 / 3, 150, 0.97), (10, 0.5, 40, 0.95), (3, 0.5, 300, 0.99)],
+)
+def test_strong_variability_is_found(ratio, moment, counts, share_found):
+    """Rates that drop by `ratio` at `moment` of the time, of so many counts: 97 to 100 % of 500 when measured."""
+    rng = np.random.default_rng(8)
+    rows = []
+    for number in rng.poisson(counts, 500):
+        before = rng.random(number) < ratio * moment / (ratio * moment + 1 - moment)
+        rows.append(np.where(before, rng.uniform(0, moment, number), rng.uniform(moment, 1, number)))
+    result = gregory_loredo(lists(*rows), lists(*[[0.0]] * 500), lists(*[[1.0]] * 500))
+    assert np.mean(result.var_prob >= 0.9) > share_found
+    assert np.median(result.var_index) >= 8
 
 
 def test_a_flare_is_found_and_a_dip_too():
@@ -102,8 +172,10 @@ def test_blocks_and_bright_sources(monkeypatch):
     rng = np.random.default_rng(5)
     times, start, stop = constant(50, 30, rng)
     whole = gregory_loredo(times, start, stop)
-    monkeypatch.setattr("chandraclip.data.variability.PHOTONS_PER_BLOCK", 100)
-    np.testing.assert_array_equal(gregory_loredo(times, start, stop).odds_log10, whole.odds_log10)
+    for name, size in (("PHOTONS_PER_BLOCK", 100), ("TABLE_CELLS_PER_BLOCK", 1_000)):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"chandraclip.data.variability.{name}", size)
+            np.testing.assert_array_equal(gregory_loredo(times, start, stop).odds_log10, whole.odds_log10)
     bright = gregory_loredo(*constant(2, 100_000, rng))
     assert np.isfinite(bright.odds_log10).all()
     assert (bright.var_prob < 0.5).all()
@@ -167,3 +239,27 @@ def test_index_follows_the_table():
     assert [index(*row[:3]) for row in rows] == [row[3] for row in rows]
     strong = variability_index(np.array([1.9, 2.0, 4.0, 10.0, 30.0, np.nan]), np.zeros(6), np.zeros(6))
     np.testing.assert_array_equal(strong, [6, 7, 8, 9, 10, np.nan])
+
+
+def test_many_bins_are_those_of_the_definition():
+    """Numbers of bins above 30 are sampled; each that is taken has the exact odds, with gaps too."""
+    rng = np.random.default_rng(11)
+    times, start, stop = constant_poisson_sources(40, rng, gaps=True)
+    few = [times.values[a:b] for a, b in zip(times.offsets[:-1], times.offsets[1:])]
+    few = lists(*[np.sort(rng.choice(row, min(len(row), 40), replace=False)) for row in few])
+    edges = np.unique(np.concatenate([variability._edges(2), variability._edges(3)]))
+    block = variability._Block(few, start, stop, 0, 40, edges, 3)
+    for num_bins, odds_of_bins in zip((32, 100, 1063), block.fine_log_odds(np.array([32, 100, 1063]))):
+        assert np.isfinite(odds_of_bins).all()
+        for row in range(40):
+            first, last = start.offsets[row], start.offsets[row + 1]
+            good = stop.values[first:last] - start.values[first:last]
+            knots = np.stack([start.values[first:last], stop.values[first:last]], axis=1).ravel()
+            values = np.concatenate([[0.0], np.repeat(np.cumsum(good), 2)])[:-1] / good.sum()
+            bin_edges = np.linspace(knots[0], knots[-1], num_bins + 1)
+            share = np.diff(np.interp(bin_edges, knots, values))
+            counts, _ = np.histogram(few.values[few.offsets[row] : few.offsets[row + 1]], bins=bin_edges)
+            used = share > 1e-9
+            expected = gammaln(used.sum()) - gammaln(counts.sum() + used.sum()) + gammaln(counts + 1).sum()
+            expected -= (counts[used] * np.log(share[used])).sum()
+            assert odds_of_bins[row] == pytest.approx(expected, abs=1e-6)

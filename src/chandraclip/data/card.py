@@ -11,7 +11,7 @@ import pyarrow as pa
 import yaml
 
 from chandraclip.data.schema import CONFIGS, RESPONSE_SCHEMA, SOURCE_CLASSES, TABLE_SCHEMA, features
-from chandraclip.data.variability import DEFAULT_MAX_BINS
+from chandraclip.data.variability import MAX_BINS
 
 CONFIG_DESCRIPTIONS = {
     "pairs": "all columns; what training reads",
@@ -110,7 +110,7 @@ def render_card(manifest: Mapping[str, Any]) -> str:
     Returns:
         YAML front matter (configs as column views by relative globs, `dataset_info`) and the text.
     """
-    simulated = manifest["parameters"]["source"] == "simulation"
+    simulated = manifest["parameters"]["source"] in ("simulation", "catalog")
     pretty_name = "ChandraCLIP simulated detections" if simulated else "ChandraCLIP detections"
     num_rows = manifest["num_rows"]
     header = {
@@ -136,7 +136,7 @@ def render_card(manifest: Mapping[str, Any]) -> str:
         column_table=_column_table(TABLE_SCHEMA, COLUMN_DESCRIPTIONS),
         response_table=_column_table(RESPONSE_SCHEMA, RESPONSE_DESCRIPTIONS),
         provenance=_provenance(manifest),
-        max_bins=DEFAULT_MAX_BINS,
+        max_bins=MAX_BINS,
         num_skipped=len(manifest["skipped"]),
         limits=SIMULATED_LIMITS if simulated else FILE_LIMITS,
     )
@@ -193,6 +193,13 @@ def _dataset_info(manifest: Mapping[str, Any], config: str) -> dict[str, Any]:
 
 def _summary(manifest: Mapping[str, Any]) -> str:
     rows = f"{sum(manifest['num_rows'].values()):,}"
+    if manifest["parameters"]["source"] == "catalog":
+        return (
+            f"{rows} simulated detections, one for each row of a table of the Chandra Source Catalog: its class, "
+            "exposure, off-axis angle, flux, spectrum and variability, as a Chandra ACIS-like instrument would record "
+            "them; one per cent are planted rare sources. **Nothing here was observed**, though names and observation "
+            "numbers are the catalogue's."
+        )
     if manifest["parameters"]["source"] == "simulation":
         return (
             f"{rows} simulated detections of X-ray sources of {len(SOURCE_CLASSES)} classes "
@@ -205,7 +212,14 @@ def _summary(manifest: Mapping[str, Any]) -> str:
 def _provenance(manifest: Mapping[str, Any]) -> str:
     parameters, versions = manifest["parameters"], manifest["versions"]
     if parameters["source"] == "simulation":
-        command = f"simulate --num_detections {parameters['num_detections']} --seed {parameters['seed']} OUTPUT_DIR"
+        options = "" if parameters["selection"] == "all" else f"--selection {parameters['selection']} "
+        options += "" if parameters["arf_sha256"] is None else "--arf ARF --rmf RMF "
+        options += "" if parameters["pileup"] else "--no_pileup "
+        command = f"simulate --num_detections {parameters['num_detections']} --seed {parameters['seed']} {options}OUTPUT_DIR"
+    elif parameters["source"] == "catalog":
+        options = "" if parameters["sources"] is None else f"--sources {parameters['sources']} "
+        options += "" if parameters["pileup"] else "--no_pileup "
+        command = f"simulate --from_catalog {parameters['detections']} {options}--seed {parameters['seed']} OUTPUT_DIR"
     else:
         command = f"files {parameters['input']} OUTPUT_DIR"
     packages = ", ".join(f"{name} {number}" for name, number in versions.items())
@@ -232,7 +246,7 @@ def _markdown(header: list[str], rows: list[list[Any]]) -> str:
 SIMULATED_LIMITS = """\
 Spectra, rates, populations and texts are simple models of the real ones; the texts are made from templates and state
 facts of the simulation. Scores on these data say whether a method works, not how well it does on the sky. Spectral fits
-are null below 150 net counts, as in the catalogue; `apec_*` always."""
+are null below 150 net counts, as in the catalogue. `docs/simulator.md` of the project compares them with real ones."""
 
 FILE_LIMITS = """\
 Files of different missions stand side by side: see `instrument`. Quantities that the mission's catalogue would give and

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,8 @@ from chandraclip.data.response import Response
 from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, BANDS, Ragged
 from chandraclip.data.variability import gregory_loredo
 
+BAND_NAMES = "smhb"
+ROWS_PER_BLOCK = 128  # 445 channels of ACIS in 0.5-7 keV: half a MB a temporary
 KEV_TO_ERG = 1.602176634e-9
 FLUX_QUANTITIES = ("flux_aper_b", "flux_aper_h", "flux_aper_m", "flux_aper_s")
 SPECTRUM_QUANTITIES = (
@@ -40,7 +42,8 @@ def measure_catalog(columns: Mapping[str, Any], responses: Mapping[str, Response
 
         - src_cnts_aper_b: counts less scaled background in 0.5-7 keV.
         - flux_significance_b: that over its error, (counts + background_scale^2 background)^(1/2), and not below 0.
-        - flux_aper_b, flux_aper_h, flux_aper_m, flux_aper_s: erg/s/cm2 in the band, sum of channel energy / ARF over net counts, over the exposure.
+        - flux_aper_b, flux_aper_h, flux_aper_m, flux_aper_s: erg/s/cm2 in the band, sum of channel energy / ARF over
+          net counts, over the exposure.
         - hard_hm, hard_hs, hard_ms: `hardness_ratios`, with the band's mean ARF times the exposure.
         - var_prob_b, var_index_b: `gregory_loredo` of the events in 0.5-7 keV.
 
@@ -106,34 +109,28 @@ _INPUT_COLUMNS = frozenset(
 def _measure_spectra(
     columns: Mapping[str, Any], responses: Mapping[str, Response], num_rows: int
 ) -> dict[str, np.ndarray]:
-    counts: Ragged = columns["spectrum_counts"]
-    has_spectrum = np.diff(counts.offsets) > 0
-    row = np.repeat(np.arange(num_rows), np.diff(counts.offsets))
-    energy = _channel_energy(counts, columns.get("channel_energy_edges"))
     scale = np.nan_to_num(np.asarray(columns.get("background_scale", np.zeros(num_rows)), dtype=np.float64))
-    background = _background_counts(counts, columns.get("spectrum_background"))
     exposure = np.asarray(columns["exposure"], dtype=np.float64)
+    sums = _BandSums(*(np.full((num_rows, len(BAND_NAMES)), value) for value in (0.0, 0.0, np.nan, np.nan)))
+    has_spectrum = np.diff(columns["spectrum_counts"].offsets) > 0
+    for layout in _layouts(columns, responses, num_rows):
+        for begin in range(0, layout.rows.size, ROWS_PER_BLOCK):
+            layout.add_up(columns, scale, layout.rows[begin : begin + ROWS_PER_BLOCK], sums)
 
-    def band_sum(values: np.ndarray, band: str) -> np.ndarray:
-        low, high = BANDS[band]
-        return np.bincount(row, np.where((energy >= low) & (energy < high), values, 0.0), minlength=num_rows)
-
-    band_area, channel_area = _effective_area(columns, responses, row, energy)
+    narrow = [BAND_NAMES.index(band) for band in "smh"]
     ratios = hardness_ratios(
-        np.stack([band_sum(counts.values, band) for band in "smh"], axis=1),
-        np.stack([band_sum(background, band) for band in "smh"], axis=1),
-        scale,
-        band_area * exposure[:, None],
+        sums.counts[:, narrow], sums.background[:, narrow], scale, sums.area[:, narrow] * exposure[:, None]
     )
-    source_counts, background_counts = band_sum(counts.values, "b"), band_sum(background, "b")
+    broad = BAND_NAMES.index("b")
+    source_counts, background_counts = sums.counts[:, broad], sums.background[:, broad]
     net = source_counts - scale * background_counts
     error = np.sqrt(np.maximum(source_counts + scale**2 * background_counts, 1.0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        energy_per_area = (counts.values - scale[row] * background) * energy / channel_area
-        fluxes = {name: KEV_TO_ERG * band_sum(energy_per_area, name[-1]) / exposure for name in FLUX_QUANTITIES}
+        flux = KEV_TO_ERG * sums.energy_per_area / exposure[:, None]
+    flux[~(np.isfinite(flux) & (exposure > 0)[:, None])] = np.nan
     result = {
         "src_cnts_aper_b": net,
-        **{name: np.where(np.isfinite(flux) & (exposure > 0), flux, np.nan) for name, flux in fluxes.items()},
+        **{name: flux[:, BAND_NAMES.index(name[-1])] for name in FLUX_QUANTITIES},
         "flux_significance_b": np.maximum(net / error, 0.0),
         "hard_hm": ratios.hard_hm,
         "hard_hs": ratios.hard_hs,
@@ -142,80 +139,121 @@ def _measure_spectra(
     return {name: np.where(has_spectrum, values, np.nan) for name, values in result.items()}
 
 
-def _channel_energy(counts: Ragged, edges: Ragged | None) -> np.ndarray:
-    """(total channels,) keV, the middle of every channel of every row."""
-    lengths = np.diff(counts.offsets)
-    position = np.arange(counts.offsets[-1]) - np.repeat(counts.offsets[:-1], lengths)
-    energy = ACIS_CHANNEL_WIDTH * (position + 0.5)
-    if edges is None or edges.values.size == 0:
-        return energy
+class _BandSums(NamedTuple):
+    """(N, bands) each, in the order of `BAND_NAMES`."""
+
+    counts: np.ndarray
+    background: np.ndarray
+    energy_per_area: np.ndarray  # keV/cm2, sum of net counts x channel energy / ARF; NaN where an ARF is not known
+    area: np.ndarray  # cm2, mean ARF over the band; NaN where not known
+
+
+class _Layout:
+    """Rows whose spectra share their channels, and their ARFs a grid: sums over channels are matrix products."""
+
+    def __init__(self, rows: np.ndarray, energy: np.ndarray, response: Response | None):
+        """Of `rows` (R,), in order; energy (C,) keV of each channel's middle; no response where no ARF is known."""
+        in_band = np.stack([(energy >= BANDS[band][0]) & (energy < BANDS[band][1]) for band in BAND_NAMES], axis=1)
+        used = np.flatnonzero(in_band.any(axis=1))
+        self.rows, self.num_channels = rows, energy.size
+        self.used = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)
+        self.energy, self.in_band = energy[self.used], in_band[self.used].astype(np.float64)
+        self.has_area = response is not None
+        if response is not None:
+            low, high = np.asarray(response.energy_lo, np.float64), np.asarray(response.energy_hi, np.float64)
+            self.grid_size = low.size
+            self.area_bin = np.clip(np.searchsorted(low, self.energy, side="right") - 1, 0, low.size - 1)
+            band_low, band_high = np.array([BANDS[band] for band in BAND_NAMES]).T
+            overlap = np.minimum(high[:, None], band_high) - np.maximum(low[:, None], band_low)
+            self.overlap = np.clip(overlap, 0.0, None)
+
+    def add_up(self, columns: Mapping[str, Any], scale: np.ndarray, rows: np.ndarray, sums: _BandSums) -> None:
+        """Set the sums of some of the rows."""
+        counts = _matrix(columns["spectrum_counts"], rows, self.num_channels, self.used)
+        net = counts
+        sums.counts[rows] = counts @ self.in_band
+        given = _present(columns.get("spectrum_background"), rows)
+        if given.any():
+            background = np.zeros_like(counts)
+            background[given] = _matrix(columns["spectrum_background"], rows[given], self.num_channels, self.used)
+            sums.background[rows] = background @ self.in_band
+            net = counts - scale[rows, None] * background
+        if not self.has_area:
+            return
+        area = _matrix(columns["arf"], rows, self.grid_size)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sums.area[rows] = (area @ self.overlap) / self.overlap.sum(axis=0)
+            inverse = np.where(area > 0, 1.0 / area, 0.0)[:, self.area_bin]
+        total = (net * (self.energy * inverse)) @ self.in_band
+        sums.energy_per_area[rows] = np.where((inverse == 0) @ self.in_band > 0, np.nan, total)
+
+
+def _layouts(columns: Mapping[str, Any], responses: Mapping[str, Response], num_rows: int) -> Iterator[_Layout]:
+    """The spectra by their channels and the grid of their ARFs: one layout for all the detections of one detector."""
+    num_channels = np.diff(columns["spectrum_counts"].offsets)
+    given = _present(columns.get("spectrum_background"), np.arange(num_rows))
+    if given.any() and (np.diff(columns["spectrum_background"].offsets) != num_channels)[given].any():
+        raise ValueError("spectrum_background must have as many channels as spectrum_counts in every row that has it")
+    grid = _response_number(columns, responses, num_rows)
+    edge_set, edge_sets = _edge_sets(columns.get("channel_energy_edges"), num_channels)
+    keys = np.stack([num_channels, grid, edge_set], axis=1)
+    kinds, kind = np.unique(keys, axis=0, return_inverse=True)
+    kind = kind.ravel()
+    order = np.split(np.argsort(kind, kind="stable"), np.cumsum(np.bincount(kind))[:-1])
+    named = list(responses.values())
+    for (size, response, edges), rows in zip(kinds.tolist(), order):
+        if size > 0:
+            energy = ACIS_CHANNEL_WIDTH * (np.arange(size) + 0.5)
+            if edges >= 0:
+                energy = 0.5 * (edge_sets[edges][1:] + edge_sets[edges][:-1])
+            yield _Layout(rows, energy, named[response] if response >= 0 else None)
+
+
+def _response_number(columns: Mapping[str, Any], responses: Mapping[str, Response], num_rows: int) -> np.ndarray:
+    """(N,) which response the ARF of each row belongs to; -1 where there is no ARF or its response is unknown."""
+    arf: Ragged | None = columns.get("arf")
+    if arf is None or not responses:
+        return np.full(num_rows, -1)
+    names = {name: index for index, name in enumerate(responses)}
+    grid = np.array([names.get(name, -1) if name else -1 for name in columns["response_id"]], dtype=np.int64)
+    grid[~_present(arf, np.arange(num_rows))] = -1
+    sizes = np.array([np.size(response.energy_lo) for response in responses.values()])
+    if (np.diff(arf.offsets) != sizes[grid])[grid >= 0].any():
+        raise ValueError("arf must have one value an energy bin of its response in every row that has both")
+    return grid
+
+
+def _edge_sets(edges: Ragged | None, num_channels: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(N,) which of the distinct sets of channel edges each row has, -1 for ACIS's own channels; and these sets."""
+    which, sets = np.full(num_channels.size, -1), list[np.ndarray]()
+    if edges is None:
+        return which, sets
     num_edges = np.diff(edges.offsets)
-    given = num_edges > 0
-    if (num_edges[given] != lengths[given] + 1).any():
+    if (num_edges != num_channels + 1)[num_edges > 0].any():
         raise ValueError(
             "channel_energy_edges must have one value more than spectrum_counts in every row that has them"
         )
-    middle = 0.5 * (edges.values[1:] + edges.values[:-1])
-    inside = np.ones(middle.size, dtype=bool)
-    inside[edges.offsets[1:-1][(edges.offsets[1:-1] > 0) & (edges.offsets[1:-1] < edges.values.size)] - 1] = False
-    energy[np.repeat(given, lengths)] = middle[inside]
-    return energy
+    for size in np.unique(num_edges[num_edges > 0]).tolist():
+        rows = np.flatnonzero(num_edges == size)
+        distinct, which_distinct = np.unique(_matrix(edges, rows, size), axis=0, return_inverse=True)
+        which[rows] = len(sets) + which_distinct.ravel()  # numpy 2.0 has it as a column
+        sets.extend(distinct)
+    return which, sets
 
 
-def _background_counts(counts: Ragged, background: Ragged | None) -> np.ndarray:
-    """(total channels,) background counts, 0 in the rows that have none."""
-    result = np.zeros(counts.offsets[-1])
-    if background is None or background.values.size == 0:
-        return result
-    lengths, given = np.diff(counts.offsets), np.diff(background.offsets) > 0
-    if (np.diff(background.offsets)[given] != lengths[given]).any():
-        raise ValueError("spectrum_background must have as many channels as spectrum_counts in every row that has it")
-    result[np.repeat(given, lengths)] = background.values
-    return result
+def _present(lists: Ragged | None, rows: np.ndarray) -> np.ndarray:
+    """(len(rows),) bool, whether the row has a list with anything in it."""
+    return np.zeros(rows.size, dtype=bool) if lists is None else lists.offsets[rows + 1] > lists.offsets[rows]
 
 
-def _effective_area(
-    columns: Mapping[str, Any], responses: Mapping[str, Response], row: np.ndarray, energy: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean ARF over the bands s, m, h (N, 3) and the ARF at each channel (total channels,), cm2; NaN where unknown."""
-    num_rows = len(columns["exposure"])
-    band_area, channel_area = np.full((num_rows, 3), np.nan), np.full(energy.size, np.nan)
-    arf: Ragged | None = columns.get("arf")
-    if arf is None or not responses:
-        return band_area, channel_area
-    names = {name: index for index, name in enumerate(responses)}
-    grid = np.array([names.get(name, -1) if name else -1 for name in columns["response_id"]], dtype=np.int64)
-    known = (grid >= 0) & (np.diff(arf.offsets) > 0)
-    lows = [np.asarray(response.energy_lo, np.float64) for response in responses.values()]
-    highs = [np.asarray(response.energy_hi, np.float64) for response in responses.values()]
-    sizes = np.array([low.size for low in lows])
-    if (np.diff(arf.offsets)[known] != sizes[grid[known]]).any():
-        raise ValueError("arf must have one value an energy bin of its response in every row that has both")
-    grid_start = np.concatenate([[0], np.cumsum(sizes)])
-
-    # Bin of the response grid under every value of `arf`, then sums over the rows.
-    arf_row = np.repeat(np.arange(num_rows), np.diff(arf.offsets))
-    arf_known = known[arf_row]
-    arf_row, area = arf_row[arf_known], np.asarray(arf.values, np.float64)[arf_known]
-    bins = np.flatnonzero(arf_known) - np.asarray(arf.offsets)[arf_row] + grid_start[grid[arf_row]]
-    low, high = np.concatenate(lows)[bins], np.concatenate(highs)[bins]
-    for column, band in enumerate("smh"):
-        overlap = np.clip(np.minimum(high, BANDS[band][1]) - np.maximum(low, BANDS[band][0]), 0.0, None)
-        total = np.bincount(arf_row, overlap, minlength=num_rows)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            band_area[:, column] = np.bincount(arf_row, area * overlap, minlength=num_rows) / total
-    band_area[~known] = np.nan
-
-    # One increasing axis for all grids, so that one search serves every channel of every row.
-    width = 2.0 * max(float(high.max()) for high in highs)
-    axis = np.concatenate([low + width * index for index, low in enumerate(lows)])
-    has_area = known[row] & (energy < width)
-    channel_grid = grid[row[has_area]]
-    found = np.searchsorted(axis, energy[has_area] + width * channel_grid, side="right") - 1
-    found = np.clip(found, grid_start[channel_grid], grid_start[channel_grid + 1] - 1) - grid_start[channel_grid]
-    at_channel = np.asarray(arf.values, np.float64)[np.asarray(arf.offsets)[row[has_area]] + found]
-    channel_area[has_area] = np.where(at_channel > 0, at_channel, np.nan)
-    return band_area, channel_area
+def _matrix(lists: Ragged, rows: np.ndarray, size: int, columns: slice = slice(None)) -> np.ndarray:
+    """float64 (len(rows), ...): those rows of a column of lists, all of one size, and some columns of them."""
+    offsets = np.asarray(lists.offsets)
+    begin = offsets[rows]
+    if (np.diff(begin) == size).all():
+        flat = np.asarray(lists.values[begin[0] : begin[0] + size * rows.size])
+        return flat.reshape(rows.size, size)[:, columns].astype(np.float64)
+    return np.asarray(lists.values)[begin[:, None] + np.arange(size)[columns]].astype(np.float64)
 
 
 def _select(lists: Ragged, kept: np.ndarray) -> Ragged:

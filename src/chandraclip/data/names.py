@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+
+_POSITION = re.compile(r"J(\d{2})(\d{2})(\d{2}\.\d)([+-])(\d{2})(\d{2})(\d{2})")
 
 
 def iau_name(ra: float, dec: float, prefix: str = "CXO") -> str:
@@ -23,3 +27,18 @@ def iau_name(ra: float, dec: float, prefix: str = "CXO") -> str:
     right = f"{tenths // 36000:02d}{tenths // 600 % 60:02d}{tenths // 10 % 60:02d}.{tenths % 10}"
     down = f"{seconds // 3600:02d}{seconds // 60 % 60:02d}{seconds % 60:02d}"
     return f"{prefix} J{right}{'-' if dec < 0 else '+'}{down}"
+
+
+def position_of_name(name: str) -> tuple[float, float]:
+    """Right ascension and declination, deg, that a name of `iau_name`'s form gives: to 0.1 s and 1".
+
+    Raises:
+        ValueError: no position in the name.
+    """
+    found = _POSITION.search(name)
+    if found is None:
+        raise ValueError(f"no position in the name {name!r}")
+    hours, minutes, seconds, sign, degrees, arcminutes, arcseconds = found.groups()
+    ra = 15.0 * (int(hours) + int(minutes) / 60.0 + float(seconds) / 3600.0)
+    dec = int(degrees) + int(arcminutes) / 60.0 + int(arcseconds) / 3600.0
+    return ra, -dec if sign == "-" else dec

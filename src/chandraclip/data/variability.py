@@ -6,7 +6,10 @@ odds of a rate free in every bin are
     O_m = (m' - 1)! prod_j n_j! / (N + m' - 1)! * prod_j g_j^-n_j
 
 with m' the bins that have good time. Without gaps g_j = 1/m and this is CSC's m^N (m - 1)! prod n_j! / (N + m - 1)!;
-with gaps it carries the exposure correction of Gregory & Loredo. The odds are their mean over m = 2 ... max_bins.
+with gaps it carries the exposure correction of Gregory & Loredo. The odds are their mean over m = 2 ... m_max, where m_max
+is glvary's: of the means for every m_max down to 50 s a bin, the last that is above the highest one over sqrt(e). Above 30
+bins, some numbers of bins stand for their neighbours, and lists of over 300 photons, which have no use for them unless they
+change within a thirtieth of the observation, end there.
 """
 
 from __future__ import annotations
@@ -18,9 +21,12 @@ from scipy.special import expit, gammaln, logsumexp
 
 from chandraclip.data.schema import Ragged
 
-DEFAULT_MAX_BINS = 30
+COARSE_BINS = 30  # up to which every number of bins is tried
+MAX_BINS, SHORTEST_BIN = 3000, 50.0  # glvary's: the most bins, and their shortest, s
+FINE_BINS = np.unique(np.round(np.geomspace(COARSE_BINS + 2, MAX_BINS, 36)).astype(np.int64))
+MAX_FINE_PHOTONS = 300
 PHOTONS_PER_BLOCK = 2_000_000
-ROWS_PER_BLOCK = 4_096
+TABLE_CELLS_PER_BLOCK = 2**18  # photons before each edge, rows x edges of int64: 2 MB
 NUM_LIGHT_CURVE_CELLS = 256
 # A bin with less of the good time than this touches a good-time interval only by rounding.
 SMALLEST_SHARE = 1e-9
@@ -50,7 +56,7 @@ def gregory_loredo(
     times: Ragged,
     gti_start: Ragged,
     gti_stop: Ragged,
-    max_bins: int = DEFAULT_MAX_BINS,
+    max_bins: int | None = None,
     min_photons: int = 10,
 ) -> GregoryLoredo:
     """Odds that each detection's rate varied.
@@ -58,8 +64,8 @@ def gregory_loredo(
     Args:
         times: N lists of photon times, s, in any order. Photons outside the good-time intervals are left out.
         gti_start, gti_stop: N lists of good-time intervals, s, sorted and disjoint.
-        max_bins: the odds are averaged over 2 ... max_bins bins of the time from the first start to the last stop.
-            glvary goes on to 50 s a bin; a fixed number makes the odds independent of the unit of time.
+        max_bins: the most bins of the time from the first start to the last stop, every number of them tried. By default
+            glvary's: 3000, of 50 s at least, those above 30 sampled.
         min_photons: with fewer, var_prob and var_index are NaN, the odds are still given. CSC 2 has them for 1 in 4
             detections of 5 to 8 net counts and for 9 in 10 above 15.
 
@@ -74,34 +80,56 @@ def gregory_loredo(
         raise ValueError(f"{num_rows} photon lists, but {len(gti_start)} and {len(gti_stop)} lists of intervals")
     if not np.array_equal(gti_start.offsets, gti_stop.offsets):
         raise ValueError("gti_start and gti_stop differ in length in some row")
+    fine_bins = FINE_BINS if max_bins is None else FINE_BINS[:0]
+    shortest = SHORTEST_BIN if max_bins is None else 0.0
+    max_bins = COARSE_BINS if max_bins is None else max_bins
     if max_bins < 2:
         raise ValueError(f"max_bins must be at least 2, not {max_bins}")
+    edges = np.unique(np.concatenate([_edges(num_bins) for num_bins in range(2, max_bins + 1)]))
+    rows_per_block = max(TABLE_CELLS_PER_BLOCK // edges.size, 1)
     odds_log10, first_fraction, second_fraction = (np.full(num_rows, np.nan) for _ in range(3))
     num_photons = np.zeros(num_rows, dtype=np.int64)
     begin = 0
     while begin < num_rows:
         end = int(np.searchsorted(times.offsets, times.offsets[begin] + PHOTONS_PER_BLOCK, side="right")) - 1
-        end = min(max(end, begin + 1), begin + ROWS_PER_BLOCK, num_rows)
-        rows = slice(begin, end)
-        block = _Block(times, gti_start, gti_stop, begin, end)
-        log_odds = np.stack([block.log_odds(num_bins) for num_bins in range(2, max_bins + 1)])
-        total = logsumexp(log_odds, axis=0) - np.log(max_bins - 1)
+        end = min(max(end, begin + 1), begin + rows_per_block, num_rows)
+        block = _Block(times, gti_start, gti_stop, begin, end, edges, max_bins)
+        coarse = np.stack([block.log_odds(num_bins) for num_bins in range(2, max_bins + 1)])
+        num_bins = np.append(np.arange(2, max_bins + 1), fine_bins)
+        tried = num_bins[:, None] <= np.maximum(block.span / shortest if shortest else np.inf, 2.0)
+        log_odds = np.where(tried, np.concatenate([coarse, block.fine_log_odds(fine_bins)]), -np.inf)
+        total, num_averaged = _mean_odds(log_odds, num_bins)
         usable = block.has_good_time & (block.num_photons > 0)
-        odds_log10[rows] = np.where(usable, total / np.log(10.0), np.nan)
-        num_photons[rows] = block.num_photons
+        odds_log10[begin:end] = np.where(usable, total / np.log(10.0), np.nan)
+        num_photons[begin:end] = block.num_photons
         # The rules look at the light curve only for odds of 1 to 9.
         unsure = np.flatnonzero(usable & (total > 0.0) & (total < np.log(9.0)))
         if unsure.size:
-            weight = np.exp(log_odds[:, unsure] - logsumexp(log_odds[:, unsure], axis=0))
-            taken = [_take(lists, begin + unsure) for lists in (times, gti_start, gti_stop)]
-            few = _Block(taken[0], taken[1], taken[2], 0, unsure.size)
-            fractions = few.light_curve_fractions(weight)
+            averaged = np.arange(len(coarse))[:, None] < num_averaged[unsure]
+            weight = np.where(averaged, log_odds[: len(coarse), unsure], -np.inf)
+            weight = np.exp(weight - logsumexp(weight, axis=0))
+            fractions = block.light_curve_fractions(unsure, weight)
             first_fraction[begin + unsure], second_fraction[begin + unsure] = fractions
         begin = end
     enough = num_photons >= min_photons
     var_prob = np.where(enough, expit(odds_log10 * np.log(10.0)), np.nan)
     var_index = np.where(enough, variability_index(odds_log10, first_fraction, second_fraction), np.nan)
     return GregoryLoredo(odds_log10, var_prob, var_index, first_fraction, second_fraction, num_photons)
+
+
+def _mean_odds(log_odds: np.ndarray, num_bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """ln of the mean odds over 2 ... m_max bins (rows,), and how many of the M numbers that takes.
+
+    Args:
+        log_odds: (M, rows) ln O_m; -inf where that many bins are not tried.
+        num_bins: (M,) increasing from 2; one stands for those since the one before.
+    """
+    stands_for = np.diff(num_bins, prepend=1)[:, None]
+    means = np.logaddexp.accumulate(log_odds + np.log(stands_for), axis=0) - np.log(num_bins - 1.0)[:, None]
+    means = np.where(np.isfinite(log_odds), means, -np.inf)
+    high = means > means.max(axis=0) - 0.5
+    num_averaged = len(log_odds) - high[::-1].argmax(axis=0)
+    return means[num_averaged - 1, np.arange(log_odds.shape[1])], num_averaged
 
 
 def variability_index(odds_log10: np.ndarray, fraction_3_sigma: np.ndarray, fraction_5_sigma: np.ndarray) -> np.ndarray:
@@ -127,54 +155,61 @@ def variability_index(odds_log10: np.ndarray, fraction_3_sigma: np.ndarray, frac
     return index
 
 
-class _Block:
-    """Rows begin ... end - 1: photons as (row, phase), phase 0 ... 1 from the first start to the last stop."""
+def _edges(num_bins: int) -> np.ndarray:
+    """(num_bins + 1,) phases; j / m and 2 j / 2 m are the same double."""
+    return np.arange(num_bins + 1) / num_bins
 
-    def __init__(self, times: Ragged, gti_start: Ragged, gti_stop: Ragged, begin: int, end: int):
-        self.num_rows = end - begin
+
+class _Block:
+    """Rows begin ... end - 1, with the photons before each edge of any number of bins.
+
+    Phase is 0 ... 1 from the first start to the last stop. The bins of every number up to max_bins have few distinct
+    edges between them (`edges`: 279 for 30, the Farey sequence, not 464), so each photon is placed once.
+    """
+
+    def __init__(
+        self,
+        times: Ragged,
+        gti_start: Ragged,
+        gti_stop: Ragged,
+        begin: int,
+        end: int,
+        edges: np.ndarray,
+        max_bins: int,
+    ):
+        self.num_rows, self.edges = end - begin, edges
+        self._read_intervals(gti_start, gti_stop, begin, end)
         lengths = np.diff(times.offsets[begin : end + 1])
         row = np.repeat(np.arange(self.num_rows), lengths)
         time = np.asarray(times.values[times.offsets[begin] : times.offsets[end]], dtype=np.float64)
+        phase = (time - np.repeat(self.first, lengths)) / np.repeat(self.span, lengths)
+        inside = (phase >= 0) & (phase <= 1)
+        if not self.has_good_time.all():
+            inside &= np.repeat(self.has_good_time, lengths)
+        if self.rows_with_gaps.size:
+            gaps = np.flatnonzero(np.repeat(self.gap_number >= 0, lengths))
+            key = 2.0 * row[gaps] + phase[gaps]
+            interval = np.maximum(np.searchsorted(self.start_key, key, side="right") - 1, 0)
+            inside[gaps] &= key <= self.stop_key[interval]
+        if not inside.all():
+            row, phase = row[inside], phase[inside]
+        # A photon at the last stop belongs to the last bin.
+        phase = np.minimum(phase, np.nextafter(1.0, 0.0))
+        self.num_photons = np.bincount(row, minlength=self.num_rows)
+        self.photons_before = self._count_before_edges(row, phase, max_bins)
+        few = (self.num_photons <= MAX_FINE_PHOTONS)[row]
+        self.few_row, self.few_phase = row[few], phase[few]
+        self.log_factorial = gammaln(np.arange(int(self.num_photons.max(initial=0)) + max_bins) + 1.0)
+        if self.rows_with_gaps.size:
+            self.good_time_before = self._good_time_before(edges, self.rows_with_gaps)
 
+    def _read_intervals(self, gti_start: Ragged, gti_stop: Ragged, begin: int, end: int) -> None:
         offsets = np.asarray(gti_start.offsets[begin : end + 1])
         flat = slice(offsets[0], offsets[-1])
         start = np.asarray(gti_start.values[flat], dtype=np.float64)
         stop = np.asarray(gti_stop.values[flat], dtype=np.float64)
         num_intervals = np.diff(offsets)
-        interval_row = np.repeat(np.arange(self.num_rows), num_intervals)
-        self._check_intervals(start, stop, interval_row, begin)
-
-        good = np.bincount(interval_row, stop - start, minlength=self.num_rows)
-        self.has_good_time = good > 0
-        first, span = np.zeros(self.num_rows), np.ones(self.num_rows)
-        present = num_intervals > 0
-        first[present] = start[(offsets[:-1] - offsets[0])[present]]
-        span[present] = stop[(offsets[1:] - offsets[0])[present] - 1] - first[present]
-        span[~self.has_good_time] = 1.0
-        good[~self.has_good_time] = 1.0
-
-        phase = (time - first[row]) / span[row]
-        inside = (phase >= 0) & (phase <= 1) & self.has_good_time[row]
-        self.rows_with_gaps = np.flatnonzero(num_intervals > 1)
-        if self.rows_with_gaps.size:
-            # One increasing axis for all rows, two units apart: row r has its intervals in [2 r, 2 r + 1].
-            start_key = 2.0 * interval_row + (start - first[interval_row]) / span[interval_row]
-            stop_key = 2.0 * interval_row + (stop - first[interval_row]) / span[interval_row]
-            key = 2.0 * row + phase
-            interval = np.maximum(np.searchsorted(start_key, key, side="right") - 1, 0)
-            inside &= key <= stop_key[interval]
-            self.knots = np.stack([start_key, stop_key], axis=1).ravel()
-            share = (stop - start) / good[interval_row]
-            self.knot_values = np.concatenate([[0.0], np.repeat(np.cumsum(share), 2)])[:-1]
-        # A photon at the last stop belongs to the last bin.
-        phase = np.minimum(phase, np.nextafter(1.0, 0.0))
-        self.row, self.phase = row[inside], phase[inside]
-        self.num_photons = np.bincount(self.row, minlength=self.num_rows)
-        highest = int(self.num_photons.max(initial=0))
-        self.log_factorial = gammaln(np.arange(highest + 1) + 1.0)
-
-    @staticmethod
-    def _check_intervals(start: np.ndarray, stop: np.ndarray, row: np.ndarray, begin: int) -> None:
+        row = np.repeat(np.arange(self.num_rows), num_intervals)
         backwards = ~(stop >= start)  # also where one is NaN
         overlapping = (row[1:] == row[:-1]) & (start[1:] < stop[:-1])
         for wrong, what in (
@@ -183,72 +218,132 @@ class _Block:
         ):
             if wrong.any():
                 raise ValueError(f"a good-time interval of row {begin + int(row[wrong.argmax()])} {what}")
+        good = np.bincount(row, stop - start, minlength=self.num_rows)
+        self.has_good_time = good > 0
+        self.first, self.span = np.zeros(self.num_rows), np.ones(self.num_rows)
+        present = num_intervals > 0
+        self.first[present] = start[(offsets[:-1] - offsets[0])[present]]
+        self.span[present] = stop[(offsets[1:] - offsets[0])[present] - 1] - self.first[present]
+        self.span[~self.has_good_time] = 1.0
+        good[~self.has_good_time] = 1.0
 
-    def counts(self, num_bins: int) -> np.ndarray:
-        """(rows, num_bins) photons a bin."""
-        bins = (self.phase * num_bins).astype(np.int64)
-        bins += self.row * num_bins
-        return np.bincount(bins, minlength=self.num_rows * num_bins).reshape(self.num_rows, num_bins)
+        self.rows_with_gaps = np.flatnonzero(num_intervals > 1)
+        self.gap_number = np.full(self.num_rows, -1)  # column of good_time_before
+        self.gap_number[self.rows_with_gaps] = np.arange(self.rows_with_gaps.size)
+        # One increasing axis for all rows, two units apart: row r has its intervals in [2 r, 2 r + 1].
+        self.start_key = 2.0 * row + (start - self.first[row]) / self.span[row]
+        self.stop_key = 2.0 * row + (stop - self.first[row]) / self.span[row]
+        self.knots = np.stack([self.start_key, self.stop_key], axis=1).ravel()
+        self.knot_values = np.concatenate([[0.0], np.repeat(np.cumsum((stop - start) / good[row]), 2)])[:-1]
 
-    def good_time_share(self, num_bins: int, rows: np.ndarray) -> np.ndarray:
-        """(len(rows), num_bins) share of the good time in each bin, of rows with gaps; the others' is 1 / num_bins."""
-        edges = 2.0 * rows[:, None] + np.arange(num_bins + 1) / num_bins
-        cumulative = np.interp(edges.ravel(), self.knots, self.knot_values).reshape(edges.shape)
-        share = np.diff(cumulative, axis=1)
-        return np.where(share > SMALLEST_SHARE, share, 0.0)
+    def _count_before_edges(self, row: np.ndarray, phase: np.ndarray, max_bins: int) -> np.ndarray:
+        """(edges, rows) photons before each edge."""
+        # Two edges are at least 1 / (max_bins (max_bins - 1)) apart, so a cell this small holds one at most; a power
+        # of two makes the cell of a phase exact.
+        num_cells = 1 << (max_bins**2 - 1).bit_length()
+        first = np.searchsorted(self.edges, np.arange(num_cells) / num_cells, side="right") - 1
+        cell = (phase * num_cells).astype(np.int32)
+        number = np.take(first, cell)
+        number += phase >= np.take(self.edges[first + 1], cell)
+        number += row * self.edges.size + 1
+        counts = np.bincount(number, minlength=self.num_rows * self.edges.size)
+        return np.cumsum(counts.reshape(self.num_rows, self.edges.size).T, axis=0)
+
+    def _good_time_before(self, edges: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(edges, len(rows)) share of the good time before each phase."""
+        phase = 2.0 * rows[:, None] + edges
+        return np.interp(phase.ravel(), self.knots, self.knot_values).reshape(phase.shape).T
+
+    def _positions(self, num_bins: int) -> np.ndarray:
+        return np.searchsorted(self.edges, _edges(num_bins))
 
     def log_odds(self, num_bins: int) -> np.ndarray:
         """(rows,) ln O_m of this many bins."""
-        counts = self.counts(num_bins)
+        position = self._positions(num_bins)
+        counts = np.diff(self.photons_before[position], axis=0)
         exposed = np.full(self.num_rows, num_bins)
         correction = self.num_photons * np.log(num_bins)
         if (gaps := self.rows_with_gaps).size:
-            share = self.good_time_share(num_bins, gaps)
-            exposed[gaps] = np.maximum((share > 0).sum(1), 1)
-            correction[gaps] = -(counts[gaps] * np.log(np.where(share > 0, share, 1.0))).sum(1)
-        odds = self.log_factorial[counts].sum(1) + correction
-        return odds + gammaln(exposed) - gammaln(self.num_photons + exposed)
+            share = _share(self.good_time_before[position])
+            exposed[gaps] = np.maximum((share > 0).sum(0), 1)
+            correction[gaps] = -(counts[:, gaps] * np.log(np.where(share > 0, share, 1.0))).sum(0)
+        odds = np.take(self.log_factorial, counts).sum(0) + correction
+        return odds + self.log_factorial[exposed - 1] - self.log_factorial[self.num_photons + exposed - 1]
 
-    def light_curve_fractions(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(rows,) share of good time within 3 and within 5 sigma of the mean rate.
+    def fine_log_odds(self, numbers: np.ndarray) -> np.ndarray:
+        """(len(numbers), rows) ln O_m of many bins, from the photons that share one; -inf where there are too many photons."""
+        result = np.full((len(numbers), self.num_rows), -np.inf)
+        rows = np.flatnonzero(self.num_photons <= MAX_FINE_PHOTONS)
+        order = np.argsort(2.0 * self.few_row + self.few_phase, kind="stable")
+        row, phase = self.few_row[order], self.few_phase[order]
+        index = np.arange(row.size)
+        gaps = np.flatnonzero(self.gap_number[row] >= 0)
+        for position, num_bins in enumerate(numbers.tolist()):
+            bins = (phase * num_bins).astype(np.int64) + row * num_bins
+            first = np.maximum.accumulate(np.where(np.append(True, bins[1:] != bins[:-1])[: bins.size], index, 0))
+            # The k-th photon of a bin brings a factor k to n_j!, and 1 / g_j.
+            term = np.log(index - first + 1.0)
+            exposed = np.full(self.num_rows, num_bins)
+            factor = np.full(row.size, np.log(num_bins))
+            if gaps.size:
+                edge = np.floor(phase[gaps] * num_bins)
+                before, after = (
+                    np.interp(2.0 * row[gaps] + (edge + side) / num_bins, self.knots, self.knot_values)
+                    for side in (0.0, 1.0)
+                )
+                factor[gaps] = -np.log(np.maximum(after - before, SMALLEST_SHARE))
+                exposed[self.rows_with_gaps] = self._exposed_bins(num_bins)[self.rows_with_gaps]
+            odds = np.bincount(row, term + factor, minlength=self.num_rows) + gammaln(exposed)
+            odds -= gammaln(self.num_photons + exposed)
+            result[position, rows] = odds[rows]
+        return result
+
+    def _exposed_bins(self, num_bins: int) -> np.ndarray:
+        """(rows,) bins that any good time falls in."""
+        row = np.round(0.5 * self.start_key - 0.25).astype(np.int64)  # a key is 2 r + phase
+        first = np.floor((self.start_key - 2.0 * row) * num_bins + 1e-6)
+        last = np.ceil((self.stop_key - 2.0 * row) * num_bins - 1e-6) - 1.0
+        shared = np.append((row[1:] == row[:-1]) & (first[1:] <= last[:-1]), False)
+        number = np.maximum(last - first + 1.0, 0.0) - shared
+        return np.maximum(np.bincount(row, number, minlength=self.num_rows), 1).astype(np.int64)
+
+    def light_curve_fractions(self, rows: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(len(rows),) share of good time within 3 and within 5 sigma of the mean rate.
 
         The light curve is the mean over m, weighted by O_m, of the posterior mean rates (n_j + 1) / (N + m') / g_j.
 
         Args:
-            weight: (max_bins - 1, rows), the normalized O_m.
+            rows: of this block.
+            weight: (max_bins - 1, len(rows)), the normalized O_m.
         """
-
-        def good_time(num_bins: int) -> np.ndarray:
-            share = np.full((self.num_rows, num_bins), 1.0 / num_bins)
-            if self.rows_with_gaps.size:
-                share[self.rows_with_gaps] = self.good_time_share(num_bins, self.rows_with_gaps)
-            return share
-
+        with_gaps = np.flatnonzero(self.gap_number[rows] >= 0)
         cell = (np.arange(NUM_LIGHT_CURVE_CELLS) + 0.5) / NUM_LIGHT_CURVE_CELLS
-        mean = np.zeros((self.num_rows, cell.size))
+        mean = np.zeros((cell.size, rows.size))
         square = np.zeros_like(mean)
         for num_bins, weight_of_bins in enumerate(weight, start=2):
-            share = good_time(num_bins)
-            exposed = np.maximum((share > 0).sum(1, keepdims=True), 1)
-            total = self.num_photons[:, None] + exposed
-            fraction = (self.counts(num_bins) + 1) / total
+            position = self._positions(num_bins)
+            share = np.full((num_bins, rows.size), 1.0 / num_bins)
+            if with_gaps.size:
+                share[:, with_gaps] = _share(self.good_time_before[position][:, self.gap_number[rows[with_gaps]]])
+            exposed = np.maximum((share > 0).sum(0), 1)
+            total = self.num_photons[rows] + exposed
+            fraction = (np.diff(self.photons_before[position][:, rows], axis=0) + 1) / total
             share = np.where(share > 0, share, np.inf)  # no rate where there is no good time
             rate = fraction / share
             variance = fraction * (1.0 - fraction) / (total + 1) / share**2
             column = (cell * num_bins).astype(np.int64)
-            mean += weight_of_bins[:, None] * rate[:, column]
-            square += weight_of_bins[:, None] * (variance + rate**2)[:, column]
+            mean += (weight_of_bins * rate)[column]
+            square += (weight_of_bins * (variance + rate**2))[column]
         sigma = np.sqrt(np.maximum(square - mean**2, 0.0))
-        exposure = good_time(NUM_LIGHT_CURVE_CELLS)
-        total_exposure = exposure.sum(1)
-        within = [(exposure * (np.abs(mean - 1.0) <= limit * sigma)).sum(1) / total_exposure for limit in (3.0, 5.0)]
+        exposure = np.full(mean.shape, 1.0 / cell.size)
+        if with_gaps.size:
+            exposure[:, with_gaps] = _share(self._good_time_before(_edges(cell.size), rows[with_gaps]))
+        total_exposure = exposure.sum(0)
+        within = [(exposure * (np.abs(mean - 1.0) <= limit * sigma)).sum(0) / total_exposure for limit in (3.0, 5.0)]
         return within[0], within[1]
 
 
-def _take(lists: Ragged, rows: np.ndarray) -> Ragged:
-    """Some rows of a column of lists."""
-    offsets = np.asarray(lists.offsets)
-    lengths = np.diff(offsets)[rows]
-    taken = np.concatenate([[0], np.cumsum(lengths)])
-    index = np.arange(taken[-1]) + np.repeat(offsets[rows] - taken[:-1], lengths)
-    return Ragged(np.asarray(lists.values)[index], taken)
+def _share(good_time_before: np.ndarray) -> np.ndarray:
+    """Share of the good time in each bin, from that before each of its edges."""
+    share = np.diff(good_time_before, axis=0)
+    return np.where(share > SMALLEST_SHARE, share, 0.0)

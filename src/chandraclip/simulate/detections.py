@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import cache
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,34 +11,45 @@ import pyarrow as pa
 from chandraclip.data.healpix import healpix_nested
 from chandraclip.data.measure import measure_catalog
 from chandraclip.data.names import iau_name
-from chandraclip.data.response import Response
-from chandraclip.data.schema import BANDS, Ragged, build_table
+from chandraclip.data.schema import SOURCE_CLASSES, Ragged, build_table
 from chandraclip.data.splits import assign_splits
 
-from .detector import (
-    FIRST_CHANNEL,
-    LAST_CHANNEL,
-    MJD_REFERENCE,
-    background_shape,
-    draw_background,
-    draw_good_time,
-    record_events,
-)
-from .emission import SPECTRAL_MODELS, energy_flux
+from .detector import MJD_REFERENCE, background_shape, draw_background, draw_bad_columns, draw_good_time
+from .emission import SPECTRAL_MODELS
+from .epochs import Epochs, draw_epochs
+from .exposures import record
 from .fits import fit_spectra
-from .population import Sources, draw_fluxes, draw_observations, draw_sources
-from .response import CHANNEL_EDGES, ENERGY_HI, ENERGY_LO, INSTRUMENTS, builtin_response, effective_area
-from .texts import write_summaries
-from .variability import CONSTANT, VARIABILITY_KINDS, draw_shapes
+from .source_texts import write_texts
+from .observations import Observations, draw_fluxes, draw_numbers, draw_observations
+from .observe import Sight, look
+from .population import CLASSES, Population, Sources, class_probabilities, default_population, draw_sources
+from .response import Instrument, builtin_instrument
+from .selection import SELECTIONS
+from .variability import PERIODIC_KINDS, VARIABILITY_KINDS
 
 FIRST_OBSID = 100_000  # above Chandra's own
 MAX_CHUNK_SIZE = 16_384
 MAX_CHUNK = (2**31 - 1 - FIRST_OBSID) // MAX_CHUNK_SIZE - 1
+MAX_ROUNDS = 200  # of a chunk, until enough rows pass a selection
 MISSING_EVENTS_SHARE = 0.04
-MISSING_TEXT_SHARE = 0.05  # of sources: nobody wrote about them
+RARE_SHARE = 0.01  # of sources
+
+# (expected photons/s per erg/s/cm2 of each observation) -> typical flux a source (S,), flux an observation (D,)
+FluxDraw = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def simulate_chunk(seed: int, chunk: int, num_detections: int, class_exponent: float = 0.5) -> pa.Table:
+def simulate_chunk(
+    seed: int,
+    chunk: int,
+    num_detections: int,
+    class_exponent: float = 0.5,
+    rare_share: float = RARE_SHARE,
+    selection: str = "all",
+    instrument: Instrument | None = None,
+    pileup: bool = True,
+    fits: bool = True,
+    population: Population | None = None,
+) -> pa.Table:
     """One chunk of simulated detections; a pure function of its arguments, the same bytes in whatever process.
 
     Args:
@@ -49,101 +58,169 @@ def simulate_chunk(seed: int, chunk: int, num_detections: int, class_exponent: f
         num_detections: rows, 1 to 16,384.
         class_exponent: classes are drawn by their number of labelled CSC sources to this power: 1 as they are
             (45 % AGN, 1.2 % HMXB), 0 all alike.
+        rare_share: of sources that are a ULX, a TDE or a fast X-ray transient.
+        selection: one of `selection.SELECTIONS`; sources are simulated until enough detections pass.
+        instrument: the built-in ACIS by default.
+        pileup: photons of one frame and cell are read as one event.
+        fits: fit spectra of 150 net counts and more; else their columns are null.
+        population: the package's own tables by default.
 
     Returns:
         A table of `schema.TABLE_SCHEMA`. Every spectrum is the histogram of its event list; catalogue columns are
-        measured from them. Spectral fits are null below 150 net counts and apec_* always; 4 % of rows have no events,
-        5 % of sources no text.
+        measured from them. 4 % of rows have no events, 5 % of sources no text, rare sources no `source_class`.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument out of range, or a selection that hardly anything passes.
     """
     if not 1 <= num_detections <= MAX_CHUNK_SIZE:
         raise ValueError(f"num_detections of a chunk must be 1 to {MAX_CHUNK_SIZE}, not {num_detections}")
     if not 0 <= chunk <= MAX_CHUNK:
         raise ValueError(f"chunk must be 0 to {MAX_CHUNK}, not {chunk}")
-    rng, text_rng = (np.random.default_rng(part) for part in np.random.SeedSequence([seed, chunk]).spawn(2))
-    sources = draw_sources(rng, num_detections, class_exponent)
-    observations = draw_observations(rng, sources)
-    source = observations.source
+    if selection not in SELECTIONS:
+        raise ValueError(f"selection must be one of {', '.join(SELECTIONS)}, not {selection!r}")
+    population = population or default_population()
+    probabilities = class_probabilities(population, class_exponent, rare_share)
+    parts: list[pa.Table] = []
+    for number in range(MAX_ROUNDS):
+        rng, text_rng = (np.random.default_rng(part) for part in np.random.SeedSequence([seed, chunk, number]).spawn(2))
+        source_class, num_observations = draw_numbers(rng, population, num_detections, probabilities)
+        sources = draw_sources(rng, population, source_class)
+        observations = draw_observations(rng, population, source_class, num_observations)
+        epochs = draw_epochs(
+            rng,
+            observations.source,
+            observations.mjd,
+            sources.long_term[observations.source],
+            sources.long_term_amplitude[observations.source],
+        )
+        active = rng.random(num_detections) < sources.activity[observations.source]
 
-    area = effective_area(observations.instrument, observations.theta, observations.mjd)
-    good_time = draw_good_time(rng, observations.exposure)
-    spectra = sources.spectra()
-    counts_per_flux = _fold(spectra[source] * area) * good_time.livetime[:, None]
-    in_band = _in_band()
-    mean_flux, flux = draw_fluxes(rng, sources, observations, counts_per_flux[:, in_band].sum(axis=1))
+        def draw_flux(
+            counts_per_flux: np.ndarray,
+            rng: np.random.Generator = rng,
+            sources: Sources = sources,
+            observations: Observations = observations,
+            epochs: Epochs = epochs,
+        ) -> tuple[np.ndarray, np.ndarray]:
+            sensitivity = counts_per_flux * observations.exposure
+            return draw_fluxes(rng, population, sources, observations, epochs.log_flux, sensitivity)
 
-    background_counts, background_scale = draw_background(
-        rng, observations.instrument, observations.theta, good_time.livetime
-    )
-    expected_background = background_counts[:, None] * background_shape()
-    expected = counts_per_flux * flux[:, None] + expected_background
-    counts = rng.poisson(expected)
-    background = rng.poisson(expected_background / background_scale[:, None])
-
-    active = rng.random(num_detections) < sources.activity[source]
-    kind = np.where(active, sources.kind[source], CONSTANT)
-    shape = draw_shapes(rng, kind, sources.period[source], good_time.stop[:, -1], sources.strength[source])
-    background_share = np.divide(expected_background, expected, out=np.zeros_like(expected), where=expected > 0)
-    event_time, event_energy = record_events(rng, counts, shape, background_share, good_time)
-    gti_start, gti_stop = good_time.ragged()
-    has_events = rng.random(num_detections) >= MISSING_EVENTS_SHARE
-
-    columns: dict[str, Any] = {
-        "spectrum_counts": _rows(counts),
-        "spectrum_background": _rows(background),
-        "background_scale": background_scale.astype(np.float32),
-        "exposure": good_time.livetime.astype(np.float32),
-        "arf": _rows(area.astype(np.float32)),
-        "response_id": [_redistribution().response_id] * num_detections,
-        "event_time": _where(event_time, has_events),
-        "event_energy": _where(event_energy, has_events),
-        "gti_start": _where(gti_start, has_events),
-        "gti_stop": _where(gti_stop, has_events),
-    }
-    columns |= measure_catalog(columns, {_redistribution().response_id: builtin_response()})
-    columns |= fit_spectra(counts, background, background_scale, area)
-    columns |= _truth(sources, source, kind, flux)
-
-    name = [iau_name(*position, prefix="SIM") for position in zip(sources.ra.tolist(), sources.dec.tolist())]
-    names = [name[row] for row in source]
-    hard_share = energy_flux(spectra, ENERGY_LO, ENERGY_HI, BANDS["h"])
-    summary = write_summaries(text_rng, sources, mean_flux, hard_share)
-    has_text = text_rng.random(len(name)) >= MISSING_TEXT_SHARE
-    texts = [summary[row] if has_text[row] else None for row in source]
-    written = np.array([text is not None for text in texts])
-    tstart = 86400.0 * (observations.mjd - MJD_REFERENCE)
-    return build_table(
-        columns
-        | {
-            "name": names,
-            "obsid": FIRST_OBSID + chunk * MAX_CHUNK_SIZE + np.arange(num_detections),
+        columns = observe_sources(
+            rng, text_rng, sources, observations, epochs, active, draw_flux, instrument, pileup, fits
+        )
+        names = [iau_name(*place, prefix="SIM") for place in zip(sources.ra.tolist(), sources.dec.tolist())]
+        rows = [names[number] for number in observations.source]
+        keys = {
+            "name": rows,
+            "obsid": np.zeros(num_detections, np.int64),
             "obi": np.zeros(num_detections, np.int16),
             "region_id": rng.integers(1, 300, num_detections),
-            "split": assign_splits(names),
-            "healpix": healpix_nested(sources.ra, sources.dec)[source],
-            "ra": sources.ra[source],
-            "dec": sources.dec[source],
-            "theta": observations.theta,
+            "split": assign_splits(rows),
             "mjd_obs": observations.mjd,
-            "livetime": good_time.livetime,
-            "instrument": [INSTRUMENTS[number] for number in observations.instrument],
-            "nh_gal": sources.nh_gal[source],
-            "source_class": sources.source_class[source],
-            "tstart": np.where(has_events, tstart, np.nan),
-            "summary": texts,
-            "bibcodes": Ragged(np.array([], dtype=str), np.zeros(num_detections + 1, np.int64), written),
-            "summary_model": [None if text is None else "simulated" for text in texts],
-            "prompt_version": [None if text is None else "simulated-1" for text in texts],
+            "tstart": 86400.0 * (observations.mjd - MJD_REFERENCE),
+            "ra": sources.ra[observations.source],
+            "dec": sources.dec[observations.source],
         }
+        passed = SELECTIONS[selection].passes(columns | {"theta": observations.theta})
+        parts.append(finish_table(rng, columns | keys).filter(pa.array(passed)))
+        if sum(part.num_rows for part in parts) >= num_detections:
+            break
+    table = pa.concat_tables(parts).slice(0, num_detections)
+    if table.num_rows < num_detections:
+        raise ValueError(
+            f"only {table.num_rows} of {MAX_ROUNDS * num_detections} simulated detections pass the selection {selection!r}"
+        )
+    obsid = FIRST_OBSID + chunk * MAX_CHUNK_SIZE + np.arange(num_detections)
+    index = table.schema.get_field_index("obsid")
+    return table.set_column(index, table.schema.field(index), pa.array(obsid, pa.int32())).combine_chunks()
+
+
+def observe_sources(
+    rng: np.random.Generator,
+    text_rng: np.random.Generator,
+    sources: Sources,
+    observations: Observations,
+    epochs: Epochs,
+    active: np.ndarray,
+    draw_flux: FluxDraw,
+    instrument: Instrument | None = None,
+    pileup: bool = True,
+    fits: bool = True,
+) -> dict[str, Any]:
+    """Columns of D detections but their keys: what the detector records, what the catalogue measures, the truth, the text.
+
+    Args:
+        active: (D,) bool, whether each varies within its observation, if it is of a kind that does.
+        draw_flux: see `FluxDraw`.
+        instrument, pileup, fits: see `simulate_chunk`.
+    """
+    instrument = instrument or builtin_instrument()
+    num_rows = len(observations.source)
+    good_time = draw_good_time(rng, observations.exposure, observations.subarray)
+    livetime = good_time.livetime
+    bad_columns = draw_bad_columns(rng, observations.theta)
+    sight = look(rng, sources, observations, epochs, instrument, good_time, bad_columns, active)
+    typical_flux, flux = draw_flux(sight.counts_per_flux)
+    background, background_scale = draw_background(rng, observations.instrument, observations.theta, livetime)
+    recorded = record(
+        rng,
+        sight.rates(flux, background / livetime),
+        instrument,
+        good_time,
+        observations.theta,
+        bad_columns,
+        pileup,
     )
+    shape = background_shape(instrument.response.channel_energy_edges)
+    background_counts = rng.poisson((background / background_scale)[:, None] * shape)
+
+    gti_start, gti_stop = good_time.ragged()
+    response = instrument.response
+    columns: dict[str, Any] = {
+        "spectrum_counts": _rows(recorded.counts),
+        "spectrum_background": _rows(background_counts),
+        "background_scale": background_scale.astype(np.float32),
+        "exposure": livetime.astype(np.float32),
+        "arf": _rows(sight.area.astype(np.float32)),
+        "response_id": [response.response_id] * num_rows,
+        "event_time": recorded.time,
+        "event_energy": recorded.energy,
+        "gti_start": gti_start,
+        "gti_stop": gti_stop,
+    }
+    if not instrument.is_acis_grid:
+        edges = np.tile(response.channel_energy_edges.astype(np.float32), (num_rows, 1))
+        columns["channel_energy_edges"] = _rows(edges)
+    columns |= measure_catalog(columns, {response.response_id: response})
+    if fits:
+        columns |= fit_spectra(recorded.counts, background_counts, background_scale, sight.area, response)
+    columns |= _truth(sources, observations, sight, flux, recorded.pileup_fraction)
+    columns |= write_texts(text_rng, sources, observations, typical_flux)
+    return columns | {
+        "theta": observations.theta,
+        "livetime": livetime,
+        "instrument": [instrument.names[number] for number in observations.instrument],
+        "nh_gal": sources.nh_gal[observations.source],
+    }
+
+
+def finish_table(rng: np.random.Generator, columns: dict[str, Any]) -> pa.Table:
+    """The table of finished columns, some of them without events, as an archive has them."""
+    present = rng.random(len(columns["name"])) >= MISSING_EVENTS_SHARE
+    for name in ("event_time", "event_energy", "gti_start", "gti_stop"):
+        columns[name] = _where(columns[name], present)
+    columns["tstart"] = np.where(present, columns["tstart"], np.nan)
+    columns["healpix"] = healpix_nested(columns["ra"], columns["dec"])
+    return build_table(columns)
 
 
 def simulate_detections(
-    num_detections: int, seed: int = 0, chunk_size: int = 2000, class_exponent: float = 0.5
+    num_detections: int, seed: int = 0, chunk_size: int = 2000, **options: Any
 ) -> Iterator[pa.Table]:
     """`num_detections` rows in tables of `chunk_size` (the last may be shorter); memory does not grow with the number.
+
+    Args:
+        options: of `simulate_chunk`.
 
     Raises:
         ValueError: as `simulate_chunk`, or num_detections is negative.
@@ -151,29 +228,7 @@ def simulate_detections(
     if num_detections < 0:
         raise ValueError(f"num_detections must not be negative, got {num_detections}")
     for chunk, begin in enumerate(range(0, num_detections, chunk_size)):
-        yield simulate_chunk(seed, chunk, min(chunk_size, num_detections - begin), class_exponent)
-
-
-@cache
-def _redistribution() -> Response:
-    """The RMF alone: unit area, since every detection has its own ARF."""
-    response = builtin_response()
-    return replace(response, arf=np.ones_like(response.arf))
-
-
-def _fold(detected: np.ndarray) -> np.ndarray:
-    """(D, 450) photons/s/bin to (D, 1024) counts/s/channel, kept in the detector's channels."""
-    counts = _redistribution().fold(detected)
-    counts[:, : FIRST_CHANNEL - 1] = 0.0
-    counts[:, LAST_CHANNEL:] = 0.0
-    return counts
-
-
-def _in_band() -> np.ndarray:
-    """(1024,) bool, channels whose middle is in 0.5-7 keV."""
-    middle = 0.5 * (CHANNEL_EDGES[1:] + CHANNEL_EDGES[:-1])
-    low, high = BANDS["b"]
-    return (middle >= low) & (middle < high)
+        yield simulate_chunk(seed, chunk, min(chunk_size, num_detections - begin), **options)
 
 
 def _rows(matrix: np.ndarray) -> Ragged:
@@ -188,22 +243,31 @@ def _where(lists: Ragged, present: np.ndarray) -> Ragged:
     return Ragged(lists.values[np.repeat(present, lengths)], offsets, present)
 
 
-def _truth(sources: Sources, source: np.ndarray, kind: np.ndarray, flux: np.ndarray) -> dict[str, Any]:
-    """The true_* columns; of two components of a kind (two temperatures), the main one counts."""
+def _truth(
+    sources: Sources, observations: Observations, sight: Sight, flux: np.ndarray, pileup_fraction: np.ndarray
+) -> dict[str, Any]:
+    """source_class and the true_* columns; of two components of a kind (two temperatures), the main one counts."""
+    source, spectrum = observations.source, sight.spectrum
     powerlaw = SPECTRAL_MODELS.index("powerlaw")
-    main_is_powerlaw, second_is_powerlaw = sources.model == powerlaw, sources.second_model == powerlaw
-    gamma = np.where(main_is_powerlaw, sources.gamma, np.where(second_is_powerlaw, sources.second_gamma, np.nan))
-    has_second_kt = (sources.second_model >= 0) & ~second_is_powerlaw
-    kt = np.where(main_is_powerlaw, np.where(has_second_kt, sources.second_kt, np.nan), sources.kt)
+    main_is_powerlaw, second_is_powerlaw = spectrum.model == powerlaw, spectrum.second_model == powerlaw
+    has_second_kt = (spectrum.second_model >= 0) & ~second_is_powerlaw
     labels = np.array(
         [[first, *(f"{first}+{second}" for second in SPECTRAL_MODELS)] for first in SPECTRAL_MODELS], dtype=object
     )
+    source_class = sources.source_class[source]
+    known = source_class < len(SOURCE_CLASSES)
+    periodic = np.isin(sight.kind, PERIODIC_KINDS)
     return {
-        "true_nh": sources.nh[source],
-        "true_gamma": gamma[source],
-        "true_kt": kt[source],
+        "source_class": np.where(known, source_class, np.nan),
+        "true_class": np.array(CLASSES, dtype=object)[source_class].tolist(),
+        "true_nh": spectrum.nh,
+        "true_gamma": np.where(
+            main_is_powerlaw, spectrum.gamma, np.where(second_is_powerlaw, spectrum.second_gamma, np.nan)
+        ),
+        "true_kt": np.where(main_is_powerlaw, np.where(has_second_kt, spectrum.second_kt, np.nan), spectrum.kt),
         "true_flux_b": flux,
-        "true_period": np.where(kind == CONSTANT, np.nan, sources.period[source]),
-        "true_spectrum": labels[sources.model, sources.second_model + 1][source].tolist(),
-        "true_variability": np.array(VARIABILITY_KINDS, dtype=object)[kind].tolist(),
+        "true_period": np.where(periodic, sources.period[source], np.nan),
+        "true_pileup_fraction": pileup_fraction,
+        "true_spectrum": labels[spectrum.model, spectrum.second_model + 1].tolist(),
+        "true_variability": np.array(VARIABILITY_KINDS, dtype=object)[sight.kind].tolist(),
     }

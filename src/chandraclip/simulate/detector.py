@@ -1,30 +1,38 @@
-"""The observation: good time, background, and photons as the detector records them."""
+"""The observation: good time, readout frames, bad columns, background, and the photons that are recorded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
+from scipy.special import ndtr
 
-from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS, Ragged
-
-from .response import CHANNEL_EDGES
-from .variability import RateShape, arrival_times
+from chandraclip.data.schema import Ragged
 
 FRAME_TIME = 3.24104  # s: 3.2 s of exposure and 0.04104 s of transfer, ACIS timed exposure with all rows
-LIVE_SHARE = 3.2 / FRAME_TIME
+TRANSFER_TIME = 0.04104  # s
+SUBARRAY = 8  # a 1/8 sub-array reads out as many times as often
 MAX_INTERVALS = 4
 MJD_REFERENCE = 50814.0  # d, zero of Chandra's mission elapsed time
 
-# Counts are kept in 0.3 to 10 keV, where ACIS is calibrated.
-FIRST_CHANNEL = int(np.ceil(0.3 / ACIS_CHANNEL_WIDTH))
-LAST_CHANNEL = int(10.0 / ACIS_CHANNEL_WIDTH)
+# Events are kept in 0.3 to 10 keV, where ACIS is calibrated.
+EVENT_BAND = (0.3, 10.0)
 
 # counts/s/arcsec2 in 0.5 to 7 keV of a quiet field, ACIS-I and ACIS-S: order of magnitude, not calibrated.
 BACKGROUND_RATE = np.array([3.0e-7, 6.0e-7])
 # Fluorescence lines of the particle background (Al, Si, Au M, Ni K, Au L): keV, and rough counts per 0.5-7 keV count.
 BACKGROUND_LINES = np.array([[1.487, 0.02], [1.740, 0.05], [2.14, 0.06], [7.47, 0.06], [9.67, 0.12]])
+BACKGROUND_PARTICLE_SHARE = 0.7  # of the 0.5-7 keV background: flat in channels; the rest is the X-ray sky
+
+PIXEL = 0.492  # arcsec
+CELL_AREA = (3 * PIXEL) ** 2  # arcsec2, the 3 x 3 pixels of an event
+DITHER_PIXELS = 16.3  # half the 16 arcsec pattern
+DITHER_PERIODS = (1000.0, 707.1)  # s, in one and in the other chip direction
+BAD_COLUMN_SHARE = 0.04  # of detections: those that a bad column crosses in the dither pattern
+BAD_COLUMN_WIDTH = 2.0  # pixels
+FOCUSED_SHARE = 0.95  # of the PSF: where photons meet in one cell (Davis 2001, f)
+GRADE_MIGRATION = 0.5  # Davis 2001, alpha
 
 
 @dataclass(frozen=True)
@@ -33,12 +41,41 @@ class GoodTime:
 
     Attributes:
         start, stop: (D, MAX_INTERVALS) s since the first start, whole frames, in order; unused: start = stop.
-        livetime: (D,) s, their sum less dead time.
+        frame_time: (D,) s from readout to readout.
     """
 
     start: np.ndarray
     stop: np.ndarray
-    livetime: np.ndarray
+    frame_time: np.ndarray
+
+    @property
+    def live_share(self) -> np.ndarray:
+        """(D,) share of a frame in which photons count: all but the transfer."""
+        return 1.0 - TRANSFER_TIME / self.frame_time
+
+    @property
+    def livetime(self) -> np.ndarray:
+        """(D,) s, good time less dead time."""
+        return (self.stop - self.start).sum(axis=1) * self.live_share
+
+    @property
+    def duration(self) -> np.ndarray:
+        """(D,) s, from the first start to the last stop."""
+        return self.stop[:, -1]
+
+    def contains(self, row: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """(T,) bool, whether each time is in the good time of its row."""
+        inside = np.ones(row.size, dtype=bool)
+        gaps = self.start[:, 1:] > self.stop[:, :-1]
+        broken = np.any(gaps, axis=1)[row]
+        chosen = np.flatnonzero(broken)
+        if chosen.size:
+            of, at = row[chosen], time[chosen]
+            good = np.zeros(chosen.size, dtype=bool)
+            for interval in range(self.start.shape[1]):
+                good |= (at >= self.start[of, interval]) & (at < self.stop[of, interval])
+            inside[chosen] = good
+        return inside
 
     def ragged(self) -> tuple[Ragged, Ragged]:
         """Starts and stops as list columns, the unused left out."""
@@ -47,11 +84,12 @@ class GoodTime:
         return Ragged(self.start[used], offsets), Ragged(self.stop[used], offsets)
 
 
-def draw_good_time(rng: np.random.Generator, exposure: np.ndarray) -> GoodTime:
+def draw_good_time(rng: np.random.Generator, exposure: np.ndarray, subarray: np.ndarray) -> GoodTime:
     """Seven in ten observations run through; the others lose 0.3 to 5 ks (background flares) one to three times.
 
     Args:
         exposure: (D,) s of good time to split into intervals.
+        subarray: (D,) bool, read out with an eighth of the rows.
     """
     num_rows = len(exposure)
     frames = np.maximum(np.round(exposure / FRAME_TIME), 2 * MAX_INTERVALS).astype(np.int64)
@@ -69,7 +107,7 @@ def draw_good_time(rng: np.random.Generator, exposure: np.ndarray) -> GoodTime:
     return GoodTime(
         start=(begins + shift) * FRAME_TIME,
         stop=(ends + shift) * FRAME_TIME,
-        livetime=frames * FRAME_TIME * LIVE_SHARE,
+        frame_time=np.where(subarray, FRAME_TIME / SUBARRAY, FRAME_TIME),
     )
 
 
@@ -78,18 +116,82 @@ def aperture_area(theta: np.ndarray) -> np.ndarray:
     return np.pi * (1.0 + 0.1 * np.asarray(theta) ** 2) ** 2
 
 
-@cache
-def background_shape() -> np.ndarray:
-    """(1024,) background counts a channel per count in 0.5-7 keV: flat, rising outwards, instrumental lines."""
-    energy = 0.5 * (CHANNEL_EDGES[1:] + CHANNEL_EDGES[:-1])
-    continuum = 1.0 + 1.5 * (energy / 0.5) ** -2.0 + 0.6 * (energy / 7.0) ** 6
-    lines = np.exp(-0.5 * ((energy[:, None] - BACKGROUND_LINES[:, 0]) / 0.06) ** 2)
+@dataclass(frozen=True)
+class BadColumns:
+    """Bad columns under the dither patterns of D detections; switched off, so that photons on them are lost.
+
+    Attributes:
+        offset: (D,) pixels from the middle of the pattern; NaN where there is none.
+        blur: (D,) pixels, PSF sigma. period: (D,) s. phase: (D,) radians, of the dither.
+    """
+
+    offset: np.ndarray
+    blur: np.ndarray
+    period: np.ndarray
+    phase: np.ndarray
+
+    def exposed_share(self) -> np.ndarray:
+        """(D,) share of photons that land on good pixels, over the pattern: what the exposure map takes off the ARF."""
+        share = np.ones(len(self.offset))
+        rows = np.flatnonzero(np.isfinite(self.offset))
+        centre = DITHER_PIXELS * np.sin(2.0 * np.pi * np.arange(64) / 64)
+        distance = self.offset[rows, None] - centre
+        half, blur = 0.5 * BAD_COLUMN_WIDTH, self.blur[rows, None]
+        share[rows] = 1.0 - (ndtr((distance + half) / blur) - ndtr((distance - half) / blur)).mean(axis=1)
+        return share
+
+    def lost(self, rng: np.random.Generator, row: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """(T,) bool, photons that land on a bad column."""
+        result = np.zeros(row.size, dtype=bool)
+        chosen = np.flatnonzero(np.isfinite(self.offset)[row])
+        of = row[chosen]
+        position = DITHER_PIXELS * np.sin(2.0 * np.pi * time[chosen] / self.period[of] + self.phase[of])
+        position += self.blur[of] * rng.standard_normal(chosen.size)
+        result[chosen] = np.abs(position - self.offset[of]) < 0.5 * BAD_COLUMN_WIDTH
+        return result
+
+
+def draw_bad_columns(rng: np.random.Generator, theta: np.ndarray) -> BadColumns:
+    """One in 25 detections has a bad column under its dither pattern."""
+    num_rows = len(theta)
+    there = rng.random(num_rows) < BAD_COLUMN_SHARE
+    reach = DITHER_PIXELS + 4.0
+    radius = 1.0 + 0.1 * np.asarray(theta) ** 2  # arcsec, of 90 % of the energy: 2.15 sigma of a Gaussian
+    return BadColumns(
+        offset=np.where(there, rng.uniform(-reach, reach, num_rows), np.nan),
+        blur=radius / 2.15 / PIXEL,
+        period=np.where(rng.random(num_rows) < 0.5, *DITHER_PERIODS),
+        phase=rng.uniform(0.0, 2.0 * np.pi, num_rows),
+    )
+
+
+def pileup_cells(theta: np.ndarray) -> np.ndarray:
+    """(D,) independent 3 x 3 pixel cells under the core of the PSF (Davis 2001, n): 1 on axis, more off axis."""
+    return np.maximum(np.round(0.7 * aperture_area(theta) / CELL_AREA), 1.0)
+
+
+@lru_cache(maxsize=4)
+def _background_shape(channel_edges: bytes) -> np.ndarray:
+    edges = np.frombuffer(channel_edges)
+    energy, width = 0.5 * (edges[1:] + edges[:-1]), np.diff(edges)
     in_band = (energy >= 0.5) & (energy < 7.0)
-    continuum /= continuum[in_band].sum()
-    shape = continuum + (lines / lines.sum(axis=0)) @ BACKGROUND_LINES[:, 1]
-    shape[: FIRST_CHANNEL - 1] = 0.0
-    shape[LAST_CHANNEL:] = 0.0
+    particles = (1.0 + 0.4 * (energy / 7.0) ** 6) * width
+    sky = (energy / 0.5) ** -2.0 * width
+    lines = np.exp(-0.5 * ((energy[:, None] - BACKGROUND_LINES[:, 0]) / 0.06) ** 2) * width[:, None]
+    shape = BACKGROUND_PARTICLE_SHARE * particles / particles[in_band].sum()
+    shape += (1.0 - BACKGROUND_PARTICLE_SHARE) * sky / sky[in_band].sum()
+    shape += (lines / lines.sum(axis=0)) @ BACKGROUND_LINES[:, 1]
+    shape[(energy < EVENT_BAND[0]) | (energy >= EVENT_BAND[1])] = 0.0
     return shape / shape[in_band].sum()
+
+
+def background_shape(channel_edges: np.ndarray) -> np.ndarray:
+    """(C,) background counts a channel per count in 0.5-7 keV: particles and their lines, and the soft X-ray sky.
+
+    Args:
+        channel_edges: (C + 1,) keV.
+    """
+    return _background_shape(np.asarray(channel_edges, dtype=np.float64).tobytes())
 
 
 def draw_background(
@@ -104,33 +206,3 @@ def draw_background(
     expected = BACKGROUND_RATE[instrument] * area * livetime * 2.0 ** rng.standard_normal(num_rows)
     region = np.maximum(area * 5.0 * 10.0 ** rng.random(num_rows), 30.0)
     return expected, area / region
-
-
-def record_events(
-    rng: np.random.Generator, counts: np.ndarray, shape: RateShape, background_share: np.ndarray, good_time: GoodTime
-) -> tuple[Ragged, Ragged]:
-    """Photon lists whose histogram over channels is exactly `counts`.
-
-    A photon's time is that of its frame's middle (ACIS resolves nothing within a frame), its energy uniform in its
-    channel.
-
-    Args:
-        counts: (D, 1024) int, photons a channel in the source aperture.
-        shape: the source's rate; background photons arrive at a constant rate.
-        background_share: (D, 1024) probability that a photon of that channel is background.
-        good_time: the intervals.
-
-    Returns:
-        event_time (s since the first GTI start, sorted) and event_energy (keV).
-    """
-    cell = np.repeat(np.arange(counts.size), counts.ravel())
-    row, channel = np.divmod(cell, ACIS_NUM_CHANNELS)
-    is_background = rng.random(cell.size) < background_share.ravel()[cell]
-    time = arrival_times(rng, row, shape, good_time.start, good_time.stop, steady=is_background)
-    # One sort for all lists: the row, then the time as a share of the row's span.
-    order = np.argsort(row + time / (1.0 + good_time.stop[row, -1]))
-    # 0.02 to 0.98 of the channel: float32 keeps it inside
-    energy = ACIS_CHANNEL_WIDTH * (channel[order] + 0.02 + 0.96 * rng.random(cell.size))
-    frame_middle = (np.floor(time[order] / FRAME_TIME) + 0.5) * FRAME_TIME
-    offsets = np.concatenate([[0], np.cumsum(counts.sum(axis=1, dtype=np.int64))])
-    return Ragged(frame_middle, offsets), Ragged(energy.astype(np.float32), offsets)

@@ -1,24 +1,45 @@
-"""Incident photon spectra: power law, blackbody, and a hot plasma (continuum and strong lines).
+"""Incident photon spectra, and fluxes of them.
 
-Every function takes bin edges (E,) keV and parameters (S,) and gives (S, E) photons/cm2/s in each bin (not per keV), in
-the normalisation of the XSPEC model named.
+Every model takes bin edges in keV, (E,) or (S, E), contiguous, and parameters (S,), and gives (S, E) photons/cm2/s in
+each bin (not per keV), in the normalisation of the XSPEC model named. A row of edges for each spectrum, E (1 + z),
+gives the spectrum of a redshifted source.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable
 from functools import cache
-from importlib import resources
 
 import numpy as np
-from scipy.special import k0e
+from scipy.integrate import quad
+from scipy.special import ndtr
+
+from .bremsstrahlung import bremsstrahlung, integrate_bins
+from .plasma import plasma
+
+__all__ = [
+    "KEV_TO_ERG",
+    "PLASMA_ABUNDANCE",
+    "SPECTRAL_MODELS",
+    "blackbody",
+    "bremsstrahlung",
+    "disk_blackbody",
+    "energy_flux",
+    "gaussian_line",
+    "incident_spectrum",
+    "photon_flux",
+    "plasma",
+    "powerlaw",
+]
 
 KEV_TO_ERG = 1.602176634e-9
-SPECTRAL_MODELS = ("powerlaw", "blackbody", "thermal")
+SPECTRAL_MODELS = ("powerlaw", "blackbody", "diskbb", "bremsstrahlung", "plasma")
 
 # Metals of the plasma, solar = 1: coronae of active and young stars have 0.2 to 0.5 (Guedel 2004, A&ARv 12, 71).
 PLASMA_ABUNDANCE = 0.4
+
+# 2 pi / (h^3 c^2) (1 km / 10 kpc)^2: a blackbody of 1 km radius at 10 kpc sends E^2 / (e^(E / kT) - 1) times this,
+# photons/cm2/s/keV.
+BLACKBODY_SURFACE = 1.03801e-3
 
 
 def powerlaw(energy_lo: np.ndarray, energy_hi: np.ndarray, gamma: np.ndarray) -> np.ndarray:
@@ -30,111 +51,134 @@ def powerlaw(energy_lo: np.ndarray, energy_hi: np.ndarray, gamma: np.ndarray) ->
     return np.exp(safe * np.log(energy_lo)) * np.expm1(safe * ratio) / safe
 
 
-def _simpson(
-    density: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    energy_lo: np.ndarray,
-    energy_hi: np.ndarray,
-    kt: np.ndarray,
-) -> np.ndarray:
-    """Bin integrals of a density (photons/keV) by Simpson's rule; the bins must touch."""
-    kt = np.asarray(kt, dtype=np.float64)[:, None]
-    at_edges = density(np.append(energy_lo, energy_hi[-1]), kt)
-    at_centres = density(0.5 * (energy_lo + energy_hi), kt)
-    return (energy_hi - energy_lo) / 6.0 * (at_edges[:, :-1] + 4.0 * at_centres + at_edges[:, 1:])
-
-
 def blackbody(energy_lo: np.ndarray, energy_hi: np.ndarray, kt: np.ndarray) -> np.ndarray:
     """Blackbody of temperature `kt` keV and luminosity 1e39 erg/s at 10 kpc (XSPEC `bbody`, norm 1)."""
+    kt = np.asarray(kt, dtype=np.float64)[:, None]
 
-    def density(energy: np.ndarray, kt: np.ndarray) -> np.ndarray:
+    def density(energy: np.ndarray) -> np.ndarray:
         ratio = energy / kt
         return 8.0525 * energy**2 * np.exp(-ratio) / (-np.expm1(-ratio) * kt**4)
 
-    return _simpson(density, energy_lo, energy_hi, kt)
+    return integrate_bins(density, energy_lo, energy_hi)
 
 
-def bremsstrahlung(energy_lo: np.ndarray, energy_hi: np.ndarray, kt: np.ndarray) -> np.ndarray:
-    """Thermal bremsstrahlung of hydrogen and helium (10 % by number).
+def disk_blackbody(energy_lo: np.ndarray, energy_hi: np.ndarray, kt_in: np.ndarray) -> np.ndarray:
+    """Blackbody disk with T ~ r^(-3/4), face-on, inner radius 1 km at 10 kpc (XSPEC `diskbb`, norm 1).
 
-    ``3.02e-15 g e^(-E/kT) / (E sqrt(kT))`` photons cm3/s/keV for unit n_e n_H, times 1.4 for helium, with the Born
-    Gaunt factor ``sqrt(3)/pi e^(u/2) K0(u/2)``, u = E/kT (Rybicki & Lightman 1979, eq. 5.14; Greene 1959). The norm is
-    that of XSPEC `apec`, 1e-14 EM / (4 pi D^2), so that lines and continuum add.
+    The rings add up to ``8/3 E^2 u^(-8/3) int_u^inf x^(5/3) / (e^x - 1) dx``, u = E / kT_in, of a blackbody surface
+    (Mitsuda et al. 1984, PASJ 36, 741; Makishima et al. 1986, ApJ 308, 635).
+
+    Args:
+        kt_in: (S,) keV, temperature of the inner edge.
     """
+    kt_in = np.asarray(kt_in, dtype=np.float64)[:, None]
+    log_u, log_scaled = _disk_integral()
 
-    def density(energy: np.ndarray, kt: np.ndarray) -> np.ndarray:
-        ratio = energy / kt
-        gaunt = np.sqrt(3.0) / np.pi * k0e(0.5 * ratio)
-        return 1.4 * 3.02e-15 * 1e14 * gaunt * np.exp(-ratio) / (energy * np.sqrt(kt))
+    def density(energy: np.ndarray) -> np.ndarray:
+        ratio = energy / kt_in
+        log_ratio = np.log(ratio)
+        integral = np.interp(log_ratio, log_u, log_scaled) - 8.0 / 3.0 * log_ratio - ratio
+        return BLACKBODY_SURFACE * 8.0 / 3.0 * energy**2 * np.exp(integral)
 
-    return _simpson(density, energy_lo, energy_hi, kt)
+    return integrate_bins(density, energy_lo, energy_hi)
 
 
 @cache
-def line_table() -> dict[str, np.ndarray]:
-    """The strong lines: energy (keV), peak emissivity (photons cm3/s), peak temperature (log10 keV), width (dex)."""
-    with resources.files("chandraclip.simulate").joinpath("tables/lines.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return {
-        name: np.array([float(row[name]) for row in rows]) for name in ("energy", "emissivity", "log_kt", "log_width")
-    }
+def _disk_integral() -> tuple[np.ndarray, np.ndarray]:
+    """ln u, and ln of ``e^u int_u^inf x^(5/3) / (e^x - 1) dx``; linear interpolation errs by less than 0.1 %."""
+    log_u = np.linspace(np.log(1e-5), np.log(1e3), 400)
+
+    def integrand(beyond: float, start: float) -> float:  # over x - u, so that nothing underflows
+        x = start + beyond
+        return float(x ** (5.0 / 3.0) * np.exp(-beyond) / -np.expm1(-x))
+
+    integral = [quad(integrand, 0.0, 60.0, args=(start,), limit=200, points=(1e-3, 1.0))[0] for start in np.exp(log_u)]
+    return log_u, np.log(integral)
 
 
-def thermal(
-    energy_lo: np.ndarray, energy_hi: np.ndarray, kt: np.ndarray, abundance: float = PLASMA_ABUNDANCE
+def gaussian_line(
+    energy_lo: np.ndarray, energy_hi: np.ndarray, centre: np.ndarray, sigma: np.ndarray | float
 ) -> np.ndarray:
-    """Collisionally ionised plasma, to first approximation: bremsstrahlung and the strong lines of O to Fe.
-
-    A line's emissivity is a log-normal in temperature about its peak. The peaks in `tables/lines.csv` are approximate
-    values, not taken from an atomic database (expect factors of about two; unchecked); recombination continua and the
-    weak-line forest are left out. Natural and thermal widths are far below ACIS resolution: a line falls in one bin.
-    Norm as in `bremsstrahlung`.
+    """Line of 1 photon/cm2/s (XSPEC `gaussian`); exact bin integrals.
 
     Args:
-        energy_lo, energy_hi: (E,) keV.
-        kt: (S,) keV.
-        abundance: of the metals, solar = 1.
+        centre: (S,) keV.
+        sigma: (S,) or one number, keV; 0 puts all photons in the bin that holds the centre.
     """
-    lines = line_table()
-    log_kt = np.log10(np.asarray(kt, dtype=np.float64))[:, None]
-    deviation = (log_kt - lines["log_kt"]) / lines["log_width"]
-    emissivity = 1e14 * abundance * lines["emissivity"] * np.exp(-0.5 * deviation**2)
-    flux = bremsstrahlung(energy_lo, energy_hi, kt)
-    bins = np.searchsorted(energy_hi, lines["energy"], side="right")
-    in_bin = bins[:, None] == np.arange(len(energy_lo))
-    return flux + np.einsum("sl,le->se", emissivity, in_bin)
+    centre = np.asarray(centre, dtype=np.float64)[:, None]
+    sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float64), (len(centre),))[:, None]
+    offset = np.concatenate([energy_lo, energy_hi[..., -1:]], axis=-1) - centre
+    smooth = ndtr(offset / np.where(sigma > 0, sigma, 1.0))
+    return np.diff(np.where(sigma > 0, smooth, offset > 0))
 
 
 def incident_spectrum(
-    energy_lo: np.ndarray, energy_hi: np.ndarray, model: np.ndarray, gamma: np.ndarray, kt: np.ndarray
+    energy_lo: np.ndarray,
+    energy_hi: np.ndarray,
+    model: np.ndarray,
+    gamma: np.ndarray,
+    kt: np.ndarray,
+    abundance: np.ndarray | None = None,
+    redshift: np.ndarray | None = None,
 ) -> np.ndarray:
     """Spectra of several models at once, scaled to 1 erg/cm2/s before absorption in the grid's range.
 
     Args:
-        energy_lo, energy_hi: (E,) keV.
+        energy_lo, energy_hi: (E,) keV, as observed.
         model: (S,) int, index into `SPECTRAL_MODELS`; -1 gives zeros.
         gamma, kt: (S,), each read only where its model needs it.
+        abundance: (S,) of the plasma's metals, solar = 1; None for `PLASMA_ABUNDANCE`.
+        redshift: (S,) of the source, whose kT is in its own frame; None for 0.
 
     Returns:
         (S, E) photons/cm2/s/bin.
+
+    Raises:
+        ValueError: a plasma temperature outside the range of `plasma`.
     """
-    functions: tuple[Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], ...] = (powerlaw, blackbody, thermal)
-    parameters = (gamma, kt, kt)
+    metals = np.full(len(model), PLASMA_ABUNDANCE) if abundance is None else np.asarray(abundance, dtype=np.float64)
+    stretch = np.ones(len(model)) if redshift is None else 1.0 + np.asarray(redshift, dtype=np.float64)
+
+    def evaluate(name: str, low: np.ndarray, high: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        if name == "powerlaw":
+            return powerlaw(low, high, gamma[rows])
+        if name == "plasma":
+            return plasma(low, high, kt[rows], metals[rows])
+        single = {"blackbody": blackbody, "diskbb": disk_blackbody, "bremsstrahlung": bremsstrahlung}[name]
+        return single(low, high, kt[rows])
+
     flux = np.zeros((len(model), len(energy_lo)))
-    for number, (function, parameter) in enumerate(zip(functions, parameters)):
-        rows = np.flatnonzero(model == number)
-        if rows.size:
-            flux[rows] = function(energy_lo, energy_hi, parameter[rows])
-            flux[rows] /= energy_flux(flux[rows], energy_lo, energy_hi)[:, None]
-    return flux
+    for number, name in enumerate(SPECTRAL_MODELS):
+        near = np.flatnonzero((model == number) & (stretch == 1.0))
+        far = np.flatnonzero((model == number) & (stretch != 1.0))
+        if near.size:
+            flux[near] = evaluate(name, energy_lo, energy_hi, near)
+        if far.size:
+            flux[far] = evaluate(name, energy_lo * stretch[far, None], energy_hi * stretch[far, None], far)
+    total = energy_flux(flux, energy_lo, energy_hi)[:, None]
+    return flux / np.where(total > 0, total, 1.0)
 
 
 def energy_flux(
     photon_flux: np.ndarray, energy_lo: np.ndarray, energy_hi: np.ndarray, band: tuple[float, float] | None = None
 ) -> np.ndarray:
-    """Energy flux of (..., E) photons/cm2/s/bin in a band (keV; None: all bins whole), erg/cm2/s."""
+    """Energy flux of (..., E) photons/cm2/s/bin in a band (keV; None: all bins whole), erg/cm2/s.
+
+    A bin that the band cuts counts by the share of its width.
+    """
     centre = 0.5 * (energy_lo + energy_hi)
-    weight = centre * KEV_TO_ERG
-    if band is not None:
-        inside = np.clip(np.minimum(energy_hi, band[1]) - np.maximum(energy_lo, band[0]), 0.0, None)
-        weight = weight * inside / (energy_hi - energy_lo)
-    return photon_flux @ weight
+    return photon_flux @ (centre * KEV_TO_ERG * _share_inside(energy_lo, energy_hi, band))
+
+
+def photon_flux(
+    photons: np.ndarray, energy_lo: np.ndarray, energy_hi: np.ndarray, band: tuple[float, float] | None = None
+) -> np.ndarray:
+    """Photon flux of (..., E) photons/cm2/s/bin in a band, as `energy_flux`, photons/cm2/s."""
+    return photons @ _share_inside(energy_lo, energy_hi, band)
+
+
+def _share_inside(energy_lo: np.ndarray, energy_hi: np.ndarray, band: tuple[float, float] | None) -> np.ndarray:
+    if band is None:
+        return np.ones(len(energy_lo))
+    inside = np.clip(np.minimum(energy_hi, band[1]) - np.maximum(energy_lo, band[0]), 0.0, None)
+    return inside / (energy_hi - energy_lo)

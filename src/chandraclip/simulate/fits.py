@@ -1,194 +1,263 @@
-"""Absorbed power-law, blackbody and bremsstrahlung fits of many spectra at once, by the Cash statistic.
+"""Absorbed power-law, blackbody, bremsstrahlung and plasma fits of many spectra at once, by the Cash statistic.
 
 CSC fits detections of 150 net counts or more (by chi-square; Evans et al. 2024). Here the likelihood is Poisson (Cash
 1979, ApJ 228, 939), which needs no grouping to be unbiased; the background, measured in a larger region, is scaled and
-held fixed.
+held fixed. All rows step together, each with its own damping.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sparse
 
+from chandraclip.data.response import Response
 from chandraclip.data.statistics import cash
 
-from .absorption import cross_section, transmission
+from .absorption import cross_section
 from .emission import blackbody, bremsstrahlung, powerlaw
-from .response import ENERGY_EDGES, redistribution_matrix
+from .plasma import plasma_components
+from .response import builtin_response
 
 MIN_NET_COUNTS = 150.0
-MAX_NH = 1.0e4
+FIT_BAND = (0.5, 7.0)  # keV
+MAX_NH, MAX_ABUNDANCE = 1.0e4, 5.0  # 1e20 cm-2, solar
+START_ABUNDANCE = 0.4
 NUM_ITERATIONS = 9
+ROWS_PER_BLOCK = 512
 SMALLEST_EXPECTED = 1e-9  # counts a bin
 EMPTY_BIN_COUNTS = 0.25  # added to the background region's: no bin is impossible for having been empty there
-
-# Channels (from 0) where the bins of the fit begin: about half the energy resolution, over 0.5 to 7 keV.
-CHANNEL_GROUPS = np.concatenate([np.arange(34, 138, 4), np.arange(138, 204, 6), np.arange(204, 480, 12)])
-END_CHANNEL = 480
-# Photon-energy bins of the built-in grid where the fit's coarser ones begin: 20 eV to 2.3 keV, 60 eV to 8.6 keV.
-ENERGY_GROUPS = np.concatenate([np.arange(100), np.arange(100, 415, 3)])
-END_ENERGY = 415
+NH_STARTS = (2.0, 60.0, 400.0)  # 1e20 cm-2
+NUM_TEMPLATES = 800  # of a model, over its range: steps of 0.016 in the slope, 0.01 in log kT
+# About half the energy resolution over 0.5 to 7 keV, and the photon-energy bins that feed them; keV, from and step.
+CHANNEL_STEPS = ((0.5, 0.0584), (2.0, 0.0876), (3.0, 0.1752))
+ENERGY_STEPS = ((0.0, 0.02), (2.3, 0.06))
+END_ENERGY = 8.6  # keV; photons of more do not show below 7
 
 
 class FitModel(NamedTuple):
-    """A spectrum with one shape parameter (the slope, or log kT), its range, and where fits start."""
+    """A spectrum with one shape parameter (the slope, or ln kT), its range, and where fits start.
 
-    spectrum: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-    is_temperature: bool
+    `spectrum` gives one or two additive parts (S, E) of (energy_lo, energy_hi, slope or kT); the second, where there is
+    one, is multiplied by an abundance.
+    """
+
+    spectrum: Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, ...]]
+    shape_column: str
     low: float
     high: float
     starts: tuple[float, ...]
 
+    @property
+    def is_temperature(self) -> bool:
+        return self.shape_column.endswith("_kt")
+
 
 # As in CSC, powlaw_gamma ends at 10 and brems_kt at 100 keV.
 MODELS = {
-    "powlaw": FitModel(powerlaw, False, -3.0, 10.0, (0.5, 1.7, 3.0, 5.0)),
-    "bb": FitModel(blackbody, True, np.log(0.03), np.log(10.0), (-2.1, -1.2, -0.4, 0.5)),
-    "brems": FitModel(bremsstrahlung, True, np.log(0.05), np.log(100.0), (-1.2, 0.0, 1.4, 3.4)),
+    "powlaw": FitModel(lambda *p: (powerlaw(*p),), "powlaw_gamma", -3.0, 10.0, (0.5, 1.7, 3.0, 5.0)),
+    "bb": FitModel(lambda *p: (blackbody(*p),), "bb_kt", np.log(0.03), np.log(10.0), (-2.1, -1.2, -0.4, 0.5)),
+    "brems": FitModel(lambda *p: (bremsstrahlung(*p),), "brems_kt", np.log(0.05), np.log(100.0), (-1.2, 0.0, 1.4, 3.4)),
+    "apec": FitModel(plasma_components, "apec_kt", np.log(0.08), np.log(40.0), (-1.5, -0.5, 0.6, 2.0)),
 }
-NUM_TEMPLATES = 800  # of a model, over its range: steps of 0.016 in the slope, 0.01 in log kT
-NH_STARTS = (2.0, 60.0, 400.0)  # 1e20 cm-2
 
 
 def fit_spectra(
-    counts: np.ndarray, background: np.ndarray, background_scale: np.ndarray, area: np.ndarray
+    counts: np.ndarray,
+    background: np.ndarray,
+    background_scale: np.ndarray,
+    area: np.ndarray,
+    response: Response | None = None,
 ) -> dict[str, np.ndarray]:
-    """Best-fit parameters of three absorbed models.
+    """Best-fit parameters of four absorbed models.
 
     Args:
-        counts, background: (D, 1024) int.
+        counts, background: (D, C) int.
         background_scale: (D,) source / background.
-        area: (D, 450) cm2, on the built-in energy grid.
+        area: (D, E) cm2, on the response's energy grid.
+        response: energy grid, matrix and channels (its ARF is not read); the built-in one by default.
 
     Returns:
-        (D,) float64 a column: powlaw_gamma, powlaw_nh, powlaw_stat, bb_kt, bb_nh, bb_stat, brems_kt, brems_nh,
-        brems_stat; nh in 1e20 cm-2, kt in keV, stat the Cash statistic per degree of freedom. NaN
-        below 150 net counts in 0.5-7 keV.
+        (D,) float64 a column: powlaw_gamma, bb_kt, brems_kt, apec_kt, apec_abund, and *_nh, *_stat of each; nh in
+        1e20 cm-2, kt in keV, abundance of the metals in solar units, stat the Cash statistic per degree of freedom.
+        NaN below 150 net counts in 0.5-7 keV.
     """
-    grouped = _group(counts, CHANNEL_GROUPS, END_CHANNEL)
-    outside = _group(background, CHANNEL_GROUPS, END_CHANNEL)
+    grid = _grid(response or builtin_response())
+    num_rows = len(counts)
+    columns = [model.shape_column for model in MODELS.values()] + ["apec_abund"]
+    columns += [f"{name}_{part}" for name in MODELS for part in ("nh", "stat")]
+    result = {name: np.full(num_rows, np.nan) for name in columns}
+    grouped, outside = grid.group(counts), grid.group(background)
     scaled_background = (outside + EMPTY_BIN_COUNTS) * background_scale[:, None]
-    net = grouped.sum(axis=1) - scaled_background.sum(axis=1)
-    rows = np.flatnonzero(net >= MIN_NET_COUNTS)
-    result = {}
-    for name, model in MODELS.items():
-        shape, nh, stat = (np.full(len(counts), np.nan) for _ in range(3))
-        if rows.size:
-            problem = _Problem(name, grouped[rows], scaled_background[rows], _mean_area(area[rows]))
-            shape[rows], nh[rows], stat[rows] = problem.solve()
-        result["powlaw_gamma" if name == "powlaw" else f"{name}_kt"] = np.exp(shape) if model.is_temperature else shape
-        result[f"{name}_nh"], result[f"{name}_stat"] = nh, stat
+    fitted = np.flatnonzero(grouped.sum(axis=1) - scaled_background.sum(axis=1) >= MIN_NET_COUNTS)
+    for begin in range(0, fitted.size, ROWS_PER_BLOCK):
+        rows = fitted[begin : begin + ROWS_PER_BLOCK]
+        mean_area = grid.mean_area(area[rows])
+        for name, model in MODELS.items():
+            problem = _Problem(name, grid, grouped[rows], scaled_background[rows], mean_area)
+            parameters, statistic = problem.solve()
+            shape = parameters[:, 1]
+            result[model.shape_column][rows] = np.exp(shape) if model.is_temperature else shape
+            result[f"{name}_nh"][rows] = parameters[:, 2]
+            result[f"{name}_stat"][rows] = statistic / (grouped.shape[1] - parameters.shape[1])
+            if parameters.shape[1] == 4:
+                result["apec_abund"][rows] = parameters[:, 3]
     return result
 
 
-class _Problem:
-    """N fits of one model, stepped together (Fisher scoring with Levenberg's damping, each row its own)."""
+class _Grid:
+    """Coarser photon-energy and channel bins of one response, and what depends on them alone."""
 
-    def __init__(self, name: str, counts: np.ndarray, background: np.ndarray, area: np.ndarray):
-        self.model, self.templates = MODELS[name], _templates(name)
+    def __init__(self, response: Response):
+        lo, hi = np.asarray(response.energy_lo, np.float64), np.asarray(response.energy_hi, np.float64)
+        end = int(np.searchsorted(hi, END_ENERGY, side="right"))
+        self.energy_groups, self.end_energy = _groups(lo[:end], ENERGY_STEPS), end
+        self.energy_edges = np.append(lo[self.energy_groups], hi[end - 1])
+        middle = 0.5 * (np.asarray(response.channel_energy_lo) + np.asarray(response.channel_energy_hi))
+        first, last = np.searchsorted(middle, FIT_BAND)
+        self.channels = slice(int(first), int(last))
+        self.channel_groups = _groups(np.asarray(response.channel_energy_lo, np.float64)[self.channels], CHANNEL_STEPS)
+        widths = np.diff(np.append(self.energy_groups, end))
+        self.widths = widths
+        dense = response.matrix[:end].toarray()[:, self.channels]
+        grouped = np.add.reduceat(dense, self.channel_groups, axis=1)
+        matrix = np.add.reduceat(grouped, self.energy_groups, axis=0) / widths[:, None]
+        self.matrix = sparse.csr_array(np.where(matrix > 1e-4, matrix, 0.0))  # weak tails cut
+        energy = 0.5 * (self.energy_edges[1:] + self.energy_edges[:-1])
+        self.depth = 1e20 * cross_section(np.clip(energy, 0.03, 10.0))  # a 1e20 cm-2
+        self.templates = {name: self._templates(model) for name, model in MODELS.items()}
+
+    def _templates(self, model: FitModel) -> tuple[np.ndarray, ...]:
+        """Parts (NUM_TEMPLATES, E) of unabsorbed spectra on a uniform grid of the shape; each row peaks near 1."""
+        shape = np.linspace(model.low, model.high, NUM_TEMPLATES)
+        parameter = np.exp(shape) if model.is_temperature else shape
+        parts = model.spectrum(self.energy_edges[:-1], self.energy_edges[1:], parameter)
+        peak = sum(parts).max(axis=1, keepdims=True)  # type: ignore[union-attr]
+        return tuple(part / peak for part in parts)
+
+    def group(self, counts: np.ndarray) -> np.ndarray:
+        """(D, C) to (D, B)."""
+        return np.add.reduceat(counts[:, self.channels], self.channel_groups, axis=1).astype(np.float64)
+
+    def mean_area(self, area: np.ndarray) -> np.ndarray:
+        """(D, fine E) to (D, E)."""
+        return np.add.reduceat(area[:, : self.end_energy], self.energy_groups, axis=1) / self.widths
+
+
+def _groups(edges: np.ndarray, steps: tuple[tuple[float, float], ...]) -> np.ndarray:
+    """First indices of groups of bins (lower edges given): a new one where the step's count of widths is full."""
+    number = np.zeros(len(edges))
+    for begin, step in steps:
+        number = np.where(edges >= begin, np.floor((edges - begin) / step + 1e-6) + 1e4 * (begin + 1.0), number)
+    return np.flatnonzero(np.append(True, number[1:] != number[:-1]))
+
+
+_GRIDS: dict[str, _Grid] = {}
+
+
+def _grid(response: Response) -> _Grid:
+    if response.response_id not in _GRIDS:
+        _GRIDS.clear()  # one response at a time; a grid is some MB
+        _GRIDS[response.response_id] = _Grid(response)
+    return _GRIDS[response.response_id]
+
+
+class _Problem:
+    """N fits of one model, stepped together (Fisher scoring with Levenberg's damping, each row its own).
+
+    Parameters (N, P): counts of the source, shape, column (1e20 cm-2) and, for two-part models, abundance.
+    """
+
+    def __init__(self, name: str, grid: _Grid, counts: np.ndarray, background: np.ndarray, area: np.ndarray):
+        self.model, self.grid, self.parts = MODELS[name], grid, grid.templates[name]
         self.counts, self.background, self.area = counts, background, area
-        self.energy = 0.5 * (_energy_edges()[1:] + _energy_edges()[:-1])
-        self.depth = 1e20 * cross_section(self.energy)  # a 1e20 cm-2
+        has_abundance = len(self.parts) == 2
+        self.low = np.array([1.0, self.model.low, 0.0, 0.0][: 3 + has_abundance])
+        self.high = np.array([np.inf, self.model.high, MAX_NH, MAX_ABUNDANCE][: 3 + has_abundance])
 
     def fold(self, incident: np.ndarray) -> np.ndarray:
         """(N, B) counts of any scale from (N, E) photon spectra."""
-        return (incident * self.area) @ _grouped_matrix()
+        return (incident * self.area) @ self.grid.matrix
 
-    def profile(self, shape: np.ndarray, nh: np.ndarray) -> np.ndarray:
-        """(3, N, B): share of the source's counts in each bin, its derivatives in the shape and in the column."""
-        incident, by_shape = self.incident(shape, nh)
-        folded = np.stack([self.fold(part) for part in (incident, by_shape, -self.depth * incident)])
+    def incident(self, parameters: np.ndarray) -> list[np.ndarray]:
+        """Absorbed spectra (N, E), linear between templates, and their derivatives in shape, column and abundance."""
+        shape, nh = parameters[:, 1], parameters[:, 2]
+        step = (self.model.high - self.model.low) / (NUM_TEMPLATES - 1)
+        position = (shape - self.model.low) / step
+        below = np.clip(position.astype(np.int64), 0, NUM_TEMPLATES - 2)
+        share = (position - below)[:, None]
+        absorbed = np.exp(-nh[:, None] * self.grid.depth)
+        values, slopes = [], []
+        for part in self.parts:
+            first = part[below] * absorbed
+            difference = part[below + 1] * absorbed - first
+            values.append(first + difference * share)
+            slopes.append(difference / step)
+        if len(values) == 1:
+            return [values[0], slopes[0], -self.grid.depth * values[0]]
+        abundance = parameters[:, 3, None]
+        total = values[0] + abundance * values[1]
+        return [total, slopes[0] + abundance * slopes[1], -self.grid.depth * total, values[1]]
+
+    def profile(self, parameters: np.ndarray) -> np.ndarray:
+        """(P, N, B): share of the source's counts in each bin, and its derivatives in all but the total."""
+        folded = np.stack([self.fold(part) for part in self.incident(parameters)])
         total = np.maximum(folded[0].sum(axis=1, keepdims=True), 1e-300)
         folded /= total
         folded[1:] -= folded[0] * folded[1:].sum(axis=2, keepdims=True)  # quotient rule
         return folded
 
-    def incident(self, shape: np.ndarray, nh: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Absorbed spectra (N, E), linear between templates, and their derivative in the shape."""
-        step = (self.model.high - self.model.low) / (NUM_TEMPLATES - 1)
-        position = (shape - self.model.low) / step
-        below = np.clip(position.astype(np.int64), 0, NUM_TEMPLATES - 2)
-        absorbed = transmission(self.energy, nh)
-        first = self.templates[below] * absorbed
-        difference = self.templates[below + 1] * absorbed - first
-        return first + difference * (position - below)[:, None], difference / step
-
     def statistic(self, total: np.ndarray, share: np.ndarray) -> np.ndarray:
         """Cash statistic (N,) for `total` (N,) source counts shared out over the bins (N, B)."""
         return cash(self.counts, np.maximum(total[:, None] * share + self.background, SMALLEST_EXPECTED)).sum(axis=1)
 
-    def start(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def start(self) -> np.ndarray:
         """The best of the starts for each row."""
-        shapes, columns = (grid.ravel() for grid in np.meshgrid(self.model.starts, NH_STARTS))
         total = np.maximum(self.counts.sum(axis=1) - self.background.sum(axis=1), 1.0)
-        templates, _ = self.incident(shapes, columns)
-        folded = (self.fold(template) for template in templates)
+        starts = np.array(
+            [[1.0, shape, nh, START_ABUNDANCE][: len(self.low)] for shape in self.model.starts for nh in NH_STARTS]
+        )
+        incident = self.incident(starts)[0]
+        folded = (self.fold(spectrum) for spectrum in incident)
         statistic = np.stack([self.statistic(total, part / part.sum(axis=1, keepdims=True)) for part in folded])
-        best = statistic.argmin(axis=0)
-        return total, shapes[best], columns[best]
+        result = starts[statistic.argmin(axis=0)]
+        result[:, 0] = total
+        return result
 
-    def solve(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Shape, NH and Cash per degree of freedom."""
-        total, shape, nh = self.start()
-        profile = self.profile(shape, nh)
-        statistic = self.statistic(total, profile[0])
-        damping = np.full(len(total), 1e-2)
-        diagonal = np.arange(3)
+    def solve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Parameters (N, P) and the Cash statistic (N,)."""
+        parameters = self.start()
+        profile = self.profile(parameters)
+        statistic = self.statistic(parameters[:, 0], profile[0])
+        damping = np.full(len(parameters), 1e-2)
+        diagonal = np.arange(len(self.low))
+        ridge = np.array([1e-9, 1e-4, 1e-7, 1e-3])[: len(self.low)]  # bounds what the data leave free
         for _ in range(NUM_ITERATIONS):
-            expected = np.maximum(total[:, None] * profile[0] + self.background, SMALLEST_EXPECTED)
-            jacobian = np.stack([profile[0], total[:, None] * profile[1], total[:, None] * profile[2]], axis=1)
+            total = parameters[:, 0, None]
+            expected = np.maximum(total * profile[0] + self.background, SMALLEST_EXPECTED)
+            jacobian = np.stack([profile[0], *(total * part for part in profile[1:])], axis=1)
             weighted = jacobian / expected[:, None, :]
-            gradient = (weighted * (self.counts - expected)[:, None, :]).sum(axis=2)
-            fisher = np.einsum("nib,njb->nij", weighted, jacobian)
+            gradient = np.einsum("nib,nb->ni", weighted, self.counts - expected)
+            fisher = weighted @ jacobian.transpose(0, 2, 1)
             fisher[:, diagonal, diagonal] *= 1.0 + damping[:, None]
-            fisher[:, diagonal, diagonal] += np.array([1e-9, 1e-4, 1e-7])  # bounds what the data leave free
+            fisher[:, diagonal, diagonal] += ridge
             step = np.linalg.solve(fisher, gradient[..., None])[..., 0]
-            new_total = np.maximum(total + step[:, 0], 1.0)
-            new_shape = np.clip(shape + np.clip(step[:, 1], -1.0, 1.0), self.model.low, self.model.high)
-            new_nh = np.clip(nh + np.clip(step[:, 2], -0.5 * nh - 10.0, 2.0 * nh + 30.0), 0.0, MAX_NH)
-            new_profile = self.profile(new_shape, new_nh)
-            new_statistic = self.statistic(new_total, new_profile[0])
+            new = parameters + np.clip(step, *self._trust(parameters))
+            new = np.clip(new, self.low, self.high)
+            new_profile = self.profile(new)
+            new_statistic = self.statistic(new[:, 0], new_profile[0])
             better = new_statistic <= statistic
             damping = np.where(better, 0.2 * damping, 10.0 * damping)
-            total, shape = np.where(better, new_total, total), np.where(better, new_shape, shape)
-            nh, statistic = np.where(better, new_nh, nh), np.where(better, new_statistic, statistic)
+            parameters = np.where(better[:, None], new, parameters)
+            statistic = np.where(better, new_statistic, statistic)
             profile = np.where(better[:, None], new_profile, profile)
-        return shape, nh, statistic / (self.counts.shape[1] - 3)
+        return parameters, statistic
 
-
-def _energy_edges() -> np.ndarray:
-    return ENERGY_EDGES[np.append(ENERGY_GROUPS, END_ENERGY)]
-
-
-@cache
-def _templates(name: str) -> np.ndarray:
-    """(NUM_TEMPLATES, E) unabsorbed spectra of a model on a uniform grid of its shape; each scaled to a peak of 1."""
-    model, edges = MODELS[name], _energy_edges()
-    shape = np.linspace(model.low, model.high, NUM_TEMPLATES)
-    flux = model.spectrum(edges[:-1], edges[1:], np.exp(shape) if model.is_temperature else shape)
-    return flux / flux.max(axis=1, keepdims=True)
-
-
-@cache
-def _grouped_matrix() -> sparse.csr_array:
-    """The redistribution matrix on the fit's energy and channel bins; weak tails cut."""
-    dense = redistribution_matrix().toarray()
-    channels = np.add.reduceat(dense[:, :END_CHANNEL], CHANNEL_GROUPS, axis=1)
-    matrix = np.add.reduceat(channels[:END_ENERGY], ENERGY_GROUPS, axis=0) / _widths()[:, None]
-    return sparse.csr_array(np.where(matrix > 1e-4, matrix, 0.0))
-
-
-def _widths() -> np.ndarray:
-    return np.diff(np.append(ENERGY_GROUPS, END_ENERGY))
-
-
-def _mean_area(area: np.ndarray) -> np.ndarray:
-    return np.add.reduceat(area[:, :END_ENERGY], ENERGY_GROUPS, axis=1) / _widths()
-
-
-def _group(counts: np.ndarray, groups: np.ndarray, end: int) -> np.ndarray:
-    return np.add.reduceat(counts[:, :end], groups, axis=1).astype(np.float64)
+    def _trust(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Smallest and largest step (N, P): the total is free, a shape moves by 1, a column by its own size and more."""
+        low, high = np.full(parameters.shape, -1.0), np.full(parameters.shape, 1.0)
+        low[:, 0], high[:, 0] = -np.inf, np.inf
+        low[:, 2], high[:, 2] = -0.5 * parameters[:, 2] - 10.0, 2.0 * parameters[:, 2] + 30.0
+        return low, high

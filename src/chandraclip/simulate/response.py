@@ -6,7 +6,10 @@ The shape is ACIS's; the numbers are rounded. Real work on real data takes the m
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sparse
@@ -137,3 +140,53 @@ def builtin_response(instrument: str = "ACIS-S", theta: float = 0.0, mjd: float 
         channel_energy_hi=CHANNEL_EDGES[1:],
         first_channel=1,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Instrument:
+    """What a simulation looks through: a redistribution matrix that all detections share, and the area of each.
+
+    Attributes:
+        response: energy grid, matrix and channels; its ARF is of unit area, since every detection has its own.
+        area: (instrument (D,) int, theta (D,) arcmin, mjd (D,) d) -> (D, E) cm2.
+        names: what the instrument numbers mean.
+    """
+
+    response: Response
+    area: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    names: tuple[str, ...]
+
+    @property
+    def channel_energy(self) -> np.ndarray:
+        """(C,) keV, the middle of each channel."""
+        return 0.5 * (self.response.channel_energy_lo + self.response.channel_energy_hi)
+
+    @property
+    def is_acis_grid(self) -> bool:
+        """Whether the channels are ACIS's, which a dataset row need not spell out."""
+        edges = self.response.channel_energy_edges
+        return edges.shape == CHANNEL_EDGES.shape and bool(np.allclose(edges, CHANNEL_EDGES, atol=1e-4))
+
+
+@cache
+def builtin_instrument() -> Instrument:
+    """The built-in ACIS-I and ACIS-S."""
+    return Instrument(_unit_area(builtin_response()), effective_area, INSTRUMENTS)
+
+
+@cache
+def instrument_from_files(arf: str | Path, rmf: str | Path, name: str = "ACIS") -> Instrument:
+    """A real ARF and RMF; every detection has this very area, whatever its off-axis angle and date.
+
+    Raises:
+        InputFileError: a file cannot be read, or they do not fit each other.
+    """
+    from chandraclip.data import read_response
+
+    response = read_response(arf, rmf)
+    area = np.asarray(response.arf, dtype=np.float64)
+    return Instrument(_unit_area(response), lambda instrument, theta, mjd: np.tile(area, (len(theta), 1)), (name,) * 2)
+
+
+def _unit_area(response: Response) -> Response:
+    return replace(response, arf=np.ones_like(response.arf))

@@ -1,0 +1,133 @@
+"""The pictures of the simulator's validation: histograms, the distances at a glance, confusion matrices."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from chandraclip.data.schema import SOURCE_CLASSES
+from chandraclip.evaluation.simulator_validation import MIN_SOURCES, QUANTITIES
+from chandraclip.files import atomic_path
+
+SHOWN = (
+    "energy_hm",
+    "energy_ms",
+    "log_flux_b",
+    "log_counts_b",
+    "kp_prob_b",
+    "powlaw_gamma",
+    "log_powlaw_nh",
+    "log_bb_kt",
+)
+REAL_COLOUR, SIMULATED_COLOUR = "0.75", "#c1440e"
+
+
+def plot_distributions(real: pd.DataFrame, simulated: pd.DataFrame, path: Path) -> None:
+    """Histograms of real (filled) and simulated rows (line), a row a class and a column a quantity.
+
+    Args:
+        real, simulated: of `detection_quantities`. A side with fewer than `MIN_SOURCES` values is left out; values
+            outside a quantity's range are in its end bins.
+        path: PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    quantities = [quantity for quantity in QUANTITIES if quantity.column in SHOWN]
+    figure = Figure(figsize=(13, 11.5), layout="constrained")
+    grid = figure.subplots(len(SOURCE_CLASSES), len(quantities), sharex="col", squeeze=False)
+    handles: dict[str, Any] = {}
+    for line, name in zip(grid, SOURCE_CLASSES):
+        for axes, quantity in zip(line, quantities):
+            edges = np.linspace(quantity.low, quantity.high, 21)
+            for side, frame in {"real": real, "simulated": simulated}.items():
+                values = frame.loc[frame["source_class"] == name, quantity.column].dropna()
+                if len(values) < MIN_SOURCES:
+                    continue
+                share = np.histogram(values.clip(quantity.low, quantity.high), edges)[0] / len(values)
+                filled = side == "real"
+                colour = REAL_COLOUR if filled else SIMULATED_COLOUR
+                handles[side] = axes.stairs(share, edges, fill=filled, color=colour, linewidth=1.3)
+            axes.set(xlim=(quantity.low, quantity.high), yticks=[])
+            axes.set_ylim(bottom=0)
+            axes.tick_params(labelsize=9)
+        line[0].set_ylabel(name, fontsize=11)
+    for axes, quantity in zip(grid[-1], quantities):
+        axes.set_xlabel(quantity.label.replace(" (", "\n(").replace(" of ", "\nof "), fontsize=10)
+    if handles:
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=2, fontsize=11)
+    _save(figure, path)
+
+
+def plot_distances(table: pd.DataFrame, path: Path) -> None:
+    """The distances of `ks_table`, a row a quantity and a column a class; framed where beyond the floor.
+
+    Args:
+        table: of `ks_table`.
+        path: PNG to write.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    columns = [quantity.column for quantity in QUANTITIES]
+    values = np.full((len(columns), len(SOURCE_CLASSES)), np.nan)
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    axes = figure.subplots()
+    for row in table.itertuples():
+        y, x = columns.index(str(row.quantity)), SOURCE_CLASSES.index(str(row.source_class))
+        values[y, x] = row.ks
+        axes.text(x, y, f"{row.ks:.2f}", ha="center", va="center", color="white" if row.ks > 0.33 else "black")
+        if row.beyond_floor:
+            axes.add_patch(Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, fill=False, edgecolor="black", linewidth=1.6))
+    image = axes.imshow(values, vmin=0, vmax=0.6, cmap="YlOrBr", aspect="auto")
+    axes.set_xticks(range(len(SOURCE_CLASSES)), SOURCE_CLASSES)
+    axes.set_yticks(range(len(columns)), [quantity.label for quantity in QUANTITIES])
+    axes.tick_params(length=0)
+    figure.colorbar(image, label="KS distance of simulated from real; framed: beyond the noise floor", extend="max")
+    _save(figure, path)
+
+
+def plot_confusion(scores: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Confusion matrices, each row in % of the true class, a panel a training.
+
+    Args:
+        scores: title -> `transfer_score`; those that are empty are left out.
+        path: PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    scores = {title: score for title, score in scores.items() if score}
+    figure = Figure(figsize=(10.5, 5.2 * max((len(scores) + 1) // 2, 1)), layout="constrained")
+    panels = figure.subplots(max((len(scores) + 1) // 2, 1), 2, squeeze=False).ravel()
+    for axes in panels[len(scores) :]:
+        axes.set_axis_off()
+    for axes, (title, score) in zip(panels, scores.items()):
+        counts = np.array(score["confusion"], dtype=float)
+        total = counts.sum(axis=1, keepdims=True)
+        share = 100 * np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
+        axes.imshow(share, vmin=0, vmax=100, cmap="YlOrBr")
+        for y, x in np.argwhere(share >= 0.5):
+            colour = "white" if share[y, x] > 55 else "black"
+            axes.text(x, y, f"{share[y, x]:.0f}", ha="center", va="center", color=colour, fontsize=9)
+        labels = score["labels"]
+        axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(labels)), [f"{name} ({count:.0f})" for name, count in zip(labels, total[:, 0])])
+        axes.tick_params(length=0)
+        interval = f"[{score['low']:.2f}, {score['high']:.2f}]"
+        axes.set_title(f"{title}\nbalanced accuracy {score['balanced_accuracy']:.2f} {interval}", fontsize=10.5)
+        axes.set_xlabel("predicted (% of the true class)")
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    """A palette is enough for these, at a third of the bytes."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    with atomic_path(path) as temporary, Image.open(buffer) as image:
+        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(temporary, format="png", optimize=True)

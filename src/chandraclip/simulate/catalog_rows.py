@@ -1,0 +1,150 @@
+"""Rows of the real catalogue that a mock is made from: tables of CSC detections and sources, checked and put in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from chandraclip.data.names import position_of_name
+from chandraclip.data.schema import SOURCE_CLASSES
+from chandraclip.errors import InputFileError
+
+BANDS = ("b", "h", "m", "s")
+DETECTION_COLUMNS = (
+    "name",
+    "obsid",
+    "obi",
+    "region_id",
+    "gti_obs",
+    "gti_end",
+    "theta",
+    "src_cnts_aper90_b",
+    *(f"flux_aper90_{part}{band}_obs" for band in BANDS for part in ("", "lolim_", "hilim_")),
+    "var_prob_b",
+    "Class",
+)
+SOURCE_COLUMNS = ("name", "nh_gal", "powlaw_gamma", "powlaw_nh")
+LONGEST_EXPOSURE = 2.0e5  # s
+
+
+@dataclass(frozen=True)
+class CatalogRows:
+    """D detections of S sources, sorted by name and date.
+
+    Attributes:
+        detections: frame of D rows: name, obsid, obi, region_id, source (row of `sources`), mjd, exposure (s), theta,
+            counts, flux_b and flux_error_b (erg/s/cm2, a missing one NaN), var_prob_b.
+        sources: frame of S rows: name, ra, dec, source_class (index, -1 unknown), nh_gal, powlaw_gamma, powlaw_nh (NaN
+            where there is no fit), counts (of all detections), and flux_*, flux_error_* for h, m, s: means over the
+            detections, weighted by exposure.
+    """
+
+    detections: pd.DataFrame
+    sources: pd.DataFrame
+
+    def chunk(self, first: int, last: int) -> CatalogRows:
+        """Sources `first` to `last` - 1 and their detections."""
+        rows = self.detections[(self.detections["source"] >= first) & (self.detections["source"] < last)]
+        rows = rows.assign(source=rows["source"] - first)
+        return CatalogRows(rows.reset_index(drop=True), self.sources.iloc[first:last].reset_index(drop=True))
+
+    def chunk_bounds(self, rows_per_chunk: int) -> list[tuple[int, int]]:
+        """Ranges of sources of about so many detections each."""
+        total = np.cumsum(np.bincount(self.detections["source"], minlength=len(self.sources)))
+        cuts = np.unique(np.searchsorted(total, np.arange(rows_per_chunk, total[-1], rows_per_chunk)) + 1)
+        edges = [0, *(int(cut) for cut in cuts if cut < len(self.sources)), len(self.sources)]
+        return list(zip(edges[:-1], edges[1:]))
+
+
+@lru_cache(maxsize=2)
+def read_catalog_rows(detections: Path, sources: Path | None = None) -> CatalogRows:
+    """The tables of a mock.
+
+    Args:
+        detections: CSV (gzipped or not) with `DETECTION_COLUMNS`, one row a detection. Class may be empty.
+        sources: CSV with `SOURCE_COLUMNS`, one row a source; None: no fits, and Galactic columns of a plain disc.
+
+    Raises:
+        InputFileError: a file is missing, not CSV, empty, lacks a column, or has a bad name, date, angle or class (the row
+            is named).
+    """
+    table = _read(detections, DETECTION_COLUMNS)
+    if table.empty:
+        raise InputFileError(detections, "has no rows")
+    begin, end = (_dates(detections, table[name]) for name in ("gti_obs", "gti_end"))
+    exposure = (end - begin).dt.total_seconds()
+    _refuse(detections, ~(exposure > 0), "gti_end is not after gti_obs")
+    _refuse(detections, ~((table["theta"] >= 0) & (table["theta"] < 60)), "theta is not an off-axis angle in arcmin")
+    known = table["Class"].isna() | table["Class"].isin(SOURCE_CLASSES)
+    _refuse(detections, ~known, f"Class is none of {', '.join(SOURCE_CLASSES)}")
+    frame = pd.DataFrame(
+        {
+            "name": table["name"],
+            "obsid": table["obsid"].astype(np.int64),
+            "obi": table["obi"].astype(np.int64),
+            "region_id": table["region_id"].astype(np.int64),
+            "class": table["Class"],
+            "mjd": begin.dt.as_unit("s").astype(np.int64) / 86400.0 + 40587.0,
+            "exposure": np.minimum(exposure, LONGEST_EXPOSURE),
+            "theta": table["theta"],
+            "counts": table["src_cnts_aper90_b"],
+            "var_prob_b": table["var_prob_b"],
+        }
+    )
+    for band in BANDS:
+        frame[f"flux_{band}"] = table[f"flux_aper90_{band}_obs"]
+        width = table[f"flux_aper90_hilim_{band}_obs"] - table[f"flux_aper90_lolim_{band}_obs"]
+        # Of an upper limit the lower one is 0: half the interval is its error all the same.
+        frame[f"flux_error_{band}"] = 0.5 * width
+    frame = frame.sort_values(["name", "mjd", "obsid", "obi", "region_id"], kind="stable").reset_index(drop=True)
+    frame["source"] = (frame["name"] != frame["name"].shift()).cumsum() - 1
+    return CatalogRows(frame, _source_frame(detections, frame, sources))
+
+
+def _source_frame(path: Path, frame: pd.DataFrame, sources: Path | None) -> pd.DataFrame:
+    groups = frame.groupby("source", sort=True)
+    result = pd.DataFrame({"name": groups["name"].first(), "counts": groups["counts"].sum()})
+    try:
+        positions = [position_of_name(name) for name in result["name"]]
+    except ValueError as error:
+        raise InputFileError(path, str(error)) from error
+    result["ra"], result["dec"] = np.array(positions).T
+    number = {name: index for index, name in enumerate(SOURCE_CLASSES)}
+    result["source_class"] = groups["class"].first().map(number).fillna(-1).astype(np.int64)
+    for band in ("h", "m", "s"):
+        measured = frame[f"flux_{band}"].notna() & (frame[f"flux_error_{band}"] > 0)
+        weight = frame["exposure"].where(measured, 0.0)
+        total = weight.groupby(frame["source"]).sum()
+        mean = (frame[f"flux_{band}"].fillna(0.0) * weight).groupby(frame["source"]).sum() / total
+        variance = (frame[f"flux_error_{band}"].fillna(0.0) * weight).pow(2).groupby(frame["source"]).sum() / total**2
+        result[f"flux_{band}"], result[f"flux_error_{band}"] = mean, np.sqrt(variance)
+    if sources is None:
+        return result.assign(nh_gal=np.nan, powlaw_gamma=np.nan, powlaw_nh=np.nan)
+    master = _read(sources, SOURCE_COLUMNS).drop_duplicates("name").set_index("name")
+    return result.join(master[list(SOURCE_COLUMNS[1:])], on="name")
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, low_memory=False)
+    except (OSError, ValueError) as error:
+        raise InputFileError(path, f"not readable as CSV ({error})") from error
+    if missing := [name for name in columns if name not in table.columns]:
+        raise InputFileError(path, f"columns {', '.join(missing)} are not in it")
+    return table[list(columns)]
+
+
+def _dates(path: Path, values: pd.Series) -> pd.Series:
+    dates = pd.to_datetime(values, errors="coerce")
+    _refuse(path, dates.isna(), f"{values.name} is not a date")
+    return dates
+
+
+def _refuse(path: Path, wrong: pd.Series, reason: str) -> None:
+    if wrong.any():
+        row = int(np.flatnonzero(wrong.to_numpy())[0])
+        raise InputFileError(path, f"{reason} ({int(wrong.sum())} rows in all)", extension=f"row {row + 2}")

@@ -1,0 +1,84 @@
+"""Looking at sources: their spectra and light curves behind the telescope, in each of their observations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chandraclip.data.schema import BANDS
+
+from .detector import BadColumns, GoodTime
+from .emission import energy_flux
+from .epochs import Epochs
+from .exposures import Rates
+from .observations import Observations
+from .population import Sources
+from .response import Instrument
+from .spectra import SpectrumParameters, photon_spectra, unit_spectra, varying_spectra
+from .variability import CONSTANT, Variable, draw_variability
+
+
+@dataclass(frozen=True)
+class Sight:
+    """D observations of sources of 1 erg/s/cm2 (observed, 0.5-7 keV, mean over the good time).
+
+    Attributes:
+        area: (D, E) cm2, with what bad columns take off.
+        spectrum: parameters of the D spectra, at their epochs.
+        kind: (D,) int, index into `VARIABILITY_KINDS`, in this observation.
+        steady: (D, E) photons/s/bin, before bad columns, whose photons `exposures.record` loses one by one.
+        variable, first, second: see `exposures.Rates`; before bad columns, too.
+        counts_per_flux: (D,) photons/s in the whole energy grid, mean over the good time, less those on bad columns.
+    """
+
+    area: np.ndarray
+    spectrum: SpectrumParameters
+    kind: np.ndarray
+    steady: np.ndarray
+    variable: Variable
+    first: np.ndarray
+    second: np.ndarray
+    counts_per_flux: np.ndarray
+
+    def rates(self, flux: np.ndarray, background: np.ndarray) -> Rates:
+        """What arrives for these fluxes (D,) erg/s/cm2 and backgrounds (D,) counts/s in 0.5-7 keV."""
+        bright = flux[self.variable.row, None]
+        return Rates(self.steady * flux[:, None], self.variable, self.first * bright, self.second * bright, background)
+
+
+def look(
+    rng: np.random.Generator,
+    sources: Sources,
+    observations: Observations,
+    epochs: Epochs,
+    instrument: Instrument,
+    good_time: GoodTime,
+    bad_columns: BadColumns,
+    active: np.ndarray,
+) -> Sight:
+    """What each observation of each source would see, per unit of flux.
+
+    Args:
+        active: (D,) bool, whether the source varies in this observation, if it is of a kind that does.
+    """
+    lo, hi = instrument.response.energy_lo, instrument.response.energy_hi
+    source = observations.source
+    area = instrument.area(observations.instrument, observations.theta, observations.mjd)
+    exposed = bad_columns.exposed_share()
+    spectrum = sources.spectrum.take(source).shifted(epochs.gamma_shift, epochs.kt_factor)
+    steady = unit_spectra(photon_spectra(spectrum, lo, hi), lo, hi) * area
+
+    kind = np.where(active, sources.kind[source], CONSTANT)
+    variable = draw_variability(rng, kind, sources.strength[source], sources.period[source], good_time.duration)
+    row = variable.row
+    first, second = varying_spectra(rng, spectrum.take(row), variable.kind, lo, hi)
+    # The mean over the good time of both together is 1 erg/s/cm2.
+    start, stop = good_time.start[row], good_time.stop[row]
+    means = [curves.mean_rate(start, stop) for curves in (variable.first, variable.second)]
+    flux = means[0] + means[1] * energy_flux(second, lo, hi, BANDS["b"])
+    first, second = first * area[row] / flux[:, None], second * area[row] / flux[:, None]
+    counts_per_flux = steady.sum(axis=1)
+    counts_per_flux[row] = means[0] * first.sum(axis=1) + means[1] * second.sum(axis=1)
+    counts_per_flux *= exposed
+    return Sight(area * exposed[:, None], spectrum, kind, steady, variable, first, second, counts_per_flux)
