@@ -5,7 +5,8 @@ The obvious implementation: band sums over channels with numpy; for the hardness
 by `scipy.integrate.quad_vec`, then P(H) = int P_x((1 + H) F / 2) P_y((1 - H) F / 2) F / 2 dF by Simpson's rule on a
 grid of H, whose highest point is the mode; for Gregory-Loredo one histogram for each number of bins. Both sides see
 the same synthetic detections (log-normal counts, 1024 channels, 450-bin ARFs, 30 % with gaps). They must agree on
-fluxes and counts to 1e-9 relative, on var_prob to 0.05 (numbers of bins above 30 are sampled), and on the modes to 0.005 + 0.01 of the error of the ratio.
+fluxes and counts to 1e-9 relative, on var_prob to 0.05 (numbers of bins above 30 are sampled), and on the modes to
+0.005 + 0.01 of the error of the ratio.
 """
 
 from __future__ import annotations

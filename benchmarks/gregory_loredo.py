@@ -53,7 +53,9 @@ def direct_log10_odds(time: np.ndarray, start: np.ndarray, stop: np.ndarray, max
         log_odds = math.lgamma(share.size) - math.lgamma(counts.sum() + share.size)
         terms.append(log_odds + np.sum(gammaln(counts + 1)) - np.sum(counts * np.log(share)))
     means = [float(logsumexp(terms[: number + 1])) - math.log(number + 1) for number in range(len(terms))]
-    chosen = [mean for mean in means if mean > max(means) - 0.5][-1]  # glvary: the last mean above the highest / sqrt(e)
+    chosen = [mean for mean in means if mean > max(means) - 0.5][
+        -1
+    ]  # glvary: the last mean above the highest / sqrt(e)
     return chosen / math.log(10.0)
 
 

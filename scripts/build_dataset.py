@@ -28,8 +28,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     simulate = commands.add_parser("simulate", help="simulate detections")
     what = simulate.add_mutually_exclusive_group(required=True)
     what.add_argument("--num_detections", type=int, help="so many, drawn from the population")
-    what.add_argument("--from_catalog", type=Path, metavar="DETECTIONS", help="CSV of CSC detections; a mock of each row")
-    simulate.add_argument("--sources", type=Path, metavar="MASTER", help="with --from_catalog: CSV of CSC sources and fits")
+    what.add_argument(
+        "--from_catalog", type=Path, metavar="DETECTIONS", help="CSV of CSC detections; a mock of each row"
+    )
+    simulate.add_argument(
+        "--sources", type=Path, metavar="MASTER", help="with --from_catalog: CSV of CSC sources and fits"
+    )
     simulate.add_argument("--selection", default="all", choices=SELECTIONS, help="the cuts of a sample (default: all)")
     simulate.add_argument("--arf", type=Path, help="observe with this ARF (with --rmf; default: built-in ACIS)")
     simulate.add_argument("--rmf", type=Path, help="observe with this RMF")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Fits the simulator's population tables to the labelled sources of CSC, class by class; half of them, by name.
+"""Fits the simulator's population tables to the labelled sources of CSC, class by class.
 
     python scripts/calibrate_population.py DATA_DIR --output src/chandraclip/simulate/tables --classes AGN YSO
 
-A random search: numbers of tables/spectra.csv, classes.csv and variability.csv are varied, a class is simulated with the same
-seed each time, and what lowers the mean Kolmogorov-Smirnov distance of its observables to the real ones is kept. Sources whose
-split is `train` are fitted; docs/simulator.md tells how the others compare.
+A random search: numbers of tables/spectra.csv, classes.csv and variability.csv are varied, a class is simulated with
+the same seed each time, and what lowers the mean Kolmogorov-Smirnov distance of its observables to the real ones is kept.
+Sources whose split is `train` (70 %) are fitted; docs/simulator.md tells how the others compare.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ def mutate(rng: np.random.Generator, population: Any, name: str, scale: float) -
     return replace(population, **tables)
 
 
-def calibrate(population: Any, name: str, real: pd.DataFrame, trials: int, rows: int, seed: int) -> tuple[Any, float, float]:
+def calibrate(
+    population: Any, name: str, real: pd.DataFrame, trials: int, rows: int, seed: int
+) -> tuple[Any, float, float]:
     """The best population found for a class, and its distance before and after."""
     rng = np.random.default_rng([seed, *name.encode()])
     target = observables(real)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from chandraclip.data.schema import Ragged
 from chandraclip.data import variability
+from chandraclip.data.schema import Ragged
 from chandraclip.data.variability import COARSE_BINS, variability_index
 
 
@@ -109,7 +109,7 @@ def test_false_alarms_are_as_rare_as_the_odds_promise(gaps):
 
 
 def test_constant_sources_have_the_probabilities_of_the_catalogue():
-    """CSC 2's AGN and pulsars within 6' of the axis, nearly all constant: 16, 50 and 84 % of var_prob at these counts."""
+    """CSC 2's AGN and pulsars near the axis, nearly all constant: 16, 50 and 84 % of var_prob at these counts."""
     rng = np.random.default_rng(5)
     for counts, quantiles in ((15, (0.35, 0.46, 0.62)), (30, (0.24, 0.42, 0.60)), (100, (0.09, 0.17, 0.49))):
         times = [np.sort(4e4 * rng.random(number)) for number in np.maximum(rng.poisson(counts, 1500), 10)]

@@ -42,7 +42,8 @@ def observe(model, shape, nh, num_counts, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("model", "shape", "nh"), [("powlaw", 1.8, 30.0), ("powlaw", 0.9, 200.0), ("bb", 0.6, 20.0), ("brems", 3.0, 50.0), ("apec", 1.2, 30.0)]
+    ("model", "shape", "nh"),
+    [("powlaw", 1.8, 30.0), ("powlaw", 0.9, 200.0), ("bb", 0.6, 20.0), ("brems", 3.0, 50.0), ("apec", 1.2, 30.0)],
 )
 def test_fits_find_what_was_put_in_without_bias(model, shape, nh):
     num_rows = 60

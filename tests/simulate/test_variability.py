@@ -112,7 +112,9 @@ def test_dips_and_eclipses_recur_with_the_period():
         light = variable.first
         phase = np.linspace(0.0, period, 500, endpoint=False)
         for row in range(0, 100, 10):
-            folded = [np.interp(phase + number * period, light.time[row], light.rate[row]) < 0.6 for number in (1, 5, 8)]
+            folded = [
+                np.interp(phase + number * period, light.time[row], light.rate[row]) < 0.6 for number in (1, 5, 8)
+            ]
             assert folded[0].any()
             assert not folded[0].all()
             if kind == ECLIPSE:  # dips are ragged

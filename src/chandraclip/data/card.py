@@ -215,7 +215,9 @@ def _provenance(manifest: Mapping[str, Any]) -> str:
         options = "" if parameters["selection"] == "all" else f"--selection {parameters['selection']} "
         options += "" if parameters["arf_sha256"] is None else "--arf ARF --rmf RMF "
         options += "" if parameters["pileup"] else "--no_pileup "
-        command = f"simulate --num_detections {parameters['num_detections']} --seed {parameters['seed']} {options}OUTPUT_DIR"
+        command = (
+            f"simulate --num_detections {parameters['num_detections']} --seed {parameters['seed']} {options}OUTPUT_DIR"
+        )
     elif parameters["source"] == "catalog":
         options = "" if parameters["sources"] is None else f"--sources {parameters['sources']} "
         options += "" if parameters["pileup"] else "--no_pileup "

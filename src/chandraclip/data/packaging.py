@@ -88,11 +88,10 @@ def build_from_simulation(
         "rmf_sha256": None if rmf is None else sha256_of(Path(rmf)),
         "pileup": pileup,
     }
-    options = {"selection": selection, "arf": arf, "rmf": rmf, "pileup": pileup}
     sizes = [SIMULATED_ROWS_PER_CHUNK] * (num_detections // SIMULATED_ROWS_PER_CHUNK)
     if num_detections % SIMULATED_ROWS_PER_CHUNK:
         sizes.append(num_detections % SIMULATED_ROWS_PER_CHUNK)
-    tasks = [partial(_simulate, seed, index, size, **options) for index, size in enumerate(sizes)]
+    tasks = [partial(_simulate, seed, index, size, selection, arf, rmf, pileup) for index, size in enumerate(sizes)]
     return _build(Path(output), parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress)
 
 

@@ -6,10 +6,11 @@ odds of a rate free in every bin are
     O_m = (m' - 1)! prod_j n_j! / (N + m' - 1)! * prod_j g_j^-n_j
 
 with m' the bins that have good time. Without gaps g_j = 1/m and this is CSC's m^N (m - 1)! prod n_j! / (N + m - 1)!;
-with gaps it carries the exposure correction of Gregory & Loredo. The odds are their mean over m = 2 ... m_max, where m_max
-is glvary's: of the means for every m_max down to 50 s a bin, the last that is above the highest one over sqrt(e). Above 30
-bins, some numbers of bins stand for their neighbours, and lists of over 300 photons, which have no use for them unless they
-change within a thirtieth of the observation, end there.
+with gaps it carries the exposure correction of Gregory & Loredo. The odds are their mean over m = 2 ... m_max, where
+m_max is glvary's: of the means for every m_max down to 50 s a bin, the last that is above the highest one over sqrt(e)
+(from memory of its help page; the probabilities of CSC's constant sources come out so, and not without it). Above 30
+bins, some numbers of bins stand for their neighbours, and lists of over 300 photons, which have no use for them unless
+they change within a thirtieth of the observation, end there.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ def gregory_loredo(
     Args:
         times: N lists of photon times, s, in any order. Photons outside the good-time intervals are left out.
         gti_start, gti_stop: N lists of good-time intervals, s, sorted and disjoint.
-        max_bins: the most bins of the time from the first start to the last stop, every number of them tried. By default
-            glvary's: 3000, of 50 s at least, those above 30 sampled.
+        max_bins: the most bins of the time from the first start to the last stop, every number of them tried. By
+            default glvary's: 3000, of 50 s at least, those above 30 sampled.
         min_photons: with fewer, var_prob and var_index are NaN, the odds are still given. CSC 2 has them for 1 in 4
             detections of 5 to 8 net counts and for 9 in 10 above 15.
 
@@ -271,7 +272,7 @@ class _Block:
         return odds + self.log_factorial[exposed - 1] - self.log_factorial[self.num_photons + exposed - 1]
 
     def fine_log_odds(self, numbers: np.ndarray) -> np.ndarray:
-        """(len(numbers), rows) ln O_m of many bins, from the photons that share one; -inf where there are too many photons."""
+        """(len(numbers), rows) ln O_m of many bins, from photons that share one; -inf where there are many photons."""
         result = np.full((len(numbers), self.num_rows), -np.inf)
         rows = np.flatnonzero(self.num_photons <= MAX_FINE_PHOTONS)
         order = np.argsort(2.0 * self.few_row + self.few_phase, kind="stable")

@@ -1,10 +1,12 @@
 """A mock of real CSC detections: to each row of the catalogue, a simulated one of that source, seen that way.
 
-Taken from a row: class, exposure, date, off-axis angle, flux, and whether it varied; from all rows of a source and its fit:
-the spectrum. Spectra are drawn from the class's population given the band fluxes and the fitted slope and column: of many
-candidates one is kept, by its likelihood. So a faint source gets what its class has, a bright one what was measured.
+Taken from a row: class, exposure, date, off-axis angle, flux, and whether it varied; from all rows of a source and its
+fit: the spectrum. Spectra are drawn from the class's population given the band fluxes and the fitted slope and column:
+of many candidates one is kept, by its likelihood. So a faint source gets what its class has, a bright one what was
+measured.
 
-One per cent of the rows are planted: sources that a rare one (ULX, TDE, FXT) takes the place of, under a name of its own.
+One per cent of the rows are planted: a rare source (ULX, TDE, FXT) takes the place of the real one, under a name of its
+own.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ COARSE_EDGES = np.geomspace(0.3, 9.3, 81)  # keV
 def simulate_catalog_chunk(
     detections: Path, sources: Path | None, seed: int, first: int, last: int, pileup: bool = True
 ) -> pa.Table:
-    """Mock detections of sources `first` to `last` - 1 of the catalogue, in order of name; a pure function of its arguments.
+    """Mock detections of sources `first` to `last` - 1 of the catalogue, by name; a pure function of its arguments.
 
     Args:
         detections, sources: tables, see `catalog_rows.read_catalog_rows`.
@@ -54,8 +56,8 @@ def simulate_catalog_chunk(
         pileup: see `detections.simulate_chunk`.
 
     Returns:
-        A table of `schema.TABLE_SCHEMA` with the catalogue's own name, obsid, obi and region_id. Planted sources are named
-        `SIM J...`, have no source_class, and their true_class is one of `RARE_CLASSES`.
+        A table of `schema.TABLE_SCHEMA` with the catalogue's own name, obsid, obi and region_id. Planted sources are
+        named `SIM J...`, have no source_class, and their true_class is one of `RARE_CLASSES`.
 
     Raises:
         InputFileError: a table cannot be used.
@@ -96,7 +98,9 @@ def simulate_catalog_chunk(
     active = rng.random(len(rows)) < chance
     columns = observe_sources(rng, text_rng, drawn, observations, epochs, active, draw_flux, pileup=pileup)
     own_names = part.sources["name"].to_numpy(dtype=object)
-    names = np.where(rare, "SIM" + pd.Series(own_names).str.replace(r"^\S+", "", regex=True), own_names)[source].tolist()
+    names = np.where(rare, "SIM" + pd.Series(own_names).str.replace(r"^\S+", "", regex=True), own_names)[
+        source
+    ].tolist()
     unlabelled = (part.sources["source_class"].to_numpy() < 0)[source]
     return finish_table(
         rng,
@@ -170,7 +174,7 @@ def _draw_given_catalog(rng: np.random.Generator, part: CatalogRows) -> Sources:
 
 
 def _spectral_likelihood(part: CatalogRows, candidates: Sources) -> np.ndarray:
-    """(S, NUM_CANDIDATES) ln likelihood of each candidate's spectrum: the band fluxes and, where there is one, the fit."""
+    """(S, NUM_CANDIDATES) ln likelihood of each candidate's spectrum: band fluxes and, where there is one, the fit."""
     lo, hi = COARSE_EDGES[:-1], COARSE_EDGES[1:]
     table = part.sources
     shape = (len(table), NUM_CANDIDATES)

@@ -1,9 +1,10 @@
-"""Rows of the real catalogue that a mock is made from: tables of CSC detections and sources, checked and put in order."""
+"""Rows of the real catalogue that a mock is made from: CSC detections and sources, checked and put in order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ class CatalogRows:
         total = np.cumsum(np.bincount(self.detections["source"], minlength=len(self.sources)))
         cuts = np.unique(np.searchsorted(total, np.arange(rows_per_chunk, total[-1], rows_per_chunk)) + 1)
         edges = [0, *(int(cut) for cut in cuts if cut < len(self.sources)), len(self.sources)]
-        return list(zip(edges[:-1], edges[1:]))
+        return list(pairwise(edges))
 
 
 @lru_cache(maxsize=2)
@@ -69,8 +70,8 @@ def read_catalog_rows(detections: Path, sources: Path | None = None) -> CatalogR
         sources: CSV with `SOURCE_COLUMNS`, one row a source; None: no fits, and Galactic columns of a plain disc.
 
     Raises:
-        InputFileError: a file is missing, not CSV, empty, lacks a column, or has a bad name, date, angle or class (the row
-            is named).
+        InputFileError: a file is missing, not CSV, empty, lacks a column, or has a bad name, date, angle or class (the
+            row is named).
     """
     table = _read(detections, DETECTION_COLUMNS)
     if table.empty:

@@ -19,12 +19,12 @@ from .emission import SPECTRAL_MODELS
 from .epochs import Epochs, draw_epochs
 from .exposures import record
 from .fits import fit_spectra
-from .source_texts import write_texts
 from .observations import Observations, draw_fluxes, draw_numbers, draw_observations
 from .observe import Sight, look
 from .population import CLASSES, Population, Sources, class_probabilities, default_population, draw_sources
 from .response import Instrument, builtin_instrument
 from .selection import SELECTIONS
+from .source_texts import write_texts
 from .variability import PERIODIC_KINDS, VARIABILITY_KINDS
 
 FIRST_OBSID = 100_000  # above Chandra's own
@@ -128,7 +128,7 @@ def simulate_chunk(
     table = pa.concat_tables(parts).slice(0, num_detections)
     if table.num_rows < num_detections:
         raise ValueError(
-            f"only {table.num_rows} of {MAX_ROUNDS * num_detections} simulated detections pass the selection {selection!r}"
+            f"only {table.num_rows} of {MAX_ROUNDS * num_detections} simulated detections pass {selection!r}"
         )
     obsid = FIRST_OBSID + chunk * MAX_CHUNK_SIZE + np.arange(num_detections)
     index = table.schema.get_field_index("obsid")
@@ -147,7 +147,7 @@ def observe_sources(
     pileup: bool = True,
     fits: bool = True,
 ) -> dict[str, Any]:
-    """Columns of D detections but their keys: what the detector records, what the catalogue measures, the truth, the text.
+    """Columns of D detections but their keys: what is recorded, what the catalogue measures, the truth, the text.
 
     Args:
         active: (D,) bool, whether each varies within its observation, if it is of a kind that does.

@@ -256,7 +256,7 @@ class _Problem:
         return parameters, statistic
 
     def _trust(self, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Smallest and largest step (N, P): the total is free, a shape moves by 1, a column by its own size and more."""
+        """Smallest and largest step (N, P): the total is free, a shape moves by 1, a column by its size and more."""
         low, high = np.full(parameters.shape, -1.0), np.full(parameters.shape, 1.0)
         low[:, 0], high[:, 0] = -np.inf, np.inf
         low[:, 2], high[:, 2] = -0.5 * parameters[:, 2] - 10.0, 2.0 * parameters[:, 2] + 30.0

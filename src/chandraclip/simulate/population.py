@@ -3,9 +3,9 @@
 Class medians and scatters stand in `tables/*.csv`: classes (numbers, fluxes, exposures, latitudes, redshifts), spectra
 (the kinds of spectra of a class and how often), variability (within an observation) and epochs (from one to the next).
 What a row of `spectra` and `variability` sets together is the joint prior of column, slope or temperature, flux and
-variability. `scripts/calibrate_population.py` chose most of the numbers from half of the labelled CSC sources;
-docs/simulator.md compares the other half. log_* are decimal; flux 0.5-7 keV as observed, erg/s/cm2; NH 1e20 cm-2; kT and
-line widths keV; exposure and period s; latitude degrees from the Galactic plane (median; scatter in dex).
+variability. `scripts/calibrate_population.py` chose most of the numbers from the labelled CSC sources of the train split;
+docs/simulator.md compares. log_* are decimal; flux 0.5-7 keV as observed, erg/s/cm2; NH 1e20 cm-2; kT and line widths
+keV; exposure and period s; latitude degrees from the Galactic plane (median; scatter in dex).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES
 
 from .emission import SPECTRAL_MODELS
 from .epochs import LONG_TERM_KINDS
-from .spectra import MAX_COLUMN, SpectrumParameters
+from .spectra import KT_RANGE, MAX_COLUMN, SpectrumParameters
 from .variability import VARIABILITY_KINDS
 
 CLASSES = SOURCE_CLASSES + RARE_CLASSES
@@ -211,10 +211,10 @@ def _spectra(
     return SpectrumParameters(
         model=np.array([number_of[name] for name in rows["model"].tolist()]),
         gamma=scattered("gamma"),
-        kt=10.0 ** scattered("log_kt"),
+        kt=np.clip(10.0 ** scattered("log_kt"), *KT_RANGE),
         second_model=np.array([number_of[name] for name in rows["second_model"].tolist()]),
         second_gamma=rows["second_gamma"],
-        second_kt=10.0 ** scattered("second_log_kt"),
+        second_kt=np.clip(10.0 ** scattered("second_log_kt"), *KT_RANGE),
         second_share=np.nan_to_num(rows["second_share"]),
         nh=nh,
         second_nh=np.nan_to_num(nh * rows["second_nh_share"]),

@@ -10,11 +10,11 @@ from chandraclip.data.schema import BANDS, Ragged
 
 from .emission import SPECTRAL_MODELS, energy_flux
 from .epochs import LONG_TERM_KINDS
+from .literature import LiteratureFacts
 from .observations import Observations
 from .population import CLASSES, Sources
 from .response import ENERGY_HI, ENERGY_LO
 from .spectra import photon_spectra, unit_spectra
-from .literature import LiteratureFacts
 from .texts import write_summaries
 from .variability import VARIABILITY_KINDS
 

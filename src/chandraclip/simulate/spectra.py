@@ -15,6 +15,7 @@ from .variability import DIP, ECLIPSE, ERUPTION, FLARE, PULSATION, RED_NOISE, TR
 ABUNDANCE = 0.4  # solar: coronae of active and young stars have 0.2 to 0.5 (Guedel 2004, A&ARv 12, 71)
 IRON_LINE_ENERGY, IRON_LINE_SIGMA = 6.4, 0.05  # keV; neutral Fe K alpha, as broad as the outer disc makes it
 MAX_COLUMN = 1.0e4  # 1e20 cm-2
+KT_RANGE = (0.035, 80.0)  # keV; the plasma has no tables beyond
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class SpectrumParameters:
             self,
             gamma=self.gamma + gamma_shift,
             second_gamma=self.second_gamma + gamma_shift,
-            kt=np.clip(self.kt * kt_factor, 0.02, 60.0),
-            second_kt=np.clip(self.second_kt * kt_factor, 0.02, 60.0),
+            kt=np.clip(self.kt * kt_factor, *KT_RANGE),
+            second_kt=np.clip(self.second_kt * kt_factor, *KT_RANGE),
         )
 
 

@@ -1,0 +1,161 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chandraclip.data.names import iau_name, position_of_name
+from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES, TABLE_SCHEMA
+from chandraclip.data.splits import split_of
+from chandraclip.errors import InputFileError
+from chandraclip.simulate.catalog import PLANTED_SHARE, plant, simulate_catalog_chunk
+from chandraclip.simulate.catalog_rows import BANDS, read_catalog_rows
+
+SHARES = {"AGN": (0.60, 0.17, 0.23), "HMXB": (0.97, 0.025, 0.005), "LM-STAR": (0.05, 0.20, 0.75)}  # h, m, s of b
+
+
+def detections_frame(num_sources=60, seed=0):
+    """A made-up catalogue: sources of three classes seen one to four times; in some rows a value is missing."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(num_sources):
+        name = iau_name(float(rng.uniform(0, 360)), float(rng.uniform(-80, 80)), prefix="2CXO")
+        label = list(SHARES)[number % 3]
+        flux = 10.0 ** rng.uniform(-13.8, -12.5)
+        for visit in range(1 + number % 4):
+            start = pd.Timestamp("2005-03-01") + pd.Timedelta(days=40 * visit + number)
+            row = {"name": name, "obsid": 1000 + 10 * number + visit, "obi": 0, "region_id": number + 1}
+            row |= {"gti_obs": start.isoformat(), "gti_end": (start + pd.Timedelta(seconds=40_000)).isoformat()}
+            row |= {"theta": rng.uniform(0, 8), "src_cnts_aper90_b": 200.0, "var_prob_b": rng.uniform(0, 0.8)}
+            row["Class"] = label
+            for band, share in zip("bhms", (1.0, *SHARES[label])):
+                row[f"flux_aper90_{band}_obs"] = flux * share
+                row[f"flux_aper90_lolim_{band}_obs"] = flux * (share - 0.02)
+                row[f"flux_aper90_hilim_{band}_obs"] = flux * (share + 0.02)
+            rows.append(row)
+    frame = pd.DataFrame(rows)
+    frame.loc[3, ["flux_aper90_b_obs", "var_prob_b"]] = np.nan
+    frame.loc[5, "flux_aper90_b_obs"] = 0.0
+    frame.loc[frame["name"] == frame["name"].iloc[-1], "Class"] = np.nan
+    return frame
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("catalog")
+    frame = detections_frame()
+    frame.to_csv(folder / "detections.csv", index=False)
+    names = frame["name"].drop_duplicates()
+    sources = pd.DataFrame({"name": names, "nh_gal": 3.0, "powlaw_gamma": np.nan, "powlaw_nh": np.nan})
+    sources.iloc[0, 2:] = 1.9, 8.0
+    sources.to_csv(folder / "sources.csv", index=False)
+    return folder / "detections.csv", folder / "sources.csv"
+
+
+@pytest.fixture(scope="module")
+def mock(tables):
+    catalog = read_catalog_rows(*tables)
+    return simulate_catalog_chunk(*tables, 0, 0, len(catalog.sources)).to_pandas()
+
+
+def test_one_row_for_each_of_the_catalogue(tables, mock):
+    frame = pd.read_csv(tables[0])
+    key = ["obsid", "obi", "region_id"]
+    both = frame.merge(mock[[*key, "name", "theta", "livetime", "split", "source_class", "true_class"]], on=key)
+    assert len(both) == len(mock) == len(frame)
+    planted = both["true_class"].isin(RARE_CLASSES)
+    real = both[~planted]
+    assert (real["name_x"] == real["name_y"]).all()
+    np.testing.assert_allclose(real["theta_x"], real["theta_y"], rtol=1e-6)
+    np.testing.assert_allclose(real["livetime"], 40_000 * 0.98 * 0.98734, rtol=1e-3)
+    assert (real["split"] == [split_of(name) for name in real["name_y"]]).all()
+    labelled = real[real["Class"].notna()]
+    assert (labelled["Class"] == [SOURCE_CLASSES[int(number)] for number in labelled["source_class"]]).all()
+    assert real[real["Class"].isna()]["source_class"].isna().all()
+    assert both[planted]["source_class"].isna().all()
+    assert both[planted]["name_y"].str.startswith("SIM J").all()
+
+
+def test_spectra_and_fluxes_are_those_of_the_catalogue(tables, mock):
+    frame = pd.read_csv(tables[0])
+    key = ["obsid", "obi", "region_id"]
+    both = frame.merge(mock, on=key, suffixes=("_real", ""))
+    both = both[both["true_class"].isin(SOURCE_CLASSES) & (both["flux_aper90_b_obs"] > 0)]
+    ratio = np.log10(both["flux_aper_b"] / both["flux_aper90_b_obs"])
+    assert abs(ratio.median()) < 0.03
+    assert ratio.std() < 0.2
+    for band in "hms":
+        share = (
+            both[f"flux_aper_{band}"] / both["flux_aper_b"]
+            - both[f"flux_aper90_{band}_obs"] / both["flux_aper90_b_obs"]
+        )
+        assert abs(share.median()) < 0.04, band
+    medians = both.groupby("true_class")["hard_hs"].median()
+    assert medians["HMXB"] > medians["AGN"] > medians["LM-STAR"]
+
+
+def test_a_chunk_is_a_function_of_seed_and_sources(tables, mock):
+    first, again = (simulate_catalog_chunk(*tables, 5, 3, 9) for _ in range(2))
+    assert first.equals(again)
+    assert first.schema == TABLE_SCHEMA
+    assert not first.equals(simulate_catalog_chunk(*tables, 6, 3, 9))
+
+
+def test_a_catalogue_without_fits_will_do(tables):
+    table = simulate_catalog_chunk(tables[0], None, 0, 0, 4)
+    assert table["nh_gal"].null_count == 0
+
+
+def test_one_per_cent_is_planted(real_data):
+    folder = real_data / "catalog"
+    catalog = read_catalog_rows(folder / "csc2_detections.csv.gz", folder / "csc2_master_labelled.csv.gz")
+    assert len(catalog.detections) == 13_978
+    planted = plant(catalog, 0)
+    number = np.bincount(catalog.detections["source"])
+    share = number[planted >= 0].sum() / number.sum()
+    assert share == pytest.approx(PLANTED_SHARE, abs=0.001)
+    rare = {name: len(SOURCE_CLASSES) + index for index, name in enumerate(RARE_CLASSES)}
+    assert number[planted == rare["TDE"]].min() >= 3
+    assert all((planted == value).sum() >= 5 for value in rare.values())
+    bounds = catalog.chunk_bounds(2_000)
+    assert bounds[0][0] == 0
+    assert bounds[-1][1] == len(catalog.sources)
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(bounds))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda frame: frame.drop(columns="theta"), "columns theta are not in it"),
+        (lambda frame: frame.assign(Class="QUASAR"), "Class is none of"),
+        (lambda frame: frame.assign(gti_obs="yesterday-ish"), "gti_obs is not a date"),
+        (lambda frame: frame.assign(gti_end=frame["gti_obs"]), "gti_end is not after gti_obs"),
+        (lambda frame: frame.assign(theta=-1.0), "theta is not an off-axis angle"),
+        (lambda frame: frame.assign(name="NGC 300 X-1"), "no position in the name"),
+        (lambda frame: frame.iloc[:0], "has no rows"),
+    ],
+)
+def test_bad_tables_are_refused_by_name(tmp_path, change, reason):
+    path = tmp_path / "bad.csv"
+    change(detections_frame(4)).to_csv(path, index=False)
+    with pytest.raises(InputFileError, match=reason) as caught:
+        read_catalog_rows(path)
+    assert caught.value.path == str(path)
+
+
+def test_a_missing_table_is_named(tmp_path):
+    with pytest.raises(InputFileError, match="not readable as CSV"):
+        read_catalog_rows(Path(tmp_path / "none.csv"))
+
+
+def test_positions_come_back_from_names():
+    rng = np.random.default_rng(1)
+    for ra, dec in zip(rng.uniform(0, 360, 50), rng.uniform(-90, 90, 50)):
+        found = position_of_name(iau_name(ra, dec))
+        assert 0 <= ra - found[0] < 0.1 / 240.0 + 1e-6
+        assert 0 <= abs(dec) - abs(found[1]) < 1.0 / 3600.0 + 1e-6
+        assert np.sign(dec) == np.sign(found[1]) or abs(found[1]) < 1e-9
+    assert BANDS == ("b", "h", "m", "s")
+    with pytest.raises(ValueError, match="no position"):
+        position_of_name("Crab")
