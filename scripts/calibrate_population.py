@@ -3,9 +3,9 @@
 
     python scripts/calibrate_population.py DATA_DIR --output src/chandraclip/simulate/tables --classes AGN YSO
 
-A random search: numbers of tables/spectra.csv, classes.csv and variability.csv are varied, a class is simulated with
-the same seed each time, and what lowers the mean Kolmogorov-Smirnov distance of its observables to the real ones is kept.
-Sources whose split is `train` (70 %) are fitted; docs/simulator.md tells how the others compare.
+A random search: numbers of tables/spectra.csv, classes.csv and variability.csv are varied, a class is simulated
+with the same seed each time, and what lowers the mean Kolmogorov-Smirnov distance of its observables to the real ones
+is kept. Sources whose split is `train` (70 %) are fitted; docs/simulator.md tells how all of them compare.
 """
 
 from __future__ import annotations
