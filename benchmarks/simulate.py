@@ -61,7 +61,7 @@ def rate_of(num_processes: int, seed: int, num_chunks: int) -> tuple[float, list
 
 
 def one_after_another(rng: np.random.Generator, detected: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """(N, C) counts: for each detection, energies by `rng.choice`, a channel for each photon by its row of the matrix."""
+    """(N, C) counts: for each detection, energies by `rng.choice`, each channel by its row of the matrix."""
     response = builtin_instrument().response
     dense = response.matrix.toarray()
     dense /= dense.sum(axis=1, keepdims=True)
