@@ -6,14 +6,21 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
+# What is one word, first that fits: a power of ten ("10^-14"), the exponent of "4.5e-14", a number, "+-", words joined
+# as in "x-ray" and "erg/cm2/s", any other sign. A shallow encoder can add up what "4.5" and "10^-14" tell it; it cannot
+# put eight digits and signs in order.
+WORDS = Regex(r"10\^[-+]?\d+|(?<=\d)e[-+]?\d+|\d+(?:\.\d+)?|\+/?-|[^\W\d_]\w*(?:[-/^]+\w+)*|[^\s\w]|_")
+
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096, max_length: int = 256) -> PreTrainedTokenizerFast:
-    """A lower-case WordPiece tokenizer that splits numbers into digits, so that values share what they have in common.
+    """A lower-case WordPiece tokenizer that keeps numbers, powers of ten and units whole where they are frequent.
+
+    A word that is not among the most frequent is spelt in characters, so that no number is lost.
 
     Args:
         texts: what to learn from; order does not matter.
@@ -27,9 +34,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 4096, max_length: in
     if not texts:
         raise ValueError("a tokenizer needs at least one text to learn from")
     normalizer = normalizers.BertNormalizer(lowercase=True)
-    pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Digits(individual_digits=True)]
-    )
+    pre_tokenizer = pre_tokenizers.Split(WORDS, behavior="removed", invert=True)
     counts = Counter(
         word for text in texts for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))
     )
