@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Simulated against real sources: distributions a class, and whether a classifier carries over.
 
-    python scripts/build_dataset.py simulate --num_detections 20000 outputs/data/default
+    python scripts/build_dataset.py simulate --num_detections 40000 outputs/data/default
     python scripts/validate_simulator.py outputs/data/default --output docs/simulator.md
 
 Rewrites the generated parts of the page, the pictures beside it (images/simulator_*.png) and the numbers (.json).

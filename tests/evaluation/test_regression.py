@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
 from chandraclip.evaluation.regression import (
     HAND,
     MEDIAN,
+    RIDGE_PENALTIES,
     SELECTED,
+    Standardizer,
     improvement,
     predict_knn,
     predict_ridge,
@@ -105,6 +108,33 @@ def test_knn_equals_a_direct_search():
     )
     nearest = np.argsort(np.linalg.norm(queries[:, None] - train[None], axis=2), axis=1)[:, :3]
     np.testing.assert_allclose(predict_knn(train, targets, queries), targets[nearest].mean(axis=1))
+
+
+def test_knn_takes_the_nearest_rows_that_have_a_value():
+    generator = np.random.default_rng(5)
+    train, queries = generator.normal(size=(400, 3)), generator.normal(size=(60, 3))
+    targets = generator.normal(size=(400, 3))
+    targets[::2, 0] = np.nan
+    targets[5:, 1] = np.nan  # so rare that the search is done again
+    distance = np.linalg.norm(queries[:, None] - train[None], axis=2)
+    predicted = predict_knn(train, targets, queries)
+    for column in range(3):
+        rows = np.flatnonzero(np.isfinite(targets[:, column]))
+        nearest = rows[np.argsort(distance[:, rows], axis=1)[:, :3]]
+        np.testing.assert_allclose(predicted[:, column], targets[nearest, column].mean(axis=1))
+
+
+def test_ridge_equals_that_of_scikit_learn():
+    generator = np.random.default_rng(6)
+    features, targets = generator.normal(3.0, 2.0, size=(90, 5)), generator.normal(7.0, 1.0, size=(90, 2))
+    targets += features[:, :2]
+    predicted = predict_ridge(features[:50], targets[:50], features[50:70], targets[50:70], features[70:])
+    standardize = Standardizer.fit(features[:50])
+    models = [Ridge(alpha=penalty).fit(standardize(features[:50]), targets[:50]) for penalty in RIDGE_PENALTIES]
+    errors = [np.abs(model.predict(standardize(features[50:70])) - targets[50:70]).mean(axis=0) for model in models]
+    for column, best in enumerate(np.argmin(errors, axis=0)):
+        expected = models[best].predict(standardize(features[70:]))[:, column]
+        np.testing.assert_allclose(predicted[:, column], expected)
 
 
 def test_ridge_chooses_the_penalty_for_each_target():

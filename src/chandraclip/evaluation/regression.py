@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import Ridge
+import scipy.linalg
 from sklearn.neighbors import NearestNeighbors
 
 from chandraclip.evaluation.bootstrap import NUM_RESAMPLES, interval, resampled_sums
@@ -20,6 +20,7 @@ from chandraclip.evaluation.embeddings import EmbeddingTable
 from chandraclip.evaluation.variables import EXCLUDED_FEATURES, LOG10_VARIABLES, PUBLISHED, hand_features, target_values
 
 NUM_NEIGHBOURS = 3
+SEARCHED_NEIGHBOURS = 64  # of all training rows; nearly every query has three with a value among them
 RIDGE_PENALTIES = tuple(float(penalty) for penalty in np.logspace(-3, 5, 9))
 # What is compared: name -> columns of the embeddings file, side by side.
 REPRESENTATIONS: dict[str, tuple[str, ...]] = {
@@ -62,16 +63,32 @@ class Standardizer:
 
 
 def predict_knn(train: np.ndarray, targets: np.ndarray, queries: np.ndarray, k: int = NUM_NEIGHBOURS) -> np.ndarray:
-    """Mean target of the k nearest training rows, exact and Euclidean (on unit vectors: by cosine).
+    """Mean target of the k nearest training rows that have one, exact and Euclidean (on unit vectors: by cosine).
 
     Args:
-        train: (N, D), targets: (N, T), queries: (Q, D).
+        train: (N, D), targets: (N, T) with NaN where missing, queries: (Q, D).
 
     Returns:
-        (Q, T).
+        (Q, T); where fewer than k rows have a target, the mean of those that have.
     """
-    search = NearestNeighbors(n_neighbors=min(k, len(train)), algorithm="auto").fit(train)
-    return targets[search.kneighbors(queries, return_distance=False)].mean(axis=1)
+    num_searched = min(max(SEARCHED_NEIGHBOURS, k), len(train))
+    nearest = NearestNeighbors(n_neighbors=num_searched).fit(train).kneighbors(queries, return_distance=False)
+    result = np.empty((len(queries), targets.shape[1]))
+    present = np.isfinite(targets)
+    # Targets missing in the same rows share their neighbours.
+    for pattern in np.unique(present, axis=1).T:
+        columns = np.flatnonzero((present == pattern[:, None]).all(axis=0))
+        rows = np.flatnonzero(pattern)
+        usable = pattern[nearest]
+        chosen = np.take_along_axis(nearest, np.argsort(~usable, axis=1, kind="stable")[:, :k], axis=1)
+        few = usable.sum(axis=1) < k
+        if few.any():  # search again, among the rows with a value only
+            search = NearestNeighbors(n_neighbors=min(k, len(rows))).fit(train[rows])
+            again = rows[search.kneighbors(queries[few], return_distance=False)]
+            chosen = chosen[:, : again.shape[1]]
+            chosen[few] = again
+        result[:, columns] = targets[:, columns][chosen].mean(axis=1)
+    return result
 
 
 def predict_ridge(
@@ -79,22 +96,29 @@ def predict_ridge(
 ) -> np.ndarray:
     """Ridge on standardized features, the penalty of each target chosen by its MAE on validation rows.
 
+    One eigendecomposition of the normal matrix serves all penalties (Hastie et al. 2009, The Elements of Statistical
+    Learning, eq. 3.47).
+
     Args:
-        train: (N, D), targets: (N, T), validation: (V, D), validation_targets: (V, T), queries: (Q, D).
+        train: (N, D), targets: (N, T), validation: (V, D), validation_targets: (V, T), queries: (Q, D); no NaN.
 
     Returns:
         (Q, T).
     """
-    best_error = np.full(targets.shape[1], np.inf)
-    result = np.empty((len(queries), targets.shape[1]))
     standardize = Standardizer.fit(train)
     train, validation, queries = standardize(train), standardize(validation), standardize(queries)
+    mean = targets.mean(axis=0)
+    eigenvalues, vectors = scipy.linalg.eigh(train.T @ train)
+    projected = vectors.T @ (train.T @ (targets - mean))
+    validation, queries = validation @ vectors, queries @ vectors
+    best_error = np.full(targets.shape[1], np.inf)
+    result = np.empty((len(queries), targets.shape[1]))
     for penalty in RIDGE_PENALTIES:
-        model = Ridge(alpha=penalty, solver="cholesky").fit(train, targets)
-        error = np.abs(model.predict(validation).reshape(validation_targets.shape) - validation_targets).mean(axis=0)
+        weights = projected / (np.maximum(eigenvalues, 0.0) + penalty)[:, None]
+        error = np.abs(validation @ weights + mean - validation_targets).mean(axis=0)
         better = error < best_error
         best_error[better] = error[better]
-        result[:, better] = model.predict(queries).reshape(len(queries), -1)[:, better]
+        result[:, better] = queries @ weights[:, better] + mean[better]
     return result
 
 
@@ -133,7 +157,7 @@ def regression_metrics(
     complete = np.logical_and.reduce([mask for _, mask in representations.values()])
     splits = {split: complete & (table.split == split) for split in MIN_ROWS}
 
-    # Variables missing in the same rows share their neighbours and their normal equations.
+    # Variables missing in the same rows share their normal equations.
     values = {name: target_values(columns, name) for name in variables}
     groups: dict[bytes, list[str]] = {}
     counts: dict[str, dict[str, int]] = {}
@@ -148,15 +172,25 @@ def regression_metrics(
         else:
             groups.setdefault(present.tobytes(), []).append(name)
 
+    evaluated = np.flatnonzero(splits["validation"] | splits["test"])
+    position = np.full(len(table.name), -1)
+    position[evaluated] = np.arange(len(evaluated))
+    kept = [name for names in groups.values() for name in names]
+    neighbours = {
+        representation: _knn(array, kept, values, splits["train"], evaluated, representation in BEFORE_ALIGNMENT)
+        for representation, (array, _) in representations.items()
+        if kept
+    }
     records: list[dict[str, Any]] = []
     for names in groups.values():
         rows = {split: np.flatnonzero(mask & np.isfinite(values[names[0]])) for split, mask in splits.items()}
         targets = np.stack([values[name] for name in names], axis=1)
-        predictions = {
-            (representation, method): prediction
-            for representation, (array, _) in representations.items()
-            for method, prediction in _predictions(array, targets, rows, representation in BEFORE_ALIGNMENT).items()
-        }
+        queries = position[np.concatenate([rows["validation"], rows["test"]])]
+        columns_kept = [kept.index(name) for name in names]
+        predictions: dict[tuple[str, str], np.ndarray] = {}
+        for representation, (array, _) in representations.items():
+            predictions[representation, "knn"] = neighbours[representation][np.ix_(queries, columns_kept)]
+            predictions[representation, "ridge"] = _ridge(array, targets, rows)
         by_hand = _hand_predictions(columns, names, targets, rows)
         for column, name in enumerate(names):
             of_variable = {key: prediction[:, column] for key, prediction in predictions.items()} | by_hand[name]
@@ -187,22 +221,31 @@ def _available(table: EmbeddingTable) -> tuple[dict[str, tuple[np.ndarray, np.nd
     return available, skipped
 
 
-def _predictions(
-    array: np.ndarray, targets: np.ndarray, rows: dict[str, np.ndarray], standardized: bool
-) -> dict[str, np.ndarray]:
-    """Method -> (V + Q, T): predictions for the validation rows, then for the test rows.
+def _knn(
+    array: np.ndarray,
+    names: Sequence[str],
+    values: Mapping[str, np.ndarray],
+    train: np.ndarray,
+    evaluated: np.ndarray,
+    standardized: bool,
+) -> np.ndarray:
+    """(rows evaluated, names) predictions, by one search of the training rows for all variables.
 
     Args:
-        standardized: for kNN; unit vectors keep their cosine, anything else has columns of any scale.
+        standardized: unit vectors keep their cosine, anything else has columns of any scale.
     """
-    train, validation = array[rows["train"]], array[rows["validation"]]
-    queries = np.concatenate([validation, array[rows["test"]]])
-    train_targets, validation_targets = targets[rows["train"]], targets[rows["validation"]]
-    ridge = predict_ridge(train, train_targets, validation, validation_targets, queries)
+    features, queries = array[train], array[evaluated]
     if standardized:
-        standardize = Standardizer.fit(train)
-        train, queries = standardize(train), standardize(queries)
-    return {"knn": predict_knn(train, train_targets, queries), "ridge": ridge}
+        standardize = Standardizer.fit(features)
+        features, queries = standardize(features), standardize(queries)
+    return predict_knn(features, np.stack([values[name][train] for name in names], axis=1), queries)
+
+
+def _ridge(array: np.ndarray, targets: np.ndarray, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """(V + Q, T): predictions for the validation rows, then for the test rows."""
+    train, validation = rows["train"], rows["validation"]
+    queries = np.concatenate([array[validation], array[rows["test"]]])
+    return predict_ridge(array[train], targets[train], array[validation], targets[validation], queries)
 
 
 def _hand_predictions(
@@ -217,7 +260,10 @@ def _hand_predictions(
         features = hand_features(columns, names[members[0]])
         features = features[:, np.isfinite(features[rows["train"]]).any(axis=0)]
         if features.shape[1]:
-            for method, prediction in _predictions(features, targets[:, members], rows, standardized=True).items():
+            evaluated = np.concatenate([rows["validation"], rows["test"]])
+            values = {names[column]: targets[:, column] for column in members}
+            knn = _knn(features, list(values), values, rows["train"], evaluated, standardized=True)
+            for method, prediction in (("knn", knn), ("ridge", _ridge(features, targets[:, members], rows))):
                 for position, column in enumerate(members):
                     result[names[column]][HAND, method] = prediction[:, position]
     return result
