@@ -121,8 +121,9 @@ def simulate_chunk(
             "ra": sources.ra[observations.source],
             "dec": sources.dec[observations.source],
         }
-        passed = SELECTIONS[selection].passes(columns | {"theta": observations.theta})
-        parts.append(finish_table(rng, columns | keys).filter(pa.array(passed)))
+        columns |= keys
+        part = finish_table(rng, columns)  # takes some event lists away, before the selection counts events
+        parts.append(part.filter(pa.array(SELECTIONS[selection].passes(columns))))
         if sum(part.num_rows for part in parts) >= num_detections:
             break
     table = pa.concat_tables(parts).slice(0, num_detections)
@@ -205,7 +206,7 @@ def observe_sources(
 
 
 def finish_table(rng: np.random.Generator, columns: dict[str, Any]) -> pa.Table:
-    """The table of finished columns, some of them without events, as an archive has them."""
+    """The table of finished columns, and in `columns` some rows without events, as an archive has them."""
     present = rng.random(len(columns["name"])) >= MISSING_EVENTS_SHARE
     for name in ("event_time", "event_energy", "gti_start", "gti_stop"):
         columns[name] = _where(columns[name], present)

@@ -14,8 +14,6 @@ from .pileup import pile_up_photons
 from .response import Instrument
 from .variability import Variable
 
-LEAST_PILEUP_RATE = 1e-3  # photons a frame below which no two are ever looked for: a pile-up fraction below 0.05 %
-
 
 @dataclass(frozen=True)
 class Rates:
@@ -142,13 +140,15 @@ def _pile_up(
     theta: np.ndarray,
     good_time: GoodTime,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The events that are left of the photons, and how many photons each has; faint detections are not looked at."""
+    """The events that are left of the photons, and how many photons each has; who has a frame alone stays."""
     num_rows = len(theta)
-    num_frames = (good_time.stop - good_time.start).sum(axis=1) / good_time.frame_time
-    bright = np.bincount(row, minlength=num_rows) > LEAST_PILEUP_RATE * num_frames
-    looked_at = bright[row]
-    chosen, others = np.flatnonzero(looked_at), np.flatnonzero(~looked_at)
-    chosen = chosen[np.argsort(row[chosen], kind="stable")]  # the two streams of a varying source come together
+    number = row * (int(frame.max(initial=0)) + 1) + frame
+    order = np.argsort(number, kind="stable")  # the two streams of a varying source come together
+    same = np.diff(number[order]) == 0
+    shared = np.zeros(order.size, dtype=bool)
+    shared[:-1] |= same
+    shared[1:] |= same
+    chosen, others = order[shared], order[~shared]
     piled = pile_up_photons(
         rng,
         row[chosen],

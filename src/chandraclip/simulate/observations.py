@@ -91,12 +91,12 @@ def draw_fluxes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Observed 0.5-7 keV fluxes: typical of each source (S,) and in each observation (D,), erg/s/cm2.
 
-    A log-normal a class, cut where the best observation would expect fewer than 5 counts (no catalogue would have it).
-    No detection expects more than 1e5 counts.
+    A log-normal a class, cut where the best observation would expect fewer than 5 photons (no catalogue would have it).
+    No detection expects more than 1e5 photons.
 
     Args:
         log_epoch_flux: (D,) dex, of each observation against its source, `epochs.Epochs.log_flux`.
-        counts_per_flux: (D,) expected 0.5-7 keV counts for 1 erg/s/cm2.
+        counts_per_flux: (D,) photons for 1 erg/s/cm2 in the whole energy grid (0.3-9.3 keV of the built-in ACIS).
     """
     table = {name: population.classes[name][sources.source_class] for name in ("log_flux", "log_flux_scatter")}
     centre = table["log_flux"] + sources.log_flux_shift

@@ -38,7 +38,7 @@ def draw_channels(rng: np.random.Generator, response: Response, energy: np.ndarr
 
     Returns:
         (T,) int, channel from 0; -1 where the energy is off the response's grid, or the matrix, whose rows may sum to
-        less than 1, loses the photon.
+        less than 1, loses the photon. Rows that sum to more, as rounding leaves some, are scaled to 1.
     """
     axis, first, ends, indices = _cumulative_rows(response.response_id, response)
     edges = np.append(response.energy_lo, response.energy_hi[-1])
@@ -57,4 +57,5 @@ def _cumulative_rows(response_id: str, response: Response) -> tuple[np.ndarray, 
     total = np.concatenate([[0.0], np.cumsum(matrix.data, dtype=np.float64)])
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     within = total[1:] - total[matrix.indptr[row]]
+    within /= np.maximum(total[matrix.indptr[row + 1]] - total[matrix.indptr[row]], 1.0)
     return 2.0 * row + within, np.asarray(matrix.indptr[:-1]), np.asarray(matrix.indptr[1:]), np.asarray(matrix.indices)
