@@ -420,7 +420,9 @@ def test_energies_follow_each_spectrum_and_none_comes_where_it_is_zero() -> None
     edges = np.array([0.5, 0.7, 1.0, 2.0, 2.5, 6.0])
     detected = np.array([[1.0, 0.0, 2.0, 4.0, 1.0], [0.0, 0.0, 0.0, 0.0, 9.0], [5.0, 1e-3, 0.0, 0.0, 0.0]])
     row = np.repeat([0, 1, 2], [40_000, 1000, 40_000])
-    energy = draw_energies(np.random.default_rng(5), detected, row, edges[:-1], edges[1:])
+    number = np.bincount(row)
+    energy = draw_energies(np.random.default_rng(5), detected, number, edges[:-1], edges[1:])
+    assert draw_energies(np.random.default_rng(5), np.zeros((2, 5)), np.zeros(2, int), edges[:-1], edges[1:]).size == 0
     for number in range(3):
         observed = np.histogram(energy[row == number], edges)[0]
         share = detected[number] / detected[number].sum()

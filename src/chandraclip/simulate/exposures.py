@@ -14,6 +14,8 @@ from .pileup import pile_up_photons
 from .response import Instrument
 from .variability import Variable
 
+CROWDED_RATE = 1e-2  # photons a frame above which all photons are passed on; of no effect but on speed
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -114,20 +116,16 @@ def _source_photons(
     steady[rates.variable.row] = False
     constant = np.flatnonzero(steady)
     expected = rates.steady[constant].sum(axis=1) * (good_time.live_share * good_time.duration)[constant]
-    number = np.repeat(np.arange(constant.size), rng.poisson(expected))
-    row = constant[number]
-    parts = [
-        (
-            row,
-            good_time.duration[row] * rng.random(row.size),
-            draw_energies(rng, rates.steady[constant], number, lo, hi),
-        )
-    ]
+    number = rng.poisson(expected)
+    row = np.repeat(constant, number)
+    energy = draw_energies(rng, rates.steady[constant], number, lo, hi)
+    parts = [(row, good_time.duration[row] * rng.random(row.size), energy)]
     live = good_time.live_share[rates.variable.row]
     for curves, spectra in ((rates.variable.first, rates.first), (rates.variable.second, rates.second)):
         expected = spectra.sum(axis=1) * curves.cumulative()[:, -1] * (1.0 + curves.amplitude) * live
-        number, time = curves.draw(rng, rng.poisson(expected))
-        parts.append((rates.variable.row[number], time, draw_energies(rng, spectra, number, lo, hi)))
+        which, time = curves.draw(rng, rng.poisson(expected))
+        number = np.bincount(which, minlength=len(spectra))
+        parts.append((rates.variable.row[which], time, draw_energies(rng, spectra, number, lo, hi)))
     row, time, energy = (np.concatenate(column) for column in zip(*parts))
     return row, time, energy
 
@@ -142,13 +140,16 @@ def _pile_up(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The events that are left of the photons, and how many photons each has; who has a frame alone stays."""
     num_rows = len(theta)
-    number = row * (int(frame.max(initial=0)) + 1) + frame
-    order = np.argsort(number, kind="stable")  # the two streams of a varying source come together
-    same = np.diff(number[order]) == 0
-    shared = np.zeros(order.size, dtype=bool)
-    shared[:-1] |= same
-    shared[1:] |= same
-    chosen, others = order[shared], order[~shared]
+    num_frames = (good_time.stop - good_time.start).sum(axis=1) / good_time.frame_time
+    # Of detections with few photons, most are alone: only those that share a frame are looked at further.
+    looked_at = (np.bincount(row, minlength=num_rows) > CROWDED_RATE * num_frames)[row]
+    sparse = np.flatnonzero(~looked_at)
+    _, which, number = np.unique(
+        row[sparse] * (frame.max(initial=0) + 1) + frame[sparse], return_inverse=True, return_counts=True
+    )
+    looked_at[sparse] = number[which] > 1
+    chosen, others = np.flatnonzero(looked_at), np.flatnonzero(~looked_at)
+    chosen = chosen[np.argsort(row[chosen], kind="stable")]  # the two streams of a varying source come together
     piled = pile_up_photons(
         rng,
         row[chosen],

@@ -90,9 +90,12 @@ class LightCurves:
         root = rate[left] + np.sqrt(np.maximum(rate[left] ** 2 + 2.0 * slope * area, 0.0))
         elapsed = np.where(root > 0, 2.0 * area / np.maximum(root, 1e-300), 0.0)
         drawn = time[left] + np.clip(elapsed, 0.0, width)
-        accept = rng.random(row.size)
-        phase = 2.0 * np.pi * (drawn - self.epoch[row]) / self.period[row]
-        kept = accept * (1.0 + self.amplitude[row]) < 1.0 + self.amplitude[row] * np.cos(phase)
+        modulated = np.flatnonzero((self.amplitude > 0)[row])
+        of = row[modulated]
+        phase = 2.0 * np.pi * (drawn[modulated] - self.epoch[of]) / self.period[of]
+        envelope = (1.0 + self.amplitude[of]) * rng.random(of.size)
+        kept = np.ones(row.size, dtype=bool)
+        kept[modulated] = envelope < 1.0 + self.amplitude[of] * np.cos(phase)
         return row[kept], drawn[kept]
 
 

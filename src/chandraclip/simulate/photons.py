@@ -10,24 +10,27 @@ from chandraclip.data.response import Response
 
 
 def draw_energies(
-    rng: np.random.Generator, detected: np.ndarray, row: np.ndarray, energy_lo: np.ndarray, energy_hi: np.ndarray
+    rng: np.random.Generator, detected: np.ndarray, number: np.ndarray, energy_lo: np.ndarray, energy_hi: np.ndarray
 ) -> np.ndarray:
-    """Incident energies, by the inverse of each spectrum's cumulative distribution; uniform within a bin.
+    """Incident energies: how many photons fall into each bin, then where in it, uniformly.
+
+    They come spectrum by spectrum, bin by bin: pair them with times that are in no order.
 
     Args:
         detected: (N, E) photon spectra times the effective area, in any scale.
-        row: (T,) int, the spectrum of each photon, non-decreasing for speed.
+        number: (N,) int, photons of each spectrum; T in all.
         energy_lo, energy_hi: (E,) keV.
 
     Returns:
         (T,) keV.
     """
-    cumulative = np.cumsum(detected, axis=1)
-    cumulative /= np.maximum(cumulative[:, -1:], 1e-300)
-    cumulative += 2.0 * np.arange(len(detected))[:, None]  # one increasing axis for all spectra
-    found = np.searchsorted(cumulative.ravel(), 2.0 * row + rng.random(row.size), side="right")
-    index = np.clip(found - row * energy_lo.size, 0, energy_lo.size - 1)
-    return energy_lo[index] + (energy_hi - energy_lo)[index] * rng.random(row.size)
+    share = np.maximum(detected, 0.0).astype(np.float64)
+    total = share.sum(axis=1, keepdims=True)
+    share /= np.maximum(total, 1e-300)
+    share[total[:, 0] <= 0, 0] = 1.0  # of no photons
+    bins = rng.multinomial(number, share)
+    index = np.repeat(np.tile(np.arange(energy_lo.size), len(detected)), bins.ravel())
+    return energy_lo[index] + (energy_hi - energy_lo)[index] * rng.random(index.size)
 
 
 def draw_channels(rng: np.random.Generator, response: Response, energy: np.ndarray) -> np.ndarray:
