@@ -50,6 +50,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"{', '.join(given)} cannot be used with --from_catalog")
         if options.sources and not options.from_catalog:
             parser.error("--sources goes with --from_catalog")
+        if bool(options.arf) != bool(options.rmf):
+            parser.error("--arf and --rmf go together")
+        if options.seed < 0:
+            parser.error(f"--seed must not be negative, got {options.seed}")
     return options
 
 
@@ -91,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
                 texts=options.texts,
                 license_id=options.license,
             )
-    except (InputFileError, ValueError) as error:
+    except (InputFileError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -1,4 +1,6 @@
 import itertools
+import re
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -129,9 +131,10 @@ def test_one_per_cent_is_planted(real_data):
     [
         (lambda frame: frame.drop(columns="theta"), "columns theta are not in it"),
         (lambda frame: frame.assign(Class="QUASAR"), "Class is none of"),
-        (lambda frame: frame.assign(gti_obs="yesterday-ish"), "gti_obs is not a date"),
+        (lambda frame: frame.assign(gti_obs="yesterday-ish"), "gti_obs is not an ISO 8601 date"),
         (lambda frame: frame.assign(gti_end=frame["gti_obs"]), "gti_end is not after gti_obs"),
         (lambda frame: frame.assign(theta=-1.0), "theta is not an off-axis angle"),
+        (lambda frame: frame.assign(Class=["AGN", "CV"] * 5), "another Class in another row"),
         (lambda frame: frame.assign(name="NGC 300 X-1"), "no position in the name"),
         (lambda frame: frame.iloc[:0], "has no rows"),
     ],
@@ -142,6 +145,48 @@ def test_bad_tables_are_refused_by_name(tmp_path, change, reason):
     with pytest.raises(InputFileError, match=reason) as caught:
         read_catalog_rows(path)
     assert caught.value.path == str(path)
+
+
+def test_dates_may_have_fractions_and_zones(tmp_path: Path) -> None:
+    frame = detections_frame(4)
+    expected = frame["gti_obs"].map(lambda text: pd.Timestamp(text).timestamp() / 86400.0 + 40587.0)
+    frame.loc[0, "gti_obs"] += ".75"
+    frame.loc[1, "gti_obs"] += "Z"
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    rows = read_catalog_rows(tmp_path / "table.csv").detections.set_index("obsid")
+    np.testing.assert_allclose(rows.loc[frame["obsid"], "mjd"], expected, atol=1e-5)
+
+
+def test_the_documented_queries_give_the_tables(repository: Path, tmp_path: Path) -> None:
+    """docs/simulator.md, on a stand-in for the catalogue's service with the tables and columns of its release 2.0."""
+    queries = re.findall(r"```sql\n(.+?)```", (repository / "docs" / "simulator.md").read_text(), re.DOTALL)
+    frame = detections_frame(6)
+    rows = frame.assign(detect_stack_id="stack" + frame["obsid"].astype(str), instrument="ACIS")
+    rows = rows.rename(columns=lambda name: name.removesuffix("_obs") if name.startswith("flux") else name)
+    sources = pd.DataFrame({"name": frame["name"].unique(), "nh_gal": 3.0, "powlaw_gamma": 1.9, "powlaw_nh": 8.0})
+    key, stack = ["obsid", "obi", "region_id"], ["detect_stack_id", "region_id"]
+    service = sqlite3.connect(":memory:")
+    service.execute("ATTACH ':memory:' AS csc21")
+    for name, table in {
+        "master_source": sources.assign(bb_kt=0.5, brems_kt=4.0, flux_aper90_b=9.0),
+        "master_stack_assoc": rows[["name", *stack]],
+        "stack_source": rows[stack],
+        "stack_observation_assoc": rows[["detect_stack_id", *key]],
+        "observation_source": rows.drop(columns=["name", "Class"]).assign(flux_significance_b=5.0, kp_prob_b=0.5),
+    }.items():
+        service.execute(f"CREATE TABLE csc21.{name} ({', '.join(table.columns)})")
+        values = table.astype(object).where(table.notna(), None).values.tolist()
+        service.executemany(f"INSERT INTO csc21.{name} VALUES ({', '.join('?' * table.shape[1])})", values)
+    names = ", ".join(f"'{name}'" for name in sources["name"])
+    answers = [pd.read_sql_query(query.format(names=names), service) for query in queries]
+    answers[1]["name"] += " "  # as some services fill names up
+    answers[0] = answers[0].merge(frame[["name", "Class"]].drop_duplicates("name"), on="name")
+    paths = [tmp_path / name for name in ("frame.csv", "sources.csv", "answer0.csv", "answer1.csv")]
+    for path, table in zip(paths, (frame, sources, *answers)):
+        table.to_csv(path, index=False)
+    direct, asked = read_catalog_rows(*paths[:2]), read_catalog_rows(*paths[2:])
+    pd.testing.assert_frame_equal(direct.detections, asked.detections)
+    pd.testing.assert_frame_equal(direct.sources, asked.sources)
 
 
 def test_a_missing_table_is_named(tmp_path):

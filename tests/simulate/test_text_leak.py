@@ -1,12 +1,13 @@
 """A text must not know what a detection measured: whatever it tells of a measured column, the truth tells as well."""
 
 import re
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
@@ -14,9 +15,11 @@ from sklearn.model_selection import GroupKFold
 from sklearn.neighbors import KNeighborsRegressor
 
 from chandraclip.data.schema import SOURCE_CLASSES
+from chandraclip.simulate import detections, simulate_chunk
+from chandraclip.simulate.source_texts import literature_facts
 from chandraclip.simulate.texts import LiteratureFacts, literature_scatter, write_summaries
 
-NUM_SOURCES = 5000
+NUM_SOURCES, NUM_DETECTIONS = 5000, 3000
 NOISE = {"gamma": 0.25, "nh": 0.20, "flux": 0.12, "hard_share": 0.08}  # of the measurements; nh and flux in dex
 POWER = r"\(?(\d+(?:\.\d+)?)(?: \+- [\d.]+\))?(?: x 10\^|e)(-?\d+)"
 PLAIN = (
@@ -34,13 +37,15 @@ class TextLeak(NamedTuple):
 
     Attributes:
         residual: 1 sigma of measured - predicted, by the better regressor. baseline: 1 sigma of measured.
-        leak: the most significant correlation, in sigma, of a prediction with the measurements' noise. Both stand for
-            what is left of them once the truth is known; independent of each other without a leak.
+        noise: 1 sigma of what is left of measured once the truth is known.
+        leak: the most significant correlation, in sigma, of a prediction with that noise. Both stand for what is left
+            of them once the truth is known; independent of each other without a leak.
         num_rows: rows used.
     """
 
     residual: float
     baseline: float
+    noise: float
     leak: float
     num_rows: int
 
@@ -65,6 +70,7 @@ def text_leak(texts, truth, measured):
     Words and numbers of the texts predict the column, by ridge regression and by nearest neighbours; cross-fitted,
     equal texts (detections of one source) in one fold. Prediction and measurement then have their dependence on the
     truth taken away, cross-fitted as well (partialling-out: Robinson 1988, Econometrica 56, 931), and are correlated.
+    Rows of one text count as one: what the truth leaves open of a source is common to its detections.
 
     Args:
         texts: N; what is no string (no text) is left out.
@@ -101,10 +107,10 @@ def text_leak(texts, truth, measured):
     residuals, leaks = [], []
     for name, inputs in features.items():
         predicted = crossed(regressors[name], inputs, measured)
-        product = noise * unexplained(predicted)
+        product = np.bincount(groups, noise * unexplained(predicted))
         residuals.append(np.std(measured - predicted))
         leaks.append(product.sum() / np.sqrt((product**2).sum()))
-    return TextLeak(min(residuals), np.std(measured), max(leaks, key=abs), len(rows))
+    return TextLeak(min(residuals), np.std(measured), np.std(noise), max(leaks, key=abs), len(rows))
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +178,143 @@ def test_a_leak_would_be_seen(facts, share):
     leaking = np.random.default_rng(3).random(NUM_SOURCES) < share
     texts = write_summaries(np.random.default_rng(1), replace(facts, gamma=np.where(leaking, measured, truth)))
     assert text_leak(texts, truth, measured).leak > 5.0
+
+
+class Simulated(NamedTuple):
+    """A chunk as `simulate_chunk` makes it: N rows of S sources.
+
+    Attributes:
+        texts: N. source: (N,) row of `facts`. facts: what is true of the S sources.
+        truth: (N, K) everything true of each detection. measured: (N,) each; NaN where not measured.
+        flux_noise: (N,) log of the measured over the true flux of the detection.
+    """
+
+    texts: list[str | None]
+    source: np.ndarray
+    facts: LiteratureFacts
+    truth: np.ndarray
+    measured: dict[str, np.ndarray]
+    flux_noise: np.ndarray
+
+
+def rows_of(facts: LiteratureFacts, rows: np.ndarray) -> LiteratureFacts:
+    return LiteratureFacts(**{field.name: getattr(facts, field.name)[rows] for field in fields(facts)})
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Simulated:
+    """The truth about sources is no column. It is caught as it is drawn, before a photon is recorded: taken from the
+    texts' own facts, a leak into those would pass for the truth."""
+    drawn: dict[str, Any] = {}
+
+    def caught(name: str, function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            drawn[name] = function(*arguments)
+            return drawn[name]
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("draw_sources", "draw_observations", "draw_fluxes"):
+            patch.setattr(detections, name, caught(name, getattr(detections, name)))
+        table = simulate_chunk(seed=0, chunk=0, num_detections=NUM_DETECTIONS)
+    sources, source = drawn["draw_sources"], drawn["draw_observations"].source
+    assert len(source) == table.num_rows  # one round, and no row taken out: row by row the observations drawn
+    long_term_range = 10.0 ** np.clip(1.35 * sources.long_term_amplitude, 0.0, 3.0)
+    facts = literature_facts(sources, drawn["draw_fluxes"][0], long_term_range)
+    known = rows_of(facts, source)
+
+    def column(name: str) -> np.ndarray:
+        return table[name].to_numpy().astype(np.float64)
+
+    def one_column_each(names: np.ndarray) -> np.ndarray:
+        return (names[:, None] == np.unique(names)).astype(np.float64)
+
+    truth = [known.gamma, known.hard_share, known.redshift]
+    truth += [np.log10(getattr(known, name)) for name in ("nh", "kt", "period", "long_term_amplitude")]
+    truth += [np.log10(column(name)) for name in ("true_kt", "true_flux_b", "livetime")]
+    truth += [column(name) for name in ("true_gamma", "true_pileup_fraction", "theta", "mjd_obs")]
+    names = [known.source_class, known.spectrum, known.variability, known.long_term]
+    names += [np.array(table[name].to_pylist()) for name in ("instrument", "true_variability")]
+    flux = np.where(column("flux_aper_b") > 0, column("flux_aper_b"), np.nan)
+    measured = {"flux": np.log10(flux), "hard_share": np.clip(column("flux_aper_h") / flux, 0.0, 1.0)}
+    measured |= {name: column(name) for name in ("hard_hs", "var_prob_b", "powlaw_gamma")}
+    return Simulated(
+        texts=table["summary"].to_pylist(),
+        source=source,
+        facts=facts,
+        truth=np.nan_to_num(np.column_stack([*truth, *map(one_column_each, names)]), nan=-9.0),
+        measured=measured,
+        flux_noise=measured["flux"] - np.log10(column("true_flux_b")),
+    )
+
+
+def texts_about_measurements(simulated: Simulated, name: str, own: bool) -> list[str]:
+    """Papers of the measured value (`own`: of each detection; else of the mean of the source's), scattered as usual."""
+    source, truth = simulated.source, getattr(simulated.facts, name)
+    truth = np.log10(truth) if name == "flux" else truth
+    value = np.where(np.isnan(simulated.measured[name]), truth[source], simulated.measured[name])
+    facts = rows_of(simulated.facts, source) if own else simulated.facts
+    value = value if own else np.bincount(source, value) / np.bincount(source)
+    texts = write_summaries(
+        np.random.default_rng(1), replace(facts, **{name: 10.0**value if name == "flux" else value})
+    )
+    return texts if own else [texts[number] for number in source.tolist()]
+
+
+def smallest_residual(simulated: Simulated, name: str, noise: float) -> float:
+    """1 sigma that a prediction of a measurement misses it by at least, by the literature's scatter and the noise."""
+    facts = simulated.facts
+    truth = np.log10(facts.flux) if name == "flux" else getattr(facts, name)
+    # A class is told without a scatter; what it leaves open of the truth is not.
+    spread = np.sqrt(np.mean([np.var(truth[facts.source_class == own]) for own in facts.source_class]))
+    scatter = np.sqrt(np.mean(literature_scatter(facts)[name] ** 2))
+    return float(np.hypot(scatter * spread / np.hypot(scatter, spread), noise))
+
+
+def stated_flux_leak(simulated: Simulated, texts: list[str | None]) -> float:
+    """Correlation, in sigma, of the errors of the stated flux and of the mean measured one; a source counts once."""
+    usable = np.isfinite(simulated.flux_noise) & np.array([text is not None for text in texts])
+    rows = np.flatnonzero(usable)
+    noise = np.bincount(simulated.source[rows], simulated.flux_noise[rows], len(simulated.facts))
+    source, first, number = np.unique(simulated.source[rows], return_index=True, return_counts=True)
+    stated = stated_numbers([texts[row] for row in rows[first]])[:, 1]
+    told = np.isfinite(stated)
+    error = stated - np.log10(simulated.facts.flux[source])
+    # By ranks: a few papers are off by far, and faint sources as well.
+    return spearmanr(error[told], (noise[source] / number)[told]).statistic * np.sqrt(told.sum())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["flux", "hard_share", "hard_hs", "var_prob_b", "powlaw_gamma"])
+def test_texts_of_detections_tell_no_more_than_the_literature_knows(simulated: Simulated, name: str) -> None:
+    result = text_leak(simulated.texts, simulated.truth, simulated.measured[name])
+    assert abs(result.leak) < 4.0
+    if name in ("flux", "hard_share"):
+        assert smallest_residual(simulated, name, result.noise) < result.residual < 0.85 * result.baseline
+    if name == "flux":
+        assert abs(stated_flux_leak(simulated, simulated.texts)) < 4.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["flux", "hard_share"])
+def test_texts_about_what_was_measured_would_be_seen(simulated: Simulated, name: str) -> None:
+    texts = texts_about_measurements(simulated, name, own=True)
+    assert text_leak(texts, simulated.truth, simulated.measured[name]).leak > 5.0
+
+
+def test_texts_about_the_mean_measured_flux_would_be_seen(simulated: Simulated) -> None:
+    """Bright sources have little noise to tell of, so that here `text_leak` sees less than the numbers alone."""
+    assert stated_flux_leak(simulated, texts_about_measurements(simulated, "flux", own=False)) > 5.0
+
+
+@pytest.mark.slow
+def test_a_measured_flux_in_the_text_would_be_seen(simulated: Simulated) -> None:
+    """Word for word: then the flux is predicted better than from any paper."""
+    texts = [
+        None if text is None else f"Its flux is {10.0**flux:.2e} erg/s/cm2. {text}"
+        for text, flux in zip(simulated.texts, simulated.measured["flux"].tolist())
+    ]
+    result = text_leak(texts, simulated.truth, simulated.measured["flux"])
+    assert result.leak > 5.0
+    assert result.residual < smallest_residual(simulated, "flux", result.noise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -29,6 +30,8 @@ DETECTION_COLUMNS = (
     "Class",
 )
 SOURCE_COLUMNS = ("name", "nh_gal", "powlaw_gamma", "powlaw_nh")
+NO_NUMBERS = ("name", "gti_obs", "gti_end", "Class")
+KEY_LIMITS = {"obsid": 2**31 - 1, "obi": 2**15 - 1, "region_id": 2**31 - 1}  # of the schema's types
 LONGEST_EXPOSURE = 2.0e5  # s
 
 
@@ -70,18 +73,27 @@ def read_catalog_rows(detections: Path, sources: Path | None = None) -> CatalogR
         sources: CSV with `SOURCE_COLUMNS`, one row a source; None: no fits, and Galactic columns of a plain disc.
 
     Raises:
-        InputFileError: a file is missing, not CSV, empty, lacks a column, or has a bad name, date, angle or class (the
-            row is named).
+        InputFileError: a file is missing, not CSV, empty, lacks a column, or has a bad name, key, date, number, angle,
+            probability or class (the row is named).
     """
     table = _read(detections, DETECTION_COLUMNS)
     if table.empty:
         raise InputFileError(detections, "has no rows")
+    for name, limit in KEY_LIMITS.items():
+        whole = (table[name] >= 0) & (table[name] <= limit) & (table[name] % 1 == 0)
+        _refuse(detections, ~whole, f"{name} is not a whole number of 0 to {limit}")
+    position = {name: _position(name) for name in table["name"].unique()}
+    _refuse(detections, table["name"].map(lambda name: position[name] is None), "no position in the name")
     begin, end = (_dates(detections, table[name]) for name in ("gti_obs", "gti_end"))
     exposure = (end - begin).dt.total_seconds()
     _refuse(detections, ~(exposure > 0), "gti_end is not after gti_obs")
     _refuse(detections, ~((table["theta"] >= 0) & (table["theta"] < 60)), "theta is not an off-axis angle in arcmin")
+    probable = table["var_prob_b"].isna() | table["var_prob_b"].between(0.0, 1.0)
+    _refuse(detections, ~probable, "var_prob_b is not a probability")
     known = table["Class"].isna() | table["Class"].isin(SOURCE_CLASSES)
     _refuse(detections, ~known, f"Class is none of {', '.join(SOURCE_CLASSES)}")
+    several = table.groupby("name")["Class"].transform("nunique") > 1
+    _refuse(detections, several, "the source has another Class in another row")
     frame = pd.DataFrame(
         {
             "name": table["name"],
@@ -103,17 +115,13 @@ def read_catalog_rows(detections: Path, sources: Path | None = None) -> CatalogR
         frame[f"flux_error_{band}"] = 0.5 * width
     frame = frame.sort_values(["name", "mjd", "obsid", "obi", "region_id"], kind="stable").reset_index(drop=True)
     frame["source"] = (frame["name"] != frame["name"].shift()).cumsum() - 1
-    return CatalogRows(frame, _source_frame(detections, frame, sources))
+    return CatalogRows(frame, _source_frame(frame, sources))
 
 
-def _source_frame(path: Path, frame: pd.DataFrame, sources: Path | None) -> pd.DataFrame:
+def _source_frame(frame: pd.DataFrame, sources: Path | None) -> pd.DataFrame:
     groups = frame.groupby("source", sort=True)
     result = pd.DataFrame({"name": groups["name"].first(), "counts": groups["counts"].sum()})
-    try:
-        positions = [position_of_name(name) for name in result["name"]]
-    except ValueError as error:
-        raise InputFileError(path, str(error)) from error
-    result["ra"], result["dec"] = np.array(positions).T
+    result["ra"], result["dec"] = np.array([position_of_name(name) for name in result["name"]]).T
     number = {name: index for index, name in enumerate(SOURCE_CLASSES)}
     result["source_class"] = groups["class"].first().map(number).fillna(-1).astype(np.int64)
     for band in ("h", "m", "s"):
@@ -125,24 +133,45 @@ def _source_frame(path: Path, frame: pd.DataFrame, sources: Path | None) -> pd.D
         result[f"flux_{band}"], result[f"flux_error_{band}"] = mean, np.sqrt(variance)
     if sources is None:
         return result.assign(nh_gal=np.nan, powlaw_gamma=np.nan, powlaw_nh=np.nan)
-    master = _read(sources, SOURCE_COLUMNS).drop_duplicates("name").set_index("name")
+    master = _read(sources, SOURCE_COLUMNS)
+    for name in ("nh_gal", "powlaw_nh"):
+        _refuse(sources, master[name] < 0, f"{name} is below zero")
+    master = master.drop_duplicates("name").set_index("name")
     return result.join(master[list(SOURCE_COLUMNS[1:])], on="name")
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, low_memory=False)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise InputFileError(path, f"not readable as CSV ({error})") from error
     if missing := [name for name in columns if name not in table.columns]:
         raise InputFileError(path, f"columns {', '.join(missing)} are not in it")
-    return table[list(columns)]
+    table = table[list(columns)].copy()
+    for name in columns:
+        if name not in NO_NUMBERS:
+            numbers = pd.to_numeric(table[name], errors="coerce")
+            _refuse(path, (numbers.isna() & table[name].notna()) | np.isinf(numbers), f"{name} is not a number")
+            table[name] = numbers
+    # Services fill names up with blanks; a source's split is a hash of its name.
+    table["name"] = table["name"].map(lambda name: name.strip() if isinstance(name, str) else name)
+    return table
 
 
 def _dates(path: Path, values: pd.Series) -> pd.Series:
-    dates = pd.to_datetime(values, errors="coerce")
-    _refuse(path, dates.isna(), f"{values.name} is not a date")
+    # As text: pandas takes a number, such as seconds since 1998, for nanoseconds since 1970.
+    dates = pd.to_datetime(values.astype("string"), format="ISO8601", utc=True, errors="coerce")
+    _refuse(path, dates.isna(), f"{values.name} is not an ISO 8601 date")
     return dates
+
+
+def _position(name: object) -> tuple[float, float] | None:
+    """Right ascension and declination, deg; None where the name has none."""
+    try:
+        ra, dec = position_of_name(str(name))
+    except ValueError:
+        return None
+    return (ra, dec) if ra < 360.0 and abs(dec) <= 90.0 else None
 
 
 def _refuse(path: Path, wrong: pd.Series, reason: str) -> None:

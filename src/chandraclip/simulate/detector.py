@@ -10,7 +10,7 @@ from scipy.special import ndtr
 
 from chandraclip.data.schema import Ragged
 
-FRAME_TIME = 3.24104  # s: 3.2 s of exposure and 0.04104 s of transfer, ACIS timed exposure with all rows
+FRAME_TIME = 3.24104  # s, TIMEDEL of ACIS timed exposure with all rows: EXPTIME 3.2 s and 0.04104 s of transfer
 TRANSFER_TIME = 0.04104  # s
 SUBARRAY = 8  # a 1/8 sub-array reads out as many times as often
 MAX_INTERVALS = 4

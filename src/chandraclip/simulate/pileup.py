@@ -22,7 +22,8 @@ from scipy.special import gammaln, pdtr, xlogy
 
 from chandraclip.data.response import Response
 
-FRAME_TIME = 3.24104  # s, TIMEDEL of ACIS timed exposure with all rows: EXPTIME 3.2 s and 0.04104 s of transfer
+from .detector import FRAME_TIME
+
 FRACTIONAL_EXPOSURE = 0.987  # default of Sherpa's jdpileup
 MAX_PHOTONS = 30
 MAX_BINS = 4096  # of the uniform energy grid of `fold_with_pileup`; as many as Davis takes for 0 to 15 keV
