@@ -111,7 +111,7 @@ def render_card(manifest: Mapping[str, Any]) -> str:
         YAML front matter (configs as column views by relative globs, `dataset_info`) and the text.
     """
     simulated = manifest["parameters"]["source"] in ("simulation", "catalog")
-    pretty_name = "ChandraCLIP simulated detections" if simulated else "ChandraCLIP detections"
+    pretty_name = PRETTY_NAMES[manifest["parameters"]["source"]]
     num_rows = manifest["num_rows"]
     header = {
         "pretty_name": pretty_name,
@@ -138,7 +138,7 @@ def render_card(manifest: Mapping[str, Any]) -> str:
         provenance=_provenance(manifest),
         max_bins=MAX_BINS,
         num_skipped=len(manifest["skipped"]),
-        limits=SIMULATED_LIMITS if simulated else FILE_LIMITS,
+        limits=LIMITS[manifest["parameters"]["source"]],
     )
     return f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---\n\n{text}"
 
@@ -250,7 +250,18 @@ Spectra, rates, populations and texts are simple models of the real ones; the te
 facts of the simulation. Scores on these data say whether a method works, not how well it does on the sky. Spectral fits
 are null below 150 net counts, as in the catalogue. `docs/simulator.md` of the project compares them with real ones."""
 
+CATALOG_LIMITS = f"""\
+{SIMULATED_LIMITS} The sources were drawn given what the catalogue measured of the real ones, and the texts tell of the
+sources: they know of the real measurements, and must not be used to judge how well real detections are predicted."""
+
 FILE_LIMITS = """\
 Files of different missions stand side by side: see `instrument`. Quantities that the mission's catalogue would give and
 that cannot be measured from the files (spectral fits, class) are null. Event lists without a region hold every photon
 of the file."""
+
+PRETTY_NAMES = {
+    "files": "ChandraCLIP detections",
+    "simulation": "ChandraCLIP simulated detections",
+    "catalog": "csc-mock: simulated detections of the rows of a catalogue",
+}
+LIMITS = {"files": FILE_LIMITS, "simulation": SIMULATED_LIMITS, "catalog": CATALOG_LIMITS}

@@ -363,7 +363,7 @@ def _open(output: Path, staging: Path, parameters: dict[str, Any], overwrite: bo
         shutil.rmtree(staging, ignore_errors=True)  # killed after the last rename
         return manifest
     record = staging / "parameters.json"
-    if record.exists():
+    if record.exists() and any((staging / "chunks").glob("*.json")):  # nothing is lost where no chunk was finished
         _refuse_others(output, json.loads(record.read_text()), parameters)
     staging.mkdir(parents=True, exist_ok=True)
     write_json(record, parameters)

@@ -175,15 +175,24 @@ def builtin_instrument() -> Instrument:
 
 
 @cache
-def instrument_from_files(arf: str | Path, rmf: str | Path, name: str = "ACIS") -> Instrument:
+def instrument_from_files(arf: str | Path, rmf: str | Path, name: str | None = None) -> Instrument:
     """A real ARF and RMF; every detection has this very area, whatever its off-axis angle and date.
+
+    Args:
+        arf, rmf: paths.
+        name: of the instrument; by default the ARF's INSTRUME.
 
     Raises:
         InputFileError: a file cannot be read, or they do not fit each other.
     """
     from chandraclip.data import read_response
+    from chandraclip.data.fits import FitsFile
+    from chandraclip.data.header import observation_header
 
     response = read_response(arf, rmf)
+    if name is None:
+        headers = (observation_header(table) for table in FitsFile(Path(arf)).tables)
+        name = next((header.instrument for header in headers if header.instrument), "unknown")
     area = np.asarray(response.arf, dtype=np.float64)
     return Instrument(_unit_area(response), lambda instrument, theta, mjd: np.tile(area, (len(theta), 1)), (name,) * 2)
 
