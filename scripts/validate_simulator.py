@@ -72,6 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         parts["inputs"] = f"`{command}`, DATASET: {_describe(options.dataset)}. Sources (detections):\n\n"
         parts["inputs"] += report.class_counts(frames)
         parts["distributions"] = report.distance_tables(validation.distances)
+        parts["held_out"] = report.held_out_table(**validation.quantities)
         parts["photon_hardness"] = report.photon_hardness_table(simulated, photon_hardness(options.data))
         parts["transfer"] = report.transfer_tables(validation.scores, validation.apart)
         parts["differences"] = report.difference_list(validation.distances)

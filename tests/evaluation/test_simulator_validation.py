@@ -13,6 +13,7 @@ import pytest
 from scipy.stats import chi2, ks_2samp
 
 from chandraclip.data.schema import SOURCE_CLASSES, Ragged, build_table
+from chandraclip.data.splits import assign_splits
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation import simulator_report as report
 from chandraclip.evaluation.catalog_tables import COLUMNS, catalog_frame, read_published_sources, read_real_detections
@@ -253,6 +254,24 @@ def test_a_source_in_both_tables_is_not_predicted_by_a_forest_that_saw_it():
     same = transfer_score(table, table.iloc[::-1], "8 classes")
     assert abs(same["balanced_accuracy"] - 0.5) < 0.1
     assert transfer_score(table, renamed, "8 classes")["balanced_accuracy"] > 0.7
+
+
+def test_sources_that_were_not_fitted_are_compared_apart():
+    """Where only the sources of the calibration are alike, the others tell."""
+    real, simulated = population(0, 400), population(1, 400)
+    fitted = np.array(assign_splits(real["name"])) == "train"
+    flux = ["flux_aper_b", "flux_aper_h", "flux_aper_m", "flux_aper_s"]
+    real.loc[~fitted, flux] *= 30.0
+    lines = report.held_out_table(detection_quantities(real), detection_quantities(simulated)).splitlines()
+    names = [cell.strip() for cell in lines[0].strip("|").split("|")]
+    for line in lines[2:]:
+        row = dict(zip(names, (cell.strip() for cell in line.strip("|").split("|")), strict=True))
+        own = real[real["source_class"] == row["class"]]
+        assert int(row["sources fitted"]) == own.loc[fitted[own.index], "name"].nunique()
+        assert int(row["sources held out"]) == own.loc[~fitted[own.index], "name"].nunique()
+        inside, outside = (float(row[f"mean KS {which} (floor)"].split()[0]) for which in ("fitted", "held out"))
+        assert inside < 0.12 < outside
+    assert len(lines) == 4
 
 
 def test_rows_that_stand_for_real_ones():
