@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from chandraclip.losses import REGULARIZERS, alignment_loss
 from chandraclip.losses.gather import num_processes
+from chandraclip.training.distributed import shut_down
 
 ROWS, INPUT, DIMENSION = 12, 7, 5
 # First half all but empty, second half full: a mean over each process' own valid rows would be wrong.
@@ -67,6 +68,4 @@ if __name__ == "__main__":
     if "RANK" in os.environ:
         dist.init_process_group("gloo")
     main(sys.argv[1])
-    if num_processes() > 1:
-        dist.barrier()
-        dist.destroy_process_group()
+    shut_down()
