@@ -118,7 +118,7 @@ def one_after_another(rng: np.random.Generator, detected: np.ndarray, number: np
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--num_chunks", type=int, default=6, help="of 2,000 detections (default: 6)")
+    parser.add_argument("--num_chunks", type=int, default=12, help="of 2,000 detections (default: 12)")
     parser.add_argument("--num_direct", type=int, default=60, help="detections one after another (default: 60)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
