@@ -80,6 +80,7 @@ _VARIABILITY = frozenset({"var_prob_b", "var_index_b"})
 EXCLUDED_FEATURES: dict[str, frozenset[str]] = {
     **dict.fromkeys(_HARDNESS, _HARDNESS),
     **dict.fromkeys(_BRIGHTNESS, _BRIGHTNESS),
+    **dict.fromkeys(("flux_aper_h", "flux_aper_m", "flux_aper_s"), _BRIGHTNESS),  # parts of the same flux
     **dict.fromkeys(_VARIABILITY, _VARIABILITY),
     "nh_gal": frozenset({"nh_gal"}),
 }
