@@ -196,7 +196,8 @@ def main() -> None:
     direct = [measure_directly(row, next(iter(responses.values()))) for row in rows]
     direct_s = process_time() - begin
 
-    largest, agree = {}, True
+    largest: dict[str, float] = {}
+    agree = True
     for name in (*RATIOS, "src_cnts_aper_b", "flux_significance_b", *(f"flux_aper_{b}" for b in "bhms"), "var_prob_b"):
         theirs = np.array([row[name] for row in direct])
         difference = np.abs(ours[name][:num_direct] - theirs)
