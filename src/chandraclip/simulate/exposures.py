@@ -89,10 +89,11 @@ def record(
         rng, rates.background, instrument, good_time, bad_columns
     )
     row = np.concatenate([row, other_row])
-    time = (np.concatenate([frame, other_frame]) + 0.5) * good_time.frame_time[row]
+    frame = np.concatenate([frame, other_frame])
     channel = np.concatenate([channel, other_channel])
-    order = np.argsort(row + time / (1.0 + good_time.duration[row]), kind="stable")
-    row, time, channel = row[order], time[order], channel[order]
+    order = np.argsort(row * (int(frame.max(initial=0)) + 1) + frame, kind="stable")
+    row, frame, channel = row[order], frame[order], channel[order]
+    time = (frame + 0.5) * good_time.frame_time[row]
     edges = instrument.response.channel_energy_edges
     # 0.02 to 0.98 of the channel: float32 keeps it inside
     energy = edges[channel] + (0.02 + 0.96 * rng.random(channel.size)) * (edges[channel + 1] - edges[channel])
