@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -80,26 +81,13 @@ def rate_of(
 def peak_memory(num_detections: int, seed: int) -> float:
     """MiB of the process that builds a dataset of so many detections."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            str(SCRIPT),
-            "simulate",
-            "--num_detections",
-            str(num_detections),
-            "--seed",
-            str(seed),
-            folder + "/data",
-        ]
-        null = os.open(os.devnull, os.O_WRONLY)
-        pid = os.posix_spawn(
-            sys.executable,
-            [sys.executable, *command],
-            dict(os.environ),
-            file_actions=[(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)],
-        )
-        _, status, usage = os.wait4(pid, 0)
-        os.close(null)
-    if status:
-        raise RuntimeError(f"{' '.join(command)} failed with status {os.waitstatus_to_exitcode(status)}")
+        options = ["--num_detections", str(num_detections), "--seed", str(seed), f"{folder}/data"]
+        command = [sys.executable, str(SCRIPT), "simulate", *options]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)  # of this process alone, which `subprocess` does not tell
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed with status {process.returncode}")
     return usage.ru_maxrss / 1024
 
 

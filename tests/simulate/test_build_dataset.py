@@ -56,6 +56,25 @@ def tables(real_data: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
+def refusal(
+    simulate: Callable[..., int], tables: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """What is said of one of the tables, written to bad.csv with another value in one of its rows."""
+
+    def refuse(number: int, row: int, column: str, value: Any) -> str:
+        paths = list(tables)
+        frame = pd.read_csv(paths[number]).astype({column: object})
+        frame.loc[row, column] = value
+        paths[number] = tmp_path / "bad.csv"
+        frame.to_csv(paths[number], index=False)
+        assert simulate("--from_catalog", paths[0], "--sources", paths[1], tmp_path / "out") == 1
+        assert not (tmp_path / "out").exists()
+        return capsys.readouterr().err
+
+    return refuse
+
+
+@pytest.fixture
 def responses(real_data: Path) -> tuple[Path, Path]:
     """ARF and RMF of a CSC detection, ACIS-S."""
     folder = real_data / "spectra" / "csc_acisf07867_000N001_r0002"
@@ -168,43 +187,20 @@ def test_real_response(
         ("Class", "QSO", "Class is none of AGN"),
     ],
 )
-def test_bad_rows_are_named(
-    simulate: Callable[..., int],
-    tables: tuple[Path, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    column: str,
-    value: Any,
-    reason: str,
-) -> None:
-    path = tmp_path / "bad.csv"
-    frame = pd.read_csv(tables[0]).astype({column: object})
-    frame.loc[5, column] = value
-    frame.to_csv(path, index=False)
-    assert simulate("--from_catalog", path, tmp_path / "out") == 1
-    error = capsys.readouterr().err
-    assert f"error: {path}[row 7]: {reason}" in error  # as an editor counts, the header being row 1
+def test_bad_rows_are_named(refusal: Callable[..., str], tmp_path: Path, column: str, value: Any, reason: str) -> None:
+    error = refusal(0, 5, column, value)
+    assert f"error: {tmp_path / 'bad.csv'}[row 7]: {reason}" in error  # as an editor counts, the header being row 1
     assert "(1 rows in all)" in error
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("column", "value", "reason"), [("powlaw_gamma", "soft", "is not a number"), ("nh_gal", -1.0, "is below zero")]
 )
 def test_bad_sources_are_named(
-    simulate: Callable[..., int],
-    tables: tuple[Path, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    column: str,
-    value: Any,
-    reason: str,
+    refusal: Callable[..., str], tmp_path: Path, column: str, value: Any, reason: str
 ) -> None:
-    frame = pd.read_csv(tables[1]).astype({column: object})
-    frame.loc[2, column] = value
-    frame.to_csv(tmp_path / "bad.csv", index=False)
-    assert simulate("--from_catalog", tables[0], "--sources", tmp_path / "bad.csv", tmp_path / "out") == 1
-    assert f"error: {tmp_path / 'bad.csv'}[row 4]: {column} {reason}" in capsys.readouterr().err
+    error = refusal(1, 2, column, value)
+    assert f"error: {tmp_path / 'bad.csv'}[row 4]: {column} {reason}" in error
 
 
 def test_bad_files_are_named(
