@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .detections import simulate_chunk, simulate_detections
-    from .response import builtin_response
+    from chandraclip.simulate.detections import simulate_chunk, simulate_detections
+    from chandraclip.simulate.response import builtin_response
 
 __all__ = ["builtin_response", "simulate_chunk", "simulate_detections"]
 

@@ -21,18 +21,24 @@ import pyarrow as pa
 
 from chandraclip.data.schema import BANDS, RARE_CLASSES, SOURCE_CLASSES
 from chandraclip.data.splits import assign_splits
-
-from .absorption import transmission
-from .catalog_rows import CatalogRows, read_catalog_rows
-from .detections import finish_table, observe_sources
-from .detector import MJD_REFERENCE
-from .emission import energy_flux, powerlaw
-from .epochs import draw_epochs, epochs_of_flux
-from .observations import Observations, draw_fluxes
-from .population import CLASSES, EXTRAGALACTIC, Sources, default_population, draw_sources, icrs_to_galactic
-from .response import ENERGY, effective_area
-from .spectra import MAX_COLUMN, photon_spectra, unit_spectra
-from .variability import CONSTANT
+from chandraclip.simulate.absorption import transmission
+from chandraclip.simulate.catalog_rows import CatalogRows, read_catalog_rows
+from chandraclip.simulate.detections import finish_table, observe_sources
+from chandraclip.simulate.detector import MJD_REFERENCE
+from chandraclip.simulate.emission import energy_flux, powerlaw
+from chandraclip.simulate.epochs import draw_epochs, epochs_of_flux
+from chandraclip.simulate.observations import Observations, draw_fluxes
+from chandraclip.simulate.population import (
+    CLASSES,
+    EXTRAGALACTIC,
+    Sources,
+    default_population,
+    draw_sources,
+    icrs_to_galactic,
+)
+from chandraclip.simulate.response import ENERGY, effective_area
+from chandraclip.simulate.spectra import MAX_COLUMN, photon_spectra, unit_spectra
+from chandraclip.simulate.variability import CONSTANT
 
 ROWS_PER_CHUNK = 2_000
 NUM_CANDIDATES = 96

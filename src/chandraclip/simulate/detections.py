@@ -13,19 +13,31 @@ from chandraclip.data.measure import measure_catalog
 from chandraclip.data.names import iau_name
 from chandraclip.data.schema import SOURCE_CLASSES, Ragged, build_table
 from chandraclip.data.splits import assign_splits
-
-from .detector import MJD_REFERENCE, background_shape, draw_background, draw_bad_columns, draw_good_time
-from .emission import SPECTRAL_MODELS
-from .epochs import Epochs, draw_epochs
-from .exposures import record
-from .fits import fit_spectra
-from .observations import Observations, draw_fluxes, draw_numbers, draw_observations
-from .observe import Sight, look
-from .population import CLASSES, Population, Sources, class_probabilities, default_population, draw_sources
-from .response import Instrument, builtin_instrument
-from .selection import SELECTIONS
-from .source_texts import write_texts
-from .variability import PERIODIC_KINDS, VARIABILITY_KINDS
+from chandraclip.simulate.detector import (
+    MJD_REFERENCE,
+    background_shape,
+    draw_background,
+    draw_bad_columns,
+    draw_good_time,
+)
+from chandraclip.simulate.emission import SPECTRAL_MODELS
+from chandraclip.simulate.epochs import Epochs, draw_epochs
+from chandraclip.simulate.exposures import record
+from chandraclip.simulate.fits import fit_spectra
+from chandraclip.simulate.observations import Observations, draw_fluxes, draw_numbers, draw_observations
+from chandraclip.simulate.observe import Sight, look
+from chandraclip.simulate.population import (
+    CLASSES,
+    Population,
+    Sources,
+    class_probabilities,
+    default_population,
+    draw_sources,
+)
+from chandraclip.simulate.response import Instrument, builtin_instrument
+from chandraclip.simulate.selection import SELECTIONS
+from chandraclip.simulate.source_texts import write_texts
+from chandraclip.simulate.variability import PERIODIC_KINDS, VARIABILITY_KINDS
 
 FIRST_OBSID = 100_000  # above Chandra's own
 MAX_CHUNK_SIZE = 16_384

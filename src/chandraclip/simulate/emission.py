@@ -13,8 +13,8 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.special import ndtr
 
-from .bremsstrahlung import bremsstrahlung, integrate_bins
-from .plasma import plasma
+from chandraclip.simulate.bremsstrahlung import bremsstrahlung, integrate_bins
+from chandraclip.simulate.plasma import plasma
 
 __all__ = [
     "KEV_TO_ERG",

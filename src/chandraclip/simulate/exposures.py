@@ -7,12 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from chandraclip.data.schema import Ragged
-
-from .detector import EVENT_BAND, FOCUSED_SHARE, GRADE_MIGRATION, BadColumns, GoodTime, background_shape, pileup_cells
-from .photons import draw_channels, draw_energies
-from .pileup import pile_up_photons
-from .response import Instrument
-from .variability import Variable
+from chandraclip.simulate.detector import (
+    EVENT_BAND,
+    FOCUSED_SHARE,
+    GRADE_MIGRATION,
+    BadColumns,
+    GoodTime,
+    background_shape,
+    pileup_cells,
+)
+from chandraclip.simulate.photons import draw_channels, draw_energies
+from chandraclip.simulate.pileup import pile_up_photons
+from chandraclip.simulate.response import Instrument
+from chandraclip.simulate.variability import Variable
 
 CROWDED_RATE = 1e-2  # photons a frame above which all photons are passed on; of no effect but on speed
 

@@ -15,11 +15,10 @@ import scipy.sparse as sparse
 
 from chandraclip.data.response import Response
 from chandraclip.data.statistics import cash
-
-from .absorption import cross_section
-from .emission import blackbody, bremsstrahlung, powerlaw
-from .plasma import plasma_components
-from .response import builtin_response
+from chandraclip.simulate.absorption import cross_section
+from chandraclip.simulate.emission import blackbody, bremsstrahlung, powerlaw
+from chandraclip.simulate.plasma import plasma_components
+from chandraclip.simulate.response import builtin_response
 
 MIN_NET_COUNTS = 150.0
 FIT_BAND = (0.5, 7.0)  # keV

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES
-
-from .absorption import transmission
+from chandraclip.simulate.absorption import transmission
 
 CLASSES = (*SOURCE_CLASSES, *RARE_CLASSES)
 SPECTRA = ("powerlaw", "blackbody", "diskbb", "bremsstrahlung", "plasma")

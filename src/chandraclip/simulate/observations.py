@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from .population import CLASSES, MAX_OBSERVATIONS, Population, Sources
+from chandraclip.simulate.population import CLASSES, MAX_OBSERVATIONS, Population, Sources
 
 MJD_RANGE = (51500.0, 59580.0)  # end of 1999 to end of 2021, the data of CSC 2.1
 MIN_BEST_COUNTS = 5.0

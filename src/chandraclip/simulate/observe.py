@@ -7,16 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from chandraclip.data.schema import BANDS
-
-from .detector import BadColumns, GoodTime
-from .emission import energy_flux
-from .epochs import Epochs
-from .exposures import Rates
-from .observations import Observations
-from .population import Sources
-from .response import Instrument
-from .spectra import SpectrumParameters, photon_spectra, unit_spectra, varying_spectra
-from .variability import CONSTANT, Variable, draw_variability
+from chandraclip.simulate.detector import BadColumns, GoodTime
+from chandraclip.simulate.emission import energy_flux
+from chandraclip.simulate.epochs import Epochs
+from chandraclip.simulate.exposures import Rates
+from chandraclip.simulate.observations import Observations
+from chandraclip.simulate.population import Sources
+from chandraclip.simulate.response import Instrument
+from chandraclip.simulate.spectra import SpectrumParameters, photon_spectra, unit_spectra, varying_spectra
+from chandraclip.simulate.variability import CONSTANT, Variable, draw_variability
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,7 @@ import scipy.sparse as sparse
 from scipy.special import gammaln, pdtr, xlogy
 
 from chandraclip.data.response import Response
-
-from .detector import FRAME_TIME
+from chandraclip.simulate.detector import FRAME_TIME
 
 FRACTIONAL_EXPOSURE = 0.987  # default of Sherpa's jdpileup
 MAX_PHOTONS = 30

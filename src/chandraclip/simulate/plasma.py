@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from .bremsstrahlung import thermal_continuum
+from chandraclip.simulate.bremsstrahlung import thermal_continuum
 
 HELIUM_SOLAR = 0.0977  # He / H by number, Anders & Grevesse 1989
 KELVIN_PER_KEV = 1.160452e7

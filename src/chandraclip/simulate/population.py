@@ -18,11 +18,10 @@ from importlib import resources
 import numpy as np
 
 from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES
-
-from .emission import SPECTRAL_MODELS
-from .epochs import LONG_TERM_KINDS
-from .spectra import KT_RANGE, MAX_COLUMN, SpectrumParameters
-from .variability import VARIABILITY_KINDS
+from chandraclip.simulate.emission import SPECTRAL_MODELS
+from chandraclip.simulate.epochs import LONG_TERM_KINDS
+from chandraclip.simulate.spectra import KT_RANGE, MAX_COLUMN, SpectrumParameters
+from chandraclip.simulate.variability import VARIABILITY_KINDS
 
 CLASSES = SOURCE_CLASSES + RARE_CLASSES
 EXTRAGALACTIC = ("AGN", "ULX", "TDE", "FXT")  # behind all of our Galaxy's gas

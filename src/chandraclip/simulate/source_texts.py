@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 
 from chandraclip.data.schema import BANDS, Ragged
-
-from .emission import SPECTRAL_MODELS, energy_flux
-from .epochs import LONG_TERM_KINDS
-from .literature import LiteratureFacts
-from .observations import Observations
-from .population import CLASSES, Sources
-from .response import ENERGY_HI, ENERGY_LO
-from .spectra import photon_spectra, unit_spectra
-from .texts import write_summaries
-from .variability import VARIABILITY_KINDS
+from chandraclip.simulate.emission import SPECTRAL_MODELS, energy_flux
+from chandraclip.simulate.epochs import LONG_TERM_KINDS
+from chandraclip.simulate.literature import LiteratureFacts
+from chandraclip.simulate.observations import Observations
+from chandraclip.simulate.population import CLASSES, Sources
+from chandraclip.simulate.response import ENERGY_HI, ENERGY_LO
+from chandraclip.simulate.spectra import photon_spectra, unit_spectra
+from chandraclip.simulate.texts import write_summaries
+from chandraclip.simulate.variability import VARIABILITY_KINDS
 
 MISSING_TEXT_SHARE = 0.05  # of sources: nobody wrote about them
 

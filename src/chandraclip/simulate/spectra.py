@@ -7,10 +7,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from chandraclip.data.schema import BANDS
-
-from .absorption import partial_covering, transmission
-from .emission import energy_flux, gaussian_line, incident_spectrum
-from .variability import DIP, ECLIPSE, ERUPTION, FLARE, PULSATION, RED_NOISE, TRANSIENT
+from chandraclip.simulate.absorption import partial_covering, transmission
+from chandraclip.simulate.emission import energy_flux, gaussian_line, incident_spectrum
+from chandraclip.simulate.variability import DIP, ECLIPSE, ERUPTION, FLARE, PULSATION, RED_NOISE, TRANSIENT
 
 ABUNDANCE = 0.4  # solar: coronae of active and young stars have 0.2 to 0.5 (Guedel 2004, A&ARv 12, 71)
 IRON_LINE_ENERGY, IRON_LINE_SIGMA = 6.4, 0.05  # keV; neutral Fe K alpha, as broad as the outer disc makes it

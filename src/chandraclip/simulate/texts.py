@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import wording as words
-from .literature import CM_PER_KPC, LiteratureFacts, Paper, literature_scatter, publish
-from .wording_classes import CLASS_PHRASES, CONTEXT_PHRASES, FIELDS, HYPOTHESES
+from chandraclip.simulate import wording as words
+from chandraclip.simulate.literature import CM_PER_KPC, LiteratureFacts, Paper, literature_scatter, publish
+from chandraclip.simulate.wording_classes import CLASS_PHRASES, CONTEXT_PHRASES, FIELDS, HYPOTHESES
 
 __all__ = ["LiteratureFacts", "literature_scatter", "write_summaries"]
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .light_curves import LightCurves, nodes_around
+from chandraclip.simulate.light_curves import LightCurves, nodes_around
 
 VARIABILITY_KINDS = ("constant", "red_noise", "flare", "dip", "eclipse", "pulsation", "eruption", "transient")
 CONSTANT, RED_NOISE, FLARE, DIP, ECLIPSE, PULSATION, ERUPTION, TRANSIENT = range(len(VARIABILITY_KINDS))
