@@ -27,9 +27,9 @@ from scipy.integrate import quad_vec, simpson
 from scipy.special import gammainccinv, gammaincinv, gammaln, logsumexp
 
 from chandraclip.data.measure import measure_catalog
-from chandraclip.data.response import Response
 from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS, BANDS, Ragged
 from chandraclip.data.variability import MAX_BINS, SHORTEST_BIN
+from chandraclip.ogip.response import Response
 
 KEV_TO_ERG = 1.602176634e-9
 ENERGY_EDGES = np.linspace(0.3, 9.3, 451)

@@ -25,9 +25,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from astropy.io import fits
 
-from chandraclip.data import Spectrum, read_spectrum
 from chandraclip.data.files import find_detections
 from chandraclip.errors import InputFileError
+from chandraclip.ogip import Spectrum, read_spectrum
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "read_spectra.json"

@@ -63,8 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     from chandraclip.data.files import find_detections
     from chandraclip.data.power_law_fit import fit_power_law
-    from chandraclip.data.spectrum import read_spectrum
     from chandraclip.errors import InputFileError
+    from chandraclip.ogip.spectrum import read_spectrum
     from chandraclip.simulate.absorption import cross_section
 
     def absorption(energy: np.ndarray) -> np.ndarray:

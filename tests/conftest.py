@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ogip_files import ogip  # noqa: F401, a fixture
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

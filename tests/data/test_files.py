@@ -8,13 +8,13 @@ import pyarrow as pa
 import pytest
 from astropy.io import fits
 
-from chandraclip.data import read_events, read_spectrum
 from chandraclip.data.files import find_detections, read_detection
 from chandraclip.data.names import iau_name
 from chandraclip.data.rows import detection_columns, region_id_of
 from chandraclip.data.schema import TABLE_SCHEMA, Ragged, build_table
 from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
+from chandraclip.ogip import read_events, read_spectrum
 
 
 def as_table(row):

@@ -4,9 +4,9 @@ import scipy.sparse as sparse
 
 from chandraclip.data.hardness import hardness_ratios
 from chandraclip.data.measure import fill_measured, measure_catalog
-from chandraclip.data.response import Response
 from chandraclip.data.schema import BANDS, Ragged, build_table
 from chandraclip.data.variability import gregory_loredo
+from chandraclip.ogip.response import Response
 
 
 def make_response(low, high, size):

@@ -16,12 +16,12 @@ import yaml
 
 from chandraclip.data import card, files, packaging, shards
 from chandraclip.data.files import DetectionFiles
-from chandraclip.data.response import Response
 from chandraclip.data.response_table import read_responses
 from chandraclip.data.schema import CONFIGS, RESPONSE_SCHEMA, SOURCE_CLASSES, TABLE_SCHEMA
 from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
 from chandraclip.files import sha256_of
+from chandraclip.ogip.response import Response
 
 NUM_ITEMS = 40
 BAD_ITEM = 7

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from chandraclip.data import read_spectrum
 from chandraclip.data.power_law_fit import fit_power_law
 from chandraclip.data.statistics import cash
+from chandraclip.ogip import read_spectrum
 
 
 def test_cash():

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chandraclip.data import read_response
 from chandraclip.data.response_table import read_responses
 from chandraclip.data.schema import RARE_CLASSES, TABLE_SCHEMA
+from chandraclip.ogip import read_response
 
 KEY = ["obsid", "obi", "region_id"]
 # Of the real tables: as many whole sources as come first.

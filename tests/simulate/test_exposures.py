@@ -5,8 +5,8 @@ import pytest
 import scipy.sparse as sparse
 from scipy import stats
 
-from chandraclip.data.response import Response
 from chandraclip.data.schema import Ragged
+from chandraclip.ogip.response import Response
 from chandraclip.simulate.absorption import transmission
 from chandraclip.simulate.detector import (
     FOCUSED_SHARE,

@@ -7,7 +7,7 @@ import scipy.sparse as sparse
 from scipy.optimize import brentq
 from scipy.stats import chi2, poisson
 
-from chandraclip.data import read_response
+from chandraclip.ogip import read_response
 from chandraclip.simulate.emission import powerlaw
 from chandraclip.simulate.pileup import davis_counts, fold_with_pileup, pile_up_photons, pileup_fraction
 from chandraclip.simulate.response import builtin_response

@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chandraclip.data.companions import csc_key, csc_product, file_facts, find_companion, newest
-from chandraclip.data.events import read_events
-from chandraclip.data.fits import FitsFile
-from chandraclip.data.pha import PhaRecord, read_pha, spec_numbers, spectrum_tables
-from chandraclip.data.region_reader import read_region
-from chandraclip.data.response import Response
 from chandraclip.data.rows import detection_columns, region_id_of
-from chandraclip.data.spectrum import read_spectrum
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.companions import csc_key, csc_product, file_facts, find_companion, newest
+from chandraclip.ogip.events import read_events
+from chandraclip.ogip.fits import FitsFile
+from chandraclip.ogip.pha import PhaRecord, read_pha, spec_numbers, spectrum_tables
+from chandraclip.ogip.region_reader import read_region
+from chandraclip.ogip.response import Response
+from chandraclip.ogip.spectrum import read_spectrum
 
 logger = logging.getLogger(__name__)
 

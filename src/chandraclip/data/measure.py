@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from chandraclip.data.hardness import hardness_ratios
-from chandraclip.data.response import Response
 from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, BANDS, Ragged
 from chandraclip.data.variability import gregory_loredo
+from chandraclip.ogip.response import Response
 
 BAND_NAMES = "smhb"
 ROWS_PER_BLOCK = 128  # 445 channels of ACIS in 0.5-7 keV: half a MB a temporary

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from chandraclip.data.schema import BANDS
-from chandraclip.data.spectrum import Spectrum
 from chandraclip.data.statistics import cash
+from chandraclip.ogip.spectrum import Spectrum
 
 _GAMMA_RANGE, _NH_RANGE = (-3.0, 10.0), (0.0, 100.0)
 _STARTS = ((1.7, 0.1), (1.0, 0.01), (2.5, 1.0), (0.5, 3.0), (4.0, 0.5))

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sparse
 
-from chandraclip.data.response import Response
 from chandraclip.data.schema import RESPONSE_SCHEMA, Ragged, build_table
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.response import Response
 
 
 def responses_to_table(responses: Iterable[Response]) -> pa.Table:

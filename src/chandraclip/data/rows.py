@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from chandraclip.data.events import EventList
-from chandraclip.data.header import ObservationHeader
 from chandraclip.data.healpix import healpix_nested
 from chandraclip.data.names import iau_name
 from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
-from chandraclip.data.sky import angular_distance
-from chandraclip.data.spectrum import Spectrum
 from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.events import EventList
+from chandraclip.ogip.header import ObservationHeader
+from chandraclip.ogip.sky import angular_distance
+from chandraclip.ogip.spectrum import Spectrum
 
 _EDGE_TOLERANCE = 1e-4  # keV; EBOUNDS are float32
 NO_OBSID = -1

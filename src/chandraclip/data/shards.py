@@ -23,11 +23,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from chandraclip.data.response import Response
 from chandraclip.data.response_table import responses_to_table
 from chandraclip.data.schema import CONFIGS, RESPONSE_SCHEMA, TABLE_SCHEMA
 from chandraclip.data.splits import SPLITS
 from chandraclip.files import atomic_path, sha256_of, write_json, write_text
+from chandraclip.ogip.response import Response
 
 STAGING = ".building"
 SHARD_BYTES = 256 * 2**20  # of Arrow memory; what one process holds while it writes

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from chandraclip.data.response import Response
+from chandraclip.ogip.response import Response
 
 GUIDE_CELLS = 512  # of each matrix row's cumulative sum: most hold no step, and need no search
 

@@ -20,7 +20,7 @@ import scipy.fft
 import scipy.sparse as sparse
 from scipy.special import gammaln, pdtr, xlogy
 
-from chandraclip.data.response import Response
+from chandraclip.ogip.response import Response
 from chandraclip.simulate.detector import FRAME_TIME
 
 FRACTIONAL_EXPOSURE = 0.987  # default of Sherpa's jdpileup

@@ -15,8 +15,8 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.special import ndtr
 
-from chandraclip.data.response import Response
 from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
+from chandraclip.ogip.response import Response
 
 INSTRUMENTS = ("ACIS-I", "ACIS-S")
 
@@ -185,9 +185,9 @@ def instrument_from_files(arf: str | Path, rmf: str | Path, name: str | None = N
     Raises:
         InputFileError: a file cannot be read, or they do not fit each other.
     """
-    from chandraclip.data import read_response
-    from chandraclip.data.fits import FitsFile
-    from chandraclip.data.header import observation_header
+    from chandraclip.ogip import read_response
+    from chandraclip.ogip.fits import FitsFile
+    from chandraclip.ogip.header import observation_header
 
     response = read_response(arf, rmf)
     if name is None:

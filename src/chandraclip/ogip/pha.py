@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from chandraclip.data.fits import FitsFile, FitsTable, file_name
-from chandraclip.data.header import ObservationHeader, observation_header
+from chandraclip.ogip.fits import FitsFile, FitsTable, file_name
+from chandraclip.ogip.header import ObservationHeader, observation_header
 
 # RATE x EXPOSURE, and float COUNTS, may miss a whole number by this: RATE is often float32.
 _COUNT_TOLERANCE, _COUNT_RELATIVE = 0.01, 1e-6

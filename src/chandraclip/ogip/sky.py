@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chandraclip.data.fits import FitsTable
+from chandraclip.ogip.fits import FitsTable
 
 
 @dataclass(frozen=True)

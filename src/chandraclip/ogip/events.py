@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from chandraclip.data.fits import FitsFile, FitsTable
-from chandraclip.data.gti import good_times
-from chandraclip.data.header import SECONDS_PER_DAY, ObservationHeader, observation_header
-from chandraclip.data.region_reader import read_region
-from chandraclip.data.regions import Region
-from chandraclip.data.sky import SkyCoordinates, sky_coordinates
+from chandraclip.ogip.fits import FitsFile, FitsTable
+from chandraclip.ogip.gti import good_times
+from chandraclip.ogip.header import SECONDS_PER_DAY, ObservationHeader, observation_header
+from chandraclip.ogip.region_reader import read_region
+from chandraclip.ogip.regions import Region
+from chandraclip.ogip.sky import SkyCoordinates, sky_coordinates
 
 _KEV_PER_UNIT = {"ev": 1e-3, "kev": 1.0}
 # keV of PI channel 0 and keV a channel, for missions whose PI is a calibrated energy: (telescope, instrument) prefixes.

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sparse
 
-from chandraclip.data.fits import FitsFile, FitsTable
-from chandraclip.data.response import Response
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.fits import FitsFile, FitsTable
+from chandraclip.ogip.response import Response
 
 MATRIX_NAMES = ("MATRIX", "SPECRESP MATRIX", "RSP_MATRIX")
 _KEV = {"": 1.0, "kev": 1.0, "ev": 1e-3, "mev": 1e3}  # MeV: the case is lost, and nobody writes milli-eV

@@ -5,11 +5,11 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from chandraclip.data.fits import FitsFile
-from chandraclip.data.region_reader import read_region
-from chandraclip.data.regions import Shape
-from chandraclip.data.sky import SkyCoordinates, angular_distance, sky_coordinates
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.fits import FitsFile
+from chandraclip.ogip.region_reader import read_region
+from chandraclip.ogip.regions import Shape
+from chandraclip.ogip.sky import SkyCoordinates, angular_distance, sky_coordinates
 
 SKY = SkyCoordinates(4096.5, 4096.5, 10.0, 41.0, -0.492 / 3600, 0.492 / 3600)
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from chandraclip.data.fits import FitsTable
+from chandraclip.ogip.fits import FitsTable
 
 SECONDS_PER_DAY = 86400.0
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from chandraclip.data.companions import Companion, find_companion
-from chandraclip.data.fits import FitsFile, FitsTable
-from chandraclip.data.header import ObservationHeader
-from chandraclip.data.pha import PhaRecord, is_type_two, read_pha, spectrum_tables
-from chandraclip.data.response import Response
-from chandraclip.data.response_reader import Redistribution, combine, read_arf, read_rmf
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.companions import Companion, find_companion
+from chandraclip.ogip.fits import FitsFile, FitsTable
+from chandraclip.ogip.header import ObservationHeader
+from chandraclip.ogip.pha import PhaRecord, is_type_two, read_pha, spectrum_tables
+from chandraclip.ogip.response import Response
+from chandraclip.ogip.response_reader import Redistribution, combine, read_arf, read_rmf
 
 logger = logging.getLogger(__name__)
 

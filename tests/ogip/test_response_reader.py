@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from chandraclip.data import read_response
-from chandraclip.data.response_reader import read_arf, read_rmf
 from chandraclip.errors import InputFileError
+from chandraclip.ogip import read_response
+from chandraclip.ogip.response_reader import read_arf, read_rmf
 
 
 @pytest.mark.parametrize("layout", ["variable", "wide", "fixed"])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from chandraclip.data.fits import FitsFile, FitsTable, read_bytes
-from chandraclip.data.regions import Region, Shape, united
-from chandraclip.data.sky import SkyCoordinates, sky_coordinates
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.fits import FitsFile, FitsTable, read_bytes
+from chandraclip.ogip.regions import Region, Shape, united
+from chandraclip.ogip.sky import SkyCoordinates, sky_coordinates
 
 SOURCE_EXTENSION, BACKGROUND_EXTENSION = "SRCREG", "BKGREG"  # of a CSC reg3 file
 _SHAPE_NAMES = {"pie": "sector", "fieldshape": "field", "rotrectangle": "rectangle"}

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from chandraclip.data.events import event_table
-from chandraclip.data.fits import FitsFile, looks_like_fits
-from chandraclip.data.header import ObservationHeader, observation_header
-from chandraclip.data.pha import spectrum_tables
-from chandraclip.data.response_reader import arf_table, rmf_table
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.events import event_table
+from chandraclip.ogip.fits import FitsFile, looks_like_fits
+from chandraclip.ogip.header import ObservationHeader, observation_header
+from chandraclip.ogip.pha import spectrum_tables
+from chandraclip.ogip.response_reader import arf_table, rmf_table
 
 # CSC products: acisf01575_001N001_r0085_pha3.fits.gz = instrument, ObsID, OBI, version tag, region, product.
 CSC_NAME = re.compile(

@@ -6,10 +6,10 @@ from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chandraclip.data import read_events
 from chandraclip.data.files import find_detections
-from chandraclip.data.gti import inside_intervals, merge_intervals
 from chandraclip.errors import InputFileError
+from chandraclip.ogip import read_events
+from chandraclip.ogip.gti import inside_intervals, merge_intervals
 
 
 def test_times_are_sorted_cut_to_the_gti_and_relative(ogip):

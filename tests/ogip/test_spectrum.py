@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from chandraclip.data import read_spectrum
 from chandraclip.errors import InputFileError
+from chandraclip.ogip import read_spectrum
 
 
 def test_counts_channels_and_exposure(ogip):

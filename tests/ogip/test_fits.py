@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from chandraclip.data.events import read_events
-from chandraclip.data.fits import FitsFile, file_name
-from chandraclip.data.response_reader import read_rmf
-from chandraclip.data.spectrum import read_spectrum
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.events import read_events
+from chandraclip.ogip.fits import FitsFile, file_name
+from chandraclip.ogip.response_reader import read_rmf
+from chandraclip.ogip.spectrum import read_spectrum
 
 
 def test_gzip_is_told_by_content_not_by_name(ogip, tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chandraclip.data.fits import FitsFile, FitsTable
+from chandraclip.ogip.fits import FitsFile, FitsTable
 
 _CCD_COLUMNS = ("CCD_ID", "CCDNR")  # Chandra ACIS, XMM EPIC
 
