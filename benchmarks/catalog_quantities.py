@@ -26,9 +26,10 @@ import scipy.sparse as sparse
 from scipy.integrate import quad_vec, simpson
 from scipy.special import gammainccinv, gammaincinv, gammaln, logsumexp
 
-from chandraclip.data.measure import measure_catalog
-from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS, BANDS, Ragged
-from chandraclip.data.variability import MAX_BINS, SHORTEST_BIN
+from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS, BANDS
+from chandraclip.catalog.measure import measure_catalog
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.catalog.variability import MAX_BINS, SHORTEST_BIN
 from chandraclip.ogip.response import Response
 
 KEV_TO_ERG = 1.602176634e-9

@@ -18,8 +18,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-from chandraclip.data.schema import Ragged
-from chandraclip.data.variability import COARSE_BINS, gregory_loredo
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.catalog.variability import COARSE_BINS, gregory_loredo
 
 EXPOSURE = 30_000.0  # s
 GAP = (12_000.0, 18_000.0)

@@ -22,7 +22,8 @@ import datasets
 import numpy as np
 import pyarrow.parquet as pq
 
-from chandraclip.data.schema import TABLE_SCHEMA, Ragged, build_table, features
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.schema import TABLE_SCHEMA, build_table, features
 from chandraclip.data.shards import write_parquet
 
 

@@ -30,7 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: one thread a proc
 import numpy as np
 import pyarrow as pa
 
-from chandraclip.data.schema import Ragged
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.files import write_json
 from chandraclip.simulate.detections import simulate_chunk
 from chandraclip.simulate.fits import fit_spectra

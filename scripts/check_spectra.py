@@ -61,8 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     import numpy as np
 
+    from chandraclip.catalog.power_law_fit import fit_power_law
     from chandraclip.data.files import find_detections
-    from chandraclip.data.power_law_fit import fit_power_law
     from chandraclip.errors import InputFileError
     from chandraclip.ogip.spectrum import read_spectrum
     from chandraclip.simulate.absorption import cross_section

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 from astropy.io import fits
 
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.files import find_detections, read_detection
 from chandraclip.data.names import iau_name
 from chandraclip.data.rows import detection_columns, region_id_of
-from chandraclip.data.schema import TABLE_SCHEMA, Ragged, build_table
+from chandraclip.data.schema import TABLE_SCHEMA, build_table
 from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
 from chandraclip.ogip import read_events, read_spectrum

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chandraclip.data.schema import CONFIGS, SOURCE_CLASSES, TABLE_SCHEMA, Ragged, build_table, features
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.schema import CONFIGS, SOURCE_CLASSES, TABLE_SCHEMA, build_table, features
 
 KEYS = {"name": ["a", "b"], "obsid": [1, 2], "obi": [0, 0], "region_id": [1, 2], "split": ["train", "test"]}
 

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from chandraclip.data.schema import CONFIGS, Ragged, build_table
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.schema import CONFIGS, build_table
 from chandraclip.data.splits import SPLITS, assign_splits
 from chandraclip.evaluation.embeddings import EMBEDDINGS, EMBEDDINGS_SCHEMA, KEY, LATENTS, EmbeddingTable
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chandraclip.data.schema import Ragged
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation import embed
 from chandraclip.evaluation.embed import embed_dataset, model_id

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from chandraclip.data.schema import Ragged, build_table
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.schema import build_table
 from chandraclip.data.splits import assign_splits
 from chandraclip.evaluation.embed import embed_dataset
 from chandraclip.evaluation.embedder import EmbedConfig

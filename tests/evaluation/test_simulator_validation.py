@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import chi2, ks_2samp
 
-from chandraclip.data.schema import SOURCE_CLASSES, Ragged, build_table
+from chandraclip.catalog.kuiper import kuiper_probability
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.schema import SOURCE_CLASSES, build_table
 from chandraclip.data.splits import assign_splits
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation import simulator_report as report
 from chandraclip.evaluation.catalog_tables import COLUMNS, catalog_frame, read_published_sources, read_real_detections
-from chandraclip.evaluation.kuiper import kuiper_probability
 from chandraclip.evaluation.simulator_transfer import (
     published_table,
     source_table,

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chandraclip.data.schema import Ragged, build_table
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.schema import build_table
 from chandraclip.models import SpectrumFeatureExtractor
 from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import _group_starts
 

@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, BANDS
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.healpix import healpix_nested
-from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, BANDS, RARE_CLASSES, SOURCE_CLASSES, TABLE_SCHEMA, Ragged
+from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES, TABLE_SCHEMA
 from chandraclip.data.splits import split_of
 from chandraclip.simulate import builtin_response, simulate_chunk, simulate_detections
 from chandraclip.simulate.absorption import transmission

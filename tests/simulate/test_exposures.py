@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sparse
 from scipy import stats
 
-from chandraclip.data.schema import Ragged
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.ogip.response import Response
 from chandraclip.simulate.absorption import transmission
 from chandraclip.simulate.detector import (

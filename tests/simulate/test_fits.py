@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from chandraclip.data.statistics import cash
+from chandraclip.catalog.statistics import cash
 from chandraclip.simulate.absorption import transmission
 from chandraclip.simulate.detector import background_shape
 from chandraclip.simulate.emission import blackbody, bremsstrahlung, powerlaw

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
+from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
 from chandraclip.simulate import builtin_response
 from chandraclip.simulate.response import ENERGY, LAUNCH_MJD, effective_area, fwhm, redistribution_matrix
 

@@ -3,7 +3,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from chandraclip.data.schema import Ragged
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.simulate.selection import SELECTIONS, Selection
 
 GOOD = {"src_cnts_aper_b": 500.0, "flux_significance_b": 20.0, "theta": 1.0, "livetime": 40_000.0}

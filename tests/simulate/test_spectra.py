@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from chandraclip.data.schema import BANDS
+from chandraclip.catalog.bands import BANDS
 from chandraclip.simulate.absorption import cross_section
 from chandraclip.simulate.emission import SPECTRAL_MODELS, energy_flux, incident_spectrum, photon_flux
 from chandraclip.simulate.response import ENERGY, ENERGY_HI, ENERGY_LO

@@ -8,8 +8,9 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.sampler import BatchSampler
-from chandraclip.data.schema import Ragged, build_table
+from chandraclip.data.schema import build_table
 from chandraclip.errors import InputFileError
 from chandraclip.training.data import BatchLoader, load_rows, rows_with, validation_batches, validation_rows
 

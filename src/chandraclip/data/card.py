@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
+from chandraclip.catalog.variability import MAX_BINS
 from chandraclip.data.schema import CONFIGS, RESPONSE_SCHEMA, SOURCE_CLASSES, TABLE_SCHEMA, features
-from chandraclip.data.variability import MAX_BINS
 
 CONFIG_DESCRIPTIONS = {
     "pairs": "all columns; what training reads",

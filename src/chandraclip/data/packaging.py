@@ -23,9 +23,10 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.data import shards
 from chandraclip.data.card import render_card
-from chandraclip.data.schema import SCHEMA_VERSION, TABLE_SCHEMA, Ragged, build_table
+from chandraclip.data.schema import SCHEMA_VERSION, TABLE_SCHEMA, build_table
 from chandraclip.data.shards import STAGING, Chunk
 from chandraclip.data.splits import SPLITS, assign_splits
 from chandraclip.errors import InputFileError
@@ -240,8 +241,8 @@ def _simulate_catalog(detections: Path, sources: Path | None, seed: int, first: 
 
 
 def _read_files(input_dir: Path, items: Sequence[Any], text_path: Path | None) -> Chunk:
+    from chandraclip.catalog.measure import fill_measured
     from chandraclip.data.files import read_detection
-    from chandraclip.data.measure import fill_measured
 
     rows, responses, skipped = [], {}, []
     for item in items:

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sparse
 
-from chandraclip.data.schema import RESPONSE_SCHEMA, Ragged, build_table
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.schema import RESPONSE_SCHEMA, build_table
 from chandraclip.errors import InputFileError
 from chandraclip.ogip.response import Response
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
 from chandraclip.data.healpix import healpix_nested
 from chandraclip.data.names import iau_name
-from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
 from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
 from chandraclip.ogip.events import EventList

@@ -7,12 +7,13 @@ reader of one modality reads only its columns. The RMFs stand beside it in the c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from chandraclip.catalog.ragged import Ragged
 
 SCHEMA_VERSION = 2
 
@@ -21,13 +22,6 @@ SOURCE_CLASSES = ("AGN", "CV", "HM-STAR", "HMXB", "LM-STAR", "LMXB", "NS", "YSO"
 
 # Planted in simulated datasets: too rare in the catalogue to be classes of a training set.
 RARE_CLASSES = ("ULX", "TDE", "FXT")
-
-# CSC 2.1 energy bands, keV (Evans et al. 2024).
-BANDS = {"s": (0.5, 1.2), "m": (1.2, 2.0), "h": (2.0, 7.0), "b": (0.5, 7.0)}
-
-# Chandra ACIS PI channel n (from 1) covers 14.6 (n - 1) to 14.6 n eV.
-ACIS_CHANNEL_WIDTH = 0.0146
-ACIS_NUM_CHANNELS = 1024
 
 KEY_FIELDS = [
     pa.field("name", pa.string(), nullable=False),
@@ -131,57 +125,6 @@ RESPONSE_SCHEMA = pa.schema(
         pa.field("matrix_data", pa.list_(pa.float32())),
     ]
 )
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """A column of lists as one flat array: row i is ``values[offsets[i]:offsets[i + 1]]``, null where not `valid`.
-
-    Attributes:
-        values: (total,) every list, end to end.
-        offsets: (rows + 1,) int.
-        valid: (rows,) bool, or None where every row is present.
-    """
-
-    values: np.ndarray
-    offsets: np.ndarray
-    valid: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @classmethod
-    def from_rows(cls, rows: Sequence[np.ndarray | None]) -> Ragged:
-        """From one array (or None) a row."""
-        lengths = [0 if row is None else len(row) for row in rows]
-        present = [np.asarray(row) for row in rows if row is not None]
-        return cls(
-            values=np.concatenate(present) if present else np.zeros(0),
-            offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
-            valid=np.array([row is not None for row in rows]),
-        )
-
-    @classmethod
-    def from_arrow(cls, column: pa.ChunkedArray | pa.Array) -> Ragged:
-        """From an Arrow list column, sliced or chunked; without a Python object a row."""
-        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        if isinstance(array, pa.ChunkedArray):  # no chunk at all
-            array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
-        # flatten() drops what lies under null rows, so offsets come from the lengths, not from the buffer.
-        lengths = np.asarray(array.value_lengths().fill_null(0))
-        return cls(
-            values=np.asarray(array.flatten()),
-            offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
-            valid=np.asarray(array.is_valid()),
-        )
-
-    def to_arrow(self, list_type: pa.DataType) -> pa.Array:
-        """As an Arrow list array of `list_type`."""
-        mask = None if self.valid is None else pa.array(~np.asarray(self.valid, dtype=bool))
-        values = pa.array(np.asarray(self.values), from_pandas=False)
-        return pa.ListArray.from_arrays(
-            pa.array(self.offsets, pa.int32()), values.cast(list_type.value_type), type=list_type, mask=mask
-        )
 
 
 def build_table(columns: Mapping[str, Any], schema: pa.Schema = TABLE_SCHEMA) -> pa.Table:

@@ -16,9 +16,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chandraclip.data.schema import BANDS, SOURCE_CLASSES, Ragged
+from chandraclip.catalog.bands import BANDS
+from chandraclip.catalog.kuiper import kuiper_probability
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.schema import SOURCE_CLASSES
 from chandraclip.errors import InputFileError
-from chandraclip.evaluation.kuiper import kuiper_probability
 
 KEY = ("obsid", "obi", "region_id")
 FITTED = ("powlaw_gamma", "powlaw_nh", "bb_kt", "brems_kt")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from chandraclip.data.schema import Ragged
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.embeddings import EMBEDDINGS_SCHEMA, KEY
 

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chandraclip.data.schema import KEY_FIELDS, Ragged
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.schema import KEY_FIELDS
 from chandraclip.errors import InputFileError
 
 EMBEDDINGS_FILE = "embeddings.parquet"

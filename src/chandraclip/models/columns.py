@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from chandraclip.data.schema import Ragged
+from chandraclip.catalog.ragged import Ragged
 
 
 def column_names(batch: Mapping[str, Any] | pa.Table) -> list[str]:

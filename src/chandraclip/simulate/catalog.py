@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from chandraclip.data.schema import BANDS, RARE_CLASSES, SOURCE_CLASSES
+from chandraclip.catalog.bands import BANDS
+from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES
 from chandraclip.data.splits import assign_splits
 from chandraclip.simulate.absorption import transmission
 from chandraclip.simulate.catalog_rows import CatalogRows, read_catalog_rows

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from chandraclip.catalog.measure import measure_catalog
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.healpix import healpix_nested
-from chandraclip.data.measure import measure_catalog
 from chandraclip.data.names import iau_name
-from chandraclip.data.schema import SOURCE_CLASSES, Ragged, build_table
+from chandraclip.data.schema import SOURCE_CLASSES, build_table
 from chandraclip.data.splits import assign_splits
 from chandraclip.simulate.detector import (
     MJD_REFERENCE,

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import ndtr
 
-from chandraclip.data.schema import Ragged
+from chandraclip.catalog.ragged import Ragged
 
 FRAME_TIME = 3.24104  # s, TIMEDEL of ACIS timed exposure with all rows: EXPTIME 3.2 s and 0.04104 s of transfer
 TRANSFER_TIME = 0.04104  # s

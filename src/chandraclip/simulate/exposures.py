@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chandraclip.data.schema import Ragged
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.simulate.detector import (
     EVENT_BAND,
     FOCUSED_SHARE,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sparse
 
-from chandraclip.data.statistics import cash
+from chandraclip.catalog.statistics import cash
 from chandraclip.ogip.response import Response
 from chandraclip.simulate.absorption import cross_section
 from chandraclip.simulate.emission import blackbody, bremsstrahlung, powerlaw

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chandraclip.data.schema import BANDS
+from chandraclip.catalog.bands import BANDS
 from chandraclip.simulate.detector import BadColumns, GoodTime
 from chandraclip.simulate.emission import energy_flux
 from chandraclip.simulate.epochs import Epochs

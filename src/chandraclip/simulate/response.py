@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sparse
 from scipy.special import ndtr
 
-from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
+from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
 from chandraclip.ogip.response import Response
 
 INSTRUMENTS = ("ACIS-I", "ACIS-S")

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from chandraclip.data.schema import BANDS, Ragged
+from chandraclip.catalog.bands import BANDS
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.simulate.emission import SPECTRAL_MODELS, energy_flux
 from chandraclip.simulate.epochs import LONG_TERM_KINDS
 from chandraclip.simulate.literature import LiteratureFacts

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from chandraclip.data.schema import BANDS
+from chandraclip.catalog.bands import BANDS
 from chandraclip.simulate.absorption import partial_covering, transmission
 from chandraclip.simulate.emission import energy_flux, gaussian_line, incident_spectrum
 from chandraclip.simulate.variability import DIP, ECLIPSE, ERUPTION, FLARE, PULSATION, RED_NOISE, TRANSIENT

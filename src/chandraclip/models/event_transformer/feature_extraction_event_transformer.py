@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 
-from chandraclip.data.schema import BANDS, Ragged
+from chandraclip.catalog.bands import BANDS
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.models.columns import column_names, interpolate_rows, list_column, row_index
 
 # Numbers a photon, in the order of `event_values`.

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 
-from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, Ragged
+from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.models.columns import interpolate_rows, list_column, row_index, scalar_column
 
 NORMALIZATIONS = ("min_max", "sqrt", "asinh")

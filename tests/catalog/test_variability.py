@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from chandraclip.data import variability
-from chandraclip.data.schema import Ragged
-from chandraclip.data.variability import COARSE_BINS, variability_index
+from chandraclip.catalog import variability
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.catalog.variability import COARSE_BINS, variability_index
 
 
 def gregory_loredo(*columns, max_bins=COARSE_BINS, **options):
@@ -174,7 +174,7 @@ def test_blocks_and_bright_sources(monkeypatch):
     whole = gregory_loredo(times, start, stop)
     for name, size in (("PHOTONS_PER_BLOCK", 100), ("TABLE_CELLS_PER_BLOCK", 1_000)):
         with monkeypatch.context() as patch:
-            patch.setattr(f"chandraclip.data.variability.{name}", size)
+            patch.setattr(f"chandraclip.catalog.variability.{name}", size)
             np.testing.assert_array_equal(gregory_loredo(times, start, stop).odds_log10, whole.odds_log10)
     bright = gregory_loredo(*constant(2, 100_000, rng))
     assert np.isfinite(bright.odds_log10).all()

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, gammaln, logsumexp
 
-from chandraclip.data.schema import Ragged
+from chandraclip.catalog.ragged import Ragged
 
 COARSE_BINS = 30  # up to which every number of bins is tried
 MAX_BINS, SHORTEST_BIN = 3000, 50.0  # glvary's: the most bins, and their shortest, s

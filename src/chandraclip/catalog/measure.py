@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from chandraclip.data.hardness import hardness_ratios
-from chandraclip.data.schema import ACIS_CHANNEL_WIDTH, BANDS, Ragged
-from chandraclip.data.variability import gregory_loredo
+from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, BANDS
+from chandraclip.catalog.hardness import hardness_ratios
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.catalog.variability import gregory_loredo
 from chandraclip.ogip.response import Response
 
 BAND_NAMES = "smhb"

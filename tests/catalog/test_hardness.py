@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln
 
-from chandraclip.data.hardness import _background_nodes, hardness_ratios
+from chandraclip.catalog.hardness import _background_nodes, hardness_ratios
 
 AREA = np.array([3e6, 5e6, 3e6])
 

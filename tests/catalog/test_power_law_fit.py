@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from chandraclip.data.power_law_fit import fit_power_law
-from chandraclip.data.statistics import cash
+from chandraclip.catalog.power_law_fit import fit_power_law
+from chandraclip.catalog.statistics import cash
 from chandraclip.ogip import read_spectrum
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from chandraclip.data.schema import Ragged
+from chandraclip.catalog.ragged import Ragged
 
 MIN_PHOTONS = 10  # as for var_prob_b, so that both are missing in the same rows
 NUM_TERMS = 40

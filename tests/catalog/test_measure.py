@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sparse
 
-from chandraclip.data.hardness import hardness_ratios
-from chandraclip.data.measure import fill_measured, measure_catalog
-from chandraclip.data.schema import BANDS, Ragged, build_table
-from chandraclip.data.variability import gregory_loredo
+from chandraclip.catalog.bands import BANDS
+from chandraclip.catalog.hardness import hardness_ratios
+from chandraclip.catalog.measure import fill_measured, measure_catalog
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.catalog.variability import gregory_loredo
+from chandraclip.data.schema import build_table
 from chandraclip.ogip.response import Response
 
 

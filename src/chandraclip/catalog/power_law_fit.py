@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from chandraclip.data.schema import BANDS
-from chandraclip.data.statistics import cash
+from chandraclip.catalog.bands import BANDS
+from chandraclip.catalog.statistics import cash
 from chandraclip.ogip.spectrum import Spectrum
 
 _GAMMA_RANGE, _NH_RANGE = (-3.0, 10.0), (0.0, 100.0)

@@ -1,0 +1,5 @@
+"""What the Chandra Source Catalog measures from photons: hardness, variability, fluxes, quick fits. Names load on first use."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,60 @@
+"""`Ragged`: a column of lists without a Python object a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A column of lists as one flat array: row i is ``values[offsets[i]:offsets[i + 1]]``, null where not `valid`.
+
+    Attributes:
+        values: (total,) every list, end to end.
+        offsets: (rows + 1,) int.
+        valid: (rows,) bool, or None where every row is present.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+    valid: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[np.ndarray | None]) -> Ragged:
+        """From one array (or None) a row."""
+        lengths = [0 if row is None else len(row) for row in rows]
+        present = [np.asarray(row) for row in rows if row is not None]
+        return cls(
+            values=np.concatenate(present) if present else np.zeros(0),
+            offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+            valid=np.array([row is not None for row in rows]),
+        )
+
+    @classmethod
+    def from_arrow(cls, column: pa.ChunkedArray | pa.Array) -> Ragged:
+        """From an Arrow list column, sliced or chunked; without a Python object a row."""
+        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        if isinstance(array, pa.ChunkedArray):  # no chunk at all
+            array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
+        # flatten() drops what lies under null rows, so offsets come from the lengths, not from the buffer.
+        lengths = np.asarray(array.value_lengths().fill_null(0))
+        return cls(
+            values=np.asarray(array.flatten()),
+            offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+            valid=np.asarray(array.is_valid()),
+        )
+
+    def to_arrow(self, list_type: pa.DataType) -> pa.Array:
+        """As an Arrow list array of `list_type`."""
+        mask = None if self.valid is None else pa.array(~np.asarray(self.valid, dtype=bool))
+        values = pa.array(np.asarray(self.values), from_pandas=False)
+        return pa.ListArray.from_arrays(
+            pa.array(self.offsets, pa.int32()), values.cast(list_type.value_type), type=list_type, mask=mask
+        )
