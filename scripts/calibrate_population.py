@@ -64,7 +64,7 @@ LOGARITHMIC = {("spectra", "share"), ("variability", "share"), ("variability", "
 
 def observables(detections: pd.DataFrame) -> dict[str, np.ndarray]:
     """Values of each compared quantity: a detection each, spectral fits a source each."""
-    from chandraclip.evaluation.simulator_validation import detection_quantities
+    from chandraclip.realism.distances import detection_quantities
 
     frame = detection_quantities(detections)
     return {name: frame[name].dropna().to_numpy() for name in WEIGHTS}
@@ -179,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     from chandraclip.data.schema import SOURCE_CLASSES
     from chandraclip.data.splits import assign_splits
-    from chandraclip.evaluation.catalog_tables import read_real_detections
+    from chandraclip.realism.catalog_tables import read_real_detections
     from chandraclip.simulate.population import default_population
 
     real = read_real_detections(options.data)

@@ -38,15 +38,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
 
     from chandraclip.errors import InputFileError
-    from chandraclip.evaluation import simulator_report as report
-    from chandraclip.evaluation.catalog_tables import (
+    from chandraclip.files import write_json
+    from chandraclip.realism import report as report
+    from chandraclip.realism.catalog_tables import (
         photon_hardness,
         read_dataset,
         read_published_sources,
         read_real_detections,
     )
-    from chandraclip.evaluation.simulator_figures import plot_confusion, plot_distances, plot_distributions
-    from chandraclip.files import write_json
+    from chandraclip.realism.figures import plot_confusion, plot_distances, plot_distributions
 
     try:
         real, published = read_real_detections(options.data), read_published_sources(options.data)

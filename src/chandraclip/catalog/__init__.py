@@ -1,4 +1,7 @@
-"""What the Chandra Source Catalog measures from photons: hardness, variability, fluxes, quick fits. Names load on first use."""
+"""What the Chandra Source Catalog measures from photons: hardness, variability, fluxes, quick fits.
+
+Names load on first use.
+"""
 
 import lazy_loader
 

@@ -13,9 +13,16 @@ import pandas as pd
 from chandraclip.data.schema import SOURCE_CLASSES
 from chandraclip.data.splits import assign_splits
 from chandraclip.errors import InputFileError
-from chandraclip.evaluation.catalog_tables import KEY
 from chandraclip.evaluation.results import markdown_table, number
-from chandraclip.evaluation.simulator_transfer import (
+from chandraclip.files import write_text
+from chandraclip.realism.catalog_tables import KEY
+from chandraclip.realism.distances import (
+    QUANTITIES,
+    detection_quantities,
+    differences_in_words,
+    ks_table,
+)
+from chandraclip.realism.transfer import (
     FEATURES,
     TASKS,
     published_table,
@@ -23,13 +30,6 @@ from chandraclip.evaluation.simulator_transfer import (
     telling_apart,
     transfer_score,
 )
-from chandraclip.evaluation.simulator_validation import (
-    QUANTITIES,
-    detection_quantities,
-    differences_in_words,
-    ks_table,
-)
-from chandraclip.files import write_text
 
 MAIN_TRAININGS = (
     ("real", "real"),

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from chandraclip.data.schema import SOURCE_CLASSES
-from chandraclip.evaluation.simulator_validation import MIN_SOURCES, QUANTITIES
 from chandraclip.files import atomic_path
+from chandraclip.realism.distances import MIN_SOURCES, QUANTITIES
 
 SHOWN = (
     "energy_hm",

@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from chandraclip.data.schema import SOURCE_CLASSES
 from chandraclip.evaluation.bootstrap import interval, resampled_sums
-from chandraclip.evaluation.simulator_validation import FLUX_FLOOR
+from chandraclip.realism.distances import FLUX_FLOOR
 
 HARDNESS = ("energy_hm", "energy_hs", "energy_ms")
 FEATURES = (*HARDNESS, "log_flux", "powlaw_gamma", "var_intra_prob", "var_inter_prob")

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from chandraclip.data.schema import SOURCE_CLASSES
-from chandraclip.evaluation.catalog_tables import catalog_frame
+from chandraclip.realism.catalog_tables import catalog_frame
 
 FLUX_FLOOR = 1e-17  # erg/s/cm2; the published training set marks an upper limit by a flux below it
 COUNTS_FLOOR = 1.0

@@ -17,15 +17,15 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.schema import SOURCE_CLASSES, build_table
 from chandraclip.data.splits import assign_splits
 from chandraclip.errors import InputFileError
-from chandraclip.evaluation import simulator_report as report
-from chandraclip.evaluation.catalog_tables import COLUMNS, catalog_frame, read_published_sources, read_real_detections
-from chandraclip.evaluation.simulator_transfer import (
+from chandraclip.realism import report as report
+from chandraclip.realism.catalog_tables import COLUMNS, catalog_frame, read_published_sources, read_real_detections
+from chandraclip.realism.distances import detection_quantities, differences_in_words, ks_table
+from chandraclip.realism.transfer import (
     published_table,
     source_table,
     telling_apart,
     transfer_score,
 )
-from chandraclip.evaluation.simulator_validation import detection_quantities, differences_in_words, ks_table
 
 
 def population(seed: int, num_sources: int = 150, hardening: float = 1.0, classes=("AGN", "YSO")) -> pd.DataFrame:
@@ -338,7 +338,7 @@ def write_dataset(folder, detections: pd.DataFrame) -> None:
 
 
 def test_the_command(script, repository, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("chandraclip.evaluation.simulator_transfer.NUM_TREES", 6)
+    monkeypatch.setattr("chandraclip.realism.transfer.NUM_TREES", 6)
     real = population(0, num_sources=40)
     write_real_tables(tmp_path / "real", real)
     write_dataset(tmp_path / "simulated", population(1, num_sources=40, hardening=3.0))
