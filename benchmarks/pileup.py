@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from scipy.signal import fftconvolve
 
-from chandraclip.simulate.pileup import FRACTIONAL_EXPOSURE, FRAME_TIME, davis_counts
+from chandraclip.simulate.instrument.pileup import FRACTIONAL_EXPOSURE, FRAME_TIME, davis_counts
 
 MAX_ENERGY = 15.0  # keV
 EXPOSURE = 30_000.0  # s

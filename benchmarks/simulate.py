@@ -34,9 +34,9 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.files import write_json
 from chandraclip.simulate.detections import simulate_chunk
 from chandraclip.simulate.fits import fit_spectra
-from chandraclip.simulate.photons import draw_channels, draw_energies
-from chandraclip.simulate.population import Population, default_population
-from chandraclip.simulate.response import ENERGY_HI, ENERGY_LO, builtin_instrument
+from chandraclip.simulate.instrument.photons import draw_channels, draw_energies
+from chandraclip.simulate.instrument.response import ENERGY_HI, ENERGY_LO, builtin_instrument
+from chandraclip.simulate.population.sources import Population, default_population
 
 CHUNK = 2_000
 BRIGHTER = 0.4  # dex of flux, which takes the median detection to 100 net counts

@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from chandraclip.simulate.selection import SELECTIONS
+from chandraclip.simulate.population.selection import SELECTIONS
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Fits the simulator's population tables to the labelled sources of CSC, class by class.
 
-    python scripts/calibrate_population.py DATA_DIR --output src/chandraclip/simulate/tables --classes AGN YSO
+    python scripts/calibrate_population.py DATA_DIR --output src/chandraclip/simulate/population/tables --classes AGN YSO
 
 A random search: numbers of tables/spectra.csv, classes.csv and variability.csv are varied, a class is simulated
 with the same seed each time, and what lowers the mean Kolmogorov-Smirnov distance of its observables to the real ones
@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     from chandraclip.data.schema import SOURCE_CLASSES
     from chandraclip.data.splits import assign_splits
     from chandraclip.realism.catalog_tables import read_real_detections
-    from chandraclip.simulate.population import default_population
+    from chandraclip.simulate.population.sources import default_population
 
     real = read_real_detections(options.data)
     real = real[np.array(assign_splits(real["name"])) == "train"]

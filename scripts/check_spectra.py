@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     from chandraclip.data.files import find_detections
     from chandraclip.errors import InputFileError
     from chandraclip.ogip.spectrum import read_spectrum
-    from chandraclip.simulate.absorption import cross_section
+    from chandraclip.simulate.emission.absorption import cross_section
 
     def absorption(energy: np.ndarray) -> np.ndarray:
         """1e-22 cm2; the published fit ends at 0.03 and 10 keV, beyond which its end values serve."""

@@ -13,12 +13,12 @@ from chandraclip.data.healpix import healpix_nested
 from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES, TABLE_SCHEMA
 from chandraclip.data.splits import split_of
 from chandraclip.simulate import builtin_response, simulate_chunk, simulate_detections
-from chandraclip.simulate.absorption import transmission
 from chandraclip.simulate.detections import FIRST_OBSID, MAX_CHUNK_SIZE
-from chandraclip.simulate.detector import EVENT_BAND, FRAME_TIME, SUBARRAY
-from chandraclip.simulate.emission import energy_flux, powerlaw
-from chandraclip.simulate.response import instrument_from_files
-from chandraclip.simulate.selection import SELECTIONS
+from chandraclip.simulate.emission.absorption import transmission
+from chandraclip.simulate.emission.incident import energy_flux, powerlaw
+from chandraclip.simulate.instrument.detector import EVENT_BAND, FRAME_TIME, SUBARRAY
+from chandraclip.simulate.instrument.response import instrument_from_files
+from chandraclip.simulate.population.selection import SELECTIONS
 
 DIGEST = (
     "import hashlib, pyarrow as pa\n"

@@ -3,12 +3,12 @@ import pytest
 from scipy.optimize import minimize
 
 from chandraclip.catalog.statistics import cash
-from chandraclip.simulate.absorption import transmission
-from chandraclip.simulate.detector import background_shape
-from chandraclip.simulate.emission import blackbody, bremsstrahlung, powerlaw
+from chandraclip.simulate.emission.absorption import transmission
+from chandraclip.simulate.emission.incident import blackbody, bremsstrahlung, powerlaw
+from chandraclip.simulate.emission.plasma import plasma
 from chandraclip.simulate.fits import MODELS, _grid, fit_spectra
-from chandraclip.simulate.plasma import plasma
-from chandraclip.simulate.response import (
+from chandraclip.simulate.instrument.detector import background_shape
+from chandraclip.simulate.instrument.response import (
     CHANNEL_EDGES,
     ENERGY,
     ENERGY_HI,

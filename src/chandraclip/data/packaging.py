@@ -225,7 +225,7 @@ def _simulate(
     pileup: bool,
 ) -> Chunk:
     from chandraclip.simulate import simulate_chunk
-    from chandraclip.simulate.response import builtin_instrument, instrument_from_files
+    from chandraclip.simulate.instrument.response import builtin_instrument, instrument_from_files
 
     instrument = builtin_instrument() if arf is None or rmf is None else instrument_from_files(arf, rmf)
     table = simulate_chunk(seed, index, num_detections, selection=selection, instrument=instrument, pileup=pileup)
@@ -234,7 +234,7 @@ def _simulate(
 
 def _simulate_catalog(detections: Path, sources: Path | None, seed: int, first: int, last: int, pileup: bool) -> Chunk:
     from chandraclip.simulate.catalog import simulate_catalog_chunk
-    from chandraclip.simulate.response import builtin_instrument
+    from chandraclip.simulate.instrument.response import builtin_instrument
 
     table = simulate_catalog_chunk(detections, sources, seed, first, last, pileup)
     return Chunk(table, [builtin_instrument().response])

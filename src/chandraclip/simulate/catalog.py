@@ -22,14 +22,15 @@ import pyarrow as pa
 from chandraclip.catalog.bands import BANDS
 from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES
 from chandraclip.data.splits import assign_splits
-from chandraclip.simulate.absorption import transmission
 from chandraclip.simulate.catalog_rows import CatalogRows, read_catalog_rows
 from chandraclip.simulate.detections import finish_table, observe_sources
-from chandraclip.simulate.detector import MJD_REFERENCE
-from chandraclip.simulate.emission import energy_flux, powerlaw
-from chandraclip.simulate.epochs import draw_epochs, epochs_of_flux
-from chandraclip.simulate.observations import Observations, draw_fluxes
-from chandraclip.simulate.population import (
+from chandraclip.simulate.emission.absorption import transmission
+from chandraclip.simulate.emission.incident import energy_flux, powerlaw
+from chandraclip.simulate.emission.spectra import MAX_COLUMN, photon_spectra, unit_spectra
+from chandraclip.simulate.instrument.detector import MJD_REFERENCE
+from chandraclip.simulate.instrument.response import ENERGY, effective_area
+from chandraclip.simulate.population.observations import Observations, draw_fluxes
+from chandraclip.simulate.population.sources import (
     CLASSES,
     EXTRAGALACTIC,
     Sources,
@@ -37,9 +38,8 @@ from chandraclip.simulate.population import (
     draw_sources,
     icrs_to_galactic,
 )
-from chandraclip.simulate.response import ENERGY, effective_area
-from chandraclip.simulate.spectra import MAX_COLUMN, photon_spectra, unit_spectra
-from chandraclip.simulate.variability import CONSTANT
+from chandraclip.simulate.variability.epochs import draw_epochs, epochs_of_flux
+from chandraclip.simulate.variability.kinds import CONSTANT
 
 ROWS_PER_CHUNK = 2_000
 NUM_CANDIDATES = 96

@@ -14,20 +14,22 @@ from chandraclip.data.healpix import healpix_nested
 from chandraclip.data.names import iau_name
 from chandraclip.data.schema import SOURCE_CLASSES, build_table
 from chandraclip.data.splits import assign_splits
-from chandraclip.simulate.detector import (
+from chandraclip.simulate.emission.incident import SPECTRAL_MODELS
+from chandraclip.simulate.fits import fit_spectra
+from chandraclip.simulate.instrument.detector import (
     MJD_REFERENCE,
     background_shape,
     draw_background,
     draw_bad_columns,
     draw_good_time,
 )
-from chandraclip.simulate.emission import SPECTRAL_MODELS
-from chandraclip.simulate.epochs import Epochs, draw_epochs
-from chandraclip.simulate.exposures import record
-from chandraclip.simulate.fits import fit_spectra
-from chandraclip.simulate.observations import Observations, draw_fluxes, draw_numbers, draw_observations
+from chandraclip.simulate.instrument.exposures import record
+from chandraclip.simulate.instrument.response import Instrument, builtin_instrument
+from chandraclip.simulate.literature.source_texts import write_texts
 from chandraclip.simulate.observe import Sight, look
-from chandraclip.simulate.population import (
+from chandraclip.simulate.population.observations import Observations, draw_fluxes, draw_numbers, draw_observations
+from chandraclip.simulate.population.selection import SELECTIONS
+from chandraclip.simulate.population.sources import (
     CLASSES,
     Population,
     Sources,
@@ -35,10 +37,8 @@ from chandraclip.simulate.population import (
     default_population,
     draw_sources,
 )
-from chandraclip.simulate.response import Instrument, builtin_instrument
-from chandraclip.simulate.selection import SELECTIONS
-from chandraclip.simulate.source_texts import write_texts
-from chandraclip.simulate.variability import PERIODIC_KINDS, VARIABILITY_KINDS
+from chandraclip.simulate.variability.epochs import Epochs, draw_epochs
+from chandraclip.simulate.variability.kinds import PERIODIC_KINDS, VARIABILITY_KINDS
 
 FIRST_OBSID = 100_000  # above Chandra's own
 MAX_CHUNK_SIZE = 16_384

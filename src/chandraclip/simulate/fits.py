@@ -15,10 +15,10 @@ import scipy.sparse as sparse
 
 from chandraclip.catalog.statistics import cash
 from chandraclip.ogip.response import Response
-from chandraclip.simulate.absorption import cross_section
-from chandraclip.simulate.emission import blackbody, bremsstrahlung, powerlaw
-from chandraclip.simulate.plasma import plasma_components
-from chandraclip.simulate.response import builtin_response
+from chandraclip.simulate.emission.absorption import cross_section
+from chandraclip.simulate.emission.incident import blackbody, bremsstrahlung, powerlaw
+from chandraclip.simulate.emission.plasma import plasma_components
+from chandraclip.simulate.instrument.response import builtin_response
 
 MIN_NET_COUNTS = 150.0
 FIT_BAND = (0.5, 7.0)  # keV

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from chandraclip.catalog.bands import BANDS
-from chandraclip.simulate.detector import BadColumns, GoodTime
-from chandraclip.simulate.emission import energy_flux
-from chandraclip.simulate.epochs import Epochs
-from chandraclip.simulate.exposures import Rates
-from chandraclip.simulate.observations import Observations
-from chandraclip.simulate.population import Sources
-from chandraclip.simulate.response import Instrument
-from chandraclip.simulate.spectra import SpectrumParameters, photon_spectra, unit_spectra, varying_spectra
-from chandraclip.simulate.variability import CONSTANT, Variable, draw_variability
+from chandraclip.simulate.emission.incident import energy_flux
+from chandraclip.simulate.emission.spectra import SpectrumParameters, photon_spectra, unit_spectra, varying_spectra
+from chandraclip.simulate.instrument.detector import BadColumns, GoodTime
+from chandraclip.simulate.instrument.exposures import Rates
+from chandraclip.simulate.instrument.response import Instrument
+from chandraclip.simulate.population.observations import Observations
+from chandraclip.simulate.population.sources import Sources
+from chandraclip.simulate.variability.epochs import Epochs
+from chandraclip.simulate.variability.kinds import CONSTANT, Variable, draw_variability
 
 
 @dataclass(frozen=True)

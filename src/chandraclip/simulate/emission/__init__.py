@@ -1,0 +1,1 @@
+"""What sources emit: incident photon spectra, and what is absorbed of them."""

@@ -1,0 +1,1 @@
+"""What the telescope makes of photons: effective area, redistribution, frames, pile-up, background."""

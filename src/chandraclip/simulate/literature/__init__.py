@@ -1,0 +1,1 @@
+"""What papers say of sources, and the summaries a language model would write of them."""

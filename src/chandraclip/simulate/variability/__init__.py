@@ -1,0 +1,1 @@
+"""How sources change: within an observation and from one to the next."""

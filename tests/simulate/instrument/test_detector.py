@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from chandraclip.simulate.instrument.detector import (
+    BAD_COLUMN_SHARE,
+    EVENT_BAND,
+    FRAME_TIME,
+    MAX_INTERVALS,
+    SUBARRAY,
+    TRANSFER_TIME,
+    background_shape,
+    draw_background,
+    draw_bad_columns,
+    draw_good_time,
+    pileup_cells,
+)
+from chandraclip.simulate.instrument.response import CHANNEL_EDGES
+
+
+def test_good_time_adds_up_to_the_exposure_in_whole_frames():
+    exposure = np.linspace(2e3, 1e5, 500)
+    subarray = np.arange(500) % 2 == 0
+    good = draw_good_time(np.random.default_rng(0), exposure, subarray)
+    assert good.start.shape == (500, MAX_INTERVALS)
+    total = (good.stop - good.start).sum(axis=1)
+    np.testing.assert_allclose(total, exposure, atol=FRAME_TIME)
+    np.testing.assert_allclose(total / FRAME_TIME, np.round(total / FRAME_TIME), atol=1e-6)
+    assert (good.start[:, 0] == 0).all()
+    assert (good.start[:, 1:] >= good.stop[:, :-1]).all()
+    live = np.where(subarray, 1.0 - TRANSFER_TIME * SUBARRAY / FRAME_TIME, 1.0 - TRANSFER_TIME / FRAME_TIME)
+    np.testing.assert_allclose(good.livetime, total * live)
+
+
+def test_times_in_gaps_are_told_from_good_ones():
+    good = draw_good_time(np.random.default_rng(1), np.full(200, 3e4), np.zeros(200, bool))
+    rng = np.random.default_rng(2)
+    row = np.repeat(np.arange(200), 300)
+    time = good.duration[row] * rng.random(row.size)
+    inside = ((time[:, None] >= good.start[row]) & (time[:, None] < good.stop[row])).any(axis=1)
+    np.testing.assert_array_equal(good.contains(row, time), inside)
+    assert 0.005 < 1.0 - inside.mean() < 0.2
+
+
+def test_bad_columns_lose_what_the_exposure_map_says():
+    columns = draw_bad_columns(np.random.default_rng(3), np.full(4000, 2.0))
+    there = np.flatnonzero(np.isfinite(columns.offset))
+    assert there.size / 4000 == pytest.approx(BAD_COLUMN_SHARE, abs=0.01)
+    share = columns.exposed_share()
+    assert (share[np.isnan(columns.offset)] == 1.0).all()
+    rng = np.random.default_rng(4)
+    row = np.repeat(there, 4000)
+    lost = columns.lost(rng, row, rng.uniform(0, 5e4, row.size))
+    measured = 1.0 - lost.reshape(there.size, 4000).mean(axis=1)
+    np.testing.assert_allclose(measured, share[there], atol=0.03)
+    assert share[there].min() < 0.95
+
+
+def test_background_is_normalised_to_the_broad_band_and_has_its_lines():
+    shape = background_shape(CHANNEL_EDGES)
+    energy = 0.5 * (CHANNEL_EDGES[1:] + CHANNEL_EDGES[:-1])
+    assert shape[(energy >= 0.5) & (energy < 7.0)].sum() == pytest.approx(1.0)
+    assert (shape[(energy < EVENT_BAND[0]) | (energy >= EVENT_BAND[1])] == 0).all()
+    near = shape[np.abs(energy - 2.14) < 0.05].mean()
+    assert near > 1.5 * shape[np.abs(energy - 2.6) < 0.05].mean()
+
+
+def test_background_grows_with_aperture_and_exposure():
+    rng = np.random.default_rng(5)
+    counts, scale = draw_background(rng, np.zeros(4000, int), np.repeat([0.5, 8.0], 2000), np.full(4000, 4e4))
+    assert np.median(counts[2000:]) > 30 * np.median(counts[:2000])
+    assert ((scale > 0) & (scale < 0.5)).all()
+    np.testing.assert_array_equal(pileup_cells(np.array([0.0, 6.0])), [1.0, 21.0])
