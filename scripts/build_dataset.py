@@ -60,8 +60,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     # slow to import: --help is not
-    from chandraclip.data.packaging import build_from_catalog, build_from_files, build_from_simulation
+    from chandraclip.data.build_from_files import build_from_files
     from chandraclip.errors import InputFileError
+    from chandraclip.simulate.dataset import build_from_catalog, build_from_simulation
 
     try:
         if options.command == "simulate" and options.from_catalog:

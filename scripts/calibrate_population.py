@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Fits the simulator's population tables to the labelled sources of CSC, class by class.
 
-    python scripts/calibrate_population.py DATA_DIR --output src/chandraclip/simulate/population/tables --classes AGN YSO
+    python scripts/calibrate_population.py DATA_DIR --output TABLES --classes AGN YSO
 
 A random search: numbers of tables/spectra.csv, classes.csv and variability.csv are varied, a class is simulated
 with the same seed each time, and what lowers the mean Kolmogorov-Smirnov distance of its observables to the real ones

@@ -14,7 +14,7 @@ import pytest
 import scipy.sparse as sparse
 import yaml
 
-from chandraclip.data import card, files, packaging, shards
+from chandraclip.data import build_from_files, card, files, packaging, shards
 from chandraclip.data.files import DetectionFiles
 from chandraclip.data.response_table import read_responses
 from chandraclip.data.schema import CONFIGS, RESPONSE_SCHEMA, SOURCE_CLASSES, TABLE_SCHEMA
@@ -22,6 +22,7 @@ from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
 from chandraclip.files import sha256_of
 from chandraclip.ogip.response import Response
+from chandraclip.simulate import dataset
 
 NUM_ITEMS = 40
 BAD_ITEM = 7
@@ -72,12 +73,12 @@ def input_dir(tmp_path, monkeypatch):
         files, "find_detections", lambda found: [DetectionFiles(path.name, path) for path in found.glob("*.pha")]
     )
     monkeypatch.setattr(files, "read_detection", read_stand_in)
-    monkeypatch.setattr(packaging, "FILES_PER_CHUNK", 10)
+    monkeypatch.setattr(build_from_files, "FILES_PER_CHUNK", 10)
     return folder
 
 
 def build(input_dir, output, **options):
-    return packaging.build_from_files(input_dir, output, progress=False, **options)
+    return build_from_files.build_from_files(input_dir, output, progress=False, **options)
 
 
 def hashes(output):
@@ -205,7 +206,7 @@ def test_nothing_to_write_is_an_error(tmp_path, input_dir):
     with pytest.raises(InputFileError, match="1 files were skipped"):
         build(input_dir, tmp_path / "out")
     with pytest.raises(ValueError, match="num_detections"):
-        packaging.build_from_simulation(tmp_path / "out", 0)
+        dataset.build_from_simulation(tmp_path / "out", 0)
 
 
 class Killed(BaseException):
@@ -284,10 +285,10 @@ def test_size_category(rows, tag):
 
 SIMULATE = """
 import sys
-from chandraclip.data import packaging
+from chandraclip.simulate import dataset
 if __name__ == "__main__":
-    packaging.SIMULATED_ROWS_PER_CHUNK = 60
-    packaging.build_from_simulation(sys.argv[1], 300, seed=5, num_processes=int(sys.argv[2]), progress=False)
+    dataset.SIMULATED_ROWS_PER_CHUNK = 60
+    dataset.build_from_simulation(sys.argv[1], 300, seed=5, num_processes=int(sys.argv[2]), progress=False)
 """
 
 

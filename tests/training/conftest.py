@@ -22,7 +22,7 @@ TINY_MODELS = {
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """250 simulated detections, packaged."""
-    from chandraclip.data.packaging import build_from_simulation
+    from chandraclip.simulate.dataset import build_from_simulation
 
     folder = tmp_path_factory.mktemp("data") / "simulated"
     build_from_simulation(folder, 250, seed=5, progress=False)

@@ -38,7 +38,7 @@ DEFAULT_DATASET = Path("outputs/data/default")
 def default_dataset(num_detections: int, seed: int, accelerator: Accelerator) -> str:
     """The simulated dataset of `DEFAULT_DATASET`, built by the main process where it is not there."""
     if accelerator.is_main_process:
-        from chandraclip.data.packaging import build_from_simulation
+        from chandraclip.simulate.dataset import build_from_simulation
 
         build_from_simulation(DEFAULT_DATASET, num_detections, seed, num_processes=len(os.sched_getaffinity(0)))
     accelerator.wait_for_everyone()

@@ -8,7 +8,7 @@ from astropy.cosmology import FlatLambdaCDM
 
 from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES
 from chandraclip.simulate.literature import papers, wording, wording_classes
-from chandraclip.simulate.papers.papers import (
+from chandraclip.simulate.literature.papers import (
     BANDS,
     LONG_TERM,
     SPECTRA,
@@ -16,7 +16,7 @@ from chandraclip.simulate.papers.papers import (
     band_shares,
     luminosity_distance,
 )
-from chandraclip.simulate.papers.summaries import LiteratureFacts, literature_scatter, write_summaries
+from chandraclip.simulate.literature.summaries import LiteratureFacts, literature_scatter, write_summaries
 
 CLASSES = SOURCE_CLASSES + RARE_CLASSES
 NUM_SOURCES = 8000
