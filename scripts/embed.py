@@ -36,9 +36,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     import torch
 
+    from chandraclip.embedding.dataset import embed_dataset
+    from chandraclip.embedding.embedder import EmbedConfig
     from chandraclip.errors import InputFileError
-    from chandraclip.evaluation.embed import embed_dataset
-    from chandraclip.evaluation.embedder import EmbedConfig
     from chandraclip.evaluation.embeddings import EMBEDDINGS_FILE
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")

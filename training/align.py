@@ -24,8 +24,8 @@ from accelerate import Accelerator
 import pretrain_events
 import pretrain_spectrum
 from chandraclip.data.sampler import BatchSampler, conflict_groups
-from chandraclip.evaluation.embed import model_folder, model_id
 from chandraclip.losses import REGULARIZERS
+from chandraclip.model_folder import model_folder, model_id
 from chandraclip.models import ChandraClipModel, ChandraClipProcessor, EventFeatureExtractor, SpectrumFeatureExtractor
 from chandraclip.training.arguments import RunArguments, option, parse_arguments
 from chandraclip.training.data import (

@@ -54,7 +54,7 @@ def load_rows(
     Raises:
         InputFileError: the dataset does not load, or has no such row to train on or to validate with.
     """
-    from chandraclip.evaluation.dataset import dataset_id, load_splits
+    from chandraclip.data.loading import dataset_id, load_splits
 
     with accelerator.main_process_first():  # which writes the Arrow cache the others map
         splits = load_splits(dataset, "pairs")

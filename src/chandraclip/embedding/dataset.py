@@ -22,18 +22,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
+from chandraclip.data.loading import dataset_id, load_splits
 from chandraclip.data.schema import SCHEMA_VERSION
+from chandraclip.embedding.embedder import EmbedConfig, Embedder
 from chandraclip.errors import InputFileError
-from chandraclip.evaluation.dataset import dataset_id, load_splits
-from chandraclip.evaluation.embedder import EmbedConfig, Embedder
 from chandraclip.evaluation.embeddings import EMBEDDINGS, EMBEDDINGS_FILE, EMBEDDINGS_SCHEMA, LATENTS, PROVENANCE_FILE
-from chandraclip.files import atomic_path, content_hash, write_json
+from chandraclip.files import atomic_path, write_json
+from chandraclip.model_folder import model_folder, model_id
 
 ROWS_PER_PART = 1024
 _PARTS = ".parts"
-# What defines a model on disk; logs, cards and checkpoints of a run do not.
-_MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
-_NOT_MODEL = ("metrics.json", "trainer_state.json", "train_config.json", "all_results.json")
 
 
 @dataclass(frozen=True)
@@ -68,32 +66,6 @@ def _embed_part(part: Part, folder: Path) -> int:
     with atomic_path(folder / part.file_name) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return table.num_rows
-
-
-def model_folder(model: str, revision: str | None = None) -> Path:
-    """The folder of a model: itself, or the snapshot of a Hub id.
-
-    Raises:
-        InputFileError: neither holds a `config.json`.
-    """
-    folder = Path(model)
-    if not folder.is_dir():
-        import huggingface_hub
-
-        try:
-            patterns = list(_MODEL_FILES)
-            folder = Path(huggingface_hub.snapshot_download(model, revision=revision, allow_patterns=patterns))
-        except (OSError, ValueError) as error:
-            raise InputFileError(model, f"no such folder, and the Hub does not give it ({error})") from error
-    if not (folder / "config.json").is_file():
-        raise InputFileError(model, "there is no config.json, so this is not a saved model")
-    return folder
-
-
-def model_id(folder: Path) -> str:
-    """Content hash of a model's configuration, weights, processor and tokenizer."""
-    files = {file for pattern in _MODEL_FILES for file in folder.glob(pattern) if file.name not in _NOT_MODEL}
-    return content_hash(files, folder)
 
 
 def embed_dataset(

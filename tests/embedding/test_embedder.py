@@ -10,8 +10,8 @@ import pytest
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.schema import build_table
 from chandraclip.data.splits import assign_splits
-from chandraclip.evaluation.embed import embed_dataset
-from chandraclip.evaluation.embedder import EmbedConfig
+from chandraclip.embedding.dataset import embed_dataset
+from chandraclip.embedding.embedder import EmbedConfig
 from chandraclip.evaluation.embeddings import EMBEDDINGS, LATENTS, EmbeddingTable
 
 NUM_ROWS = 40

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from chandraclip.catalog.ragged import Ragged
+from chandraclip.embedding import dataset as embed
+from chandraclip.embedding.dataset import embed_dataset
+from chandraclip.embedding.embedder import EmbedConfig, list_column, text_id
 from chandraclip.errors import InputFileError
-from chandraclip.evaluation import embed
-from chandraclip.evaluation.embed import embed_dataset, model_id
-from chandraclip.evaluation.embedder import EmbedConfig, list_column, text_id
 from chandraclip.evaluation.embeddings import EMBEDDINGS_SCHEMA, KEY, EmbeddingTable
+from chandraclip.model_folder import model_id
 
 
 class CountingEmbedder:

@@ -1,0 +1,1 @@
+"""A dataset embedded with a model: the folder that every evaluation reads."""
