@@ -61,7 +61,6 @@ def test_no_wing_imports_one_above_its_own(repository, wing):
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("chandraclip", {"torch", "transformers", "datasets", "astropy", "scipy", "pandas"}),
         ("chandraclip.ogip.spectrum", {"torch", "transformers", "datasets", "pandas", "pyarrow"}),
         ("chandraclip.ogip.events", {"torch", "transformers", "datasets", "pandas", "pyarrow"}),
         ("chandraclip.catalog.measure", {"torch", "transformers", "datasets"}),

@@ -21,15 +21,22 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-import pretrain_events
-import pretrain_spectrum
+import pretrain
 from chandraclip.data.sampler import BatchSampler, conflict_groups
 from chandraclip.losses import REGULARIZERS
 from chandraclip.model_folder import model_folder, model_id
-from chandraclip.models import ChandraClipModel, ChandraClipProcessor, EventFeatureExtractor, SpectrumFeatureExtractor
+from chandraclip.models import (
+    ChandraClipConfig,
+    ChandraClipModel,
+    ChandraClipProcessor,
+    EventFeatureExtractor,
+    SpectrumFeatureExtractor,
+)
+from chandraclip.models.chandraclip.configuration_chandraclip import MODALITIES
+from chandraclip.models.contract import TOWER_MODALITIES, check_options, load_feature_extractor, load_tower
 from chandraclip.training.arguments import RunArguments, option, parse_arguments
 from chandraclip.training.data import (
-    COLUMNS,
+    TEXT_COLUMNS,
     BatchLoader,
     Processor,
     default_dataset,
@@ -55,12 +62,12 @@ class AlignArguments(RunArguments):
     """Options of the alignment."""
 
     output_dir: str = option("outputs/align", "where the model, checkpoints and logs go")
-    modalities: list[str] = field(default_factory=lambda: list(COLUMNS), metadata={"help": "two or three of these"})
+    modalities: list[str] = field(default_factory=lambda: list(MODALITIES), metadata={"help": "two or three of these"})
 
     spectrum_model_name_or_path: str | None = option(None, "default: pretrained in `spectrum` beside output_dir")
     event_model_name_or_path: str | None = option(None, "default: pretrained in `events` beside output_dir")
-    spectrum_config: str | None = option(None, "YAML file of that pre-training; default: its own")
-    event_config: str | None = option(None, "YAML file of that pre-training; default: its own")
+    spectrum_config: str | None = option(None, "YAML file of that pre-training; default: spectrum_autoencoder.yaml")
+    event_config: str | None = option(None, "YAML file of that pre-training; default: event_transformer.yaml")
     text_model_name_or_path: str | None = option(None, "any AutoModel encoder; default: a small one, trained along")
     text_training: str = option("auto", "full, frozen (outputs cached) or lora; auto: frozen if a model is given")
     text_pooling: str = option("mean", "mean or cls")
@@ -77,8 +84,8 @@ class AlignArguments(RunArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(set(self.modalities)) < 2 or not set(self.modalities) <= set(COLUMNS):
-            raise ValueError(f"modalities must be two or more of {list(COLUMNS)}, they are {self.modalities}")
+        if len(set(self.modalities)) < 2 or not set(self.modalities) <= set(MODALITIES):
+            raise ValueError(f"modalities must be two or more of {list(MODALITIES)}, they are {self.modalities}")
         if self.text_training not in TEXT_TRAINING:
             raise ValueError(f"text_training must be one of {TEXT_TRAINING}, it is {self.text_training!r}")
         if self.text_training == "frozen" and self.text_model_name_or_path is None:
@@ -89,9 +96,9 @@ class AlignArguments(RunArguments):
 
 def pretrained_tower(kind: str, dataset: str, arguments: AlignArguments, accelerator: Accelerator) -> str:
     """Folder or Hub id of a tower: the one asked for, or else the one beside output_dir, pretrained now if need be."""
-    asked, module, config = {
-        "spectrum": (arguments.spectrum_model_name_or_path, pretrain_spectrum, arguments.spectrum_config),
-        "event": (arguments.event_model_name_or_path, pretrain_events, arguments.event_config),
+    asked, config, name = {
+        "spectrum": (arguments.spectrum_model_name_or_path, arguments.spectrum_config, "spectrum_autoencoder"),
+        "event": (arguments.event_model_name_or_path, arguments.event_config, "event_transformer"),
     }[kind]
     if asked:
         return asked
@@ -100,19 +107,26 @@ def pretrained_tower(kind: str, dataset: str, arguments: AlignArguments, acceler
         if accelerator.is_main_process:
             logger.info("the %s tower is the one of %s", kind, folder)
     else:
-        options = ["--dataset", dataset, "--output_dir", str(folder)]
-        module.main([*options, *(["--config", config] if config else [])])
+        config = config or str(pretrain.CONFIGS / f"{name}.yaml")
+        pretrain.main(["--config", config, "--dataset", dataset, "--output_dir", str(folder)])
     return str(folder)
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(AlignArguments, DEFAULT_CONFIG, argv)
     accelerator = make_accelerator(find_unused_parameters=arguments.text_model_name_or_path is not None)
-    modalities = [name for name in COLUMNS if name in arguments.modalities]
+    modalities = [name for name in MODALITIES if name in arguments.modalities]
     dataset = arguments.dataset or default_dataset(arguments.num_detections, arguments.simulation_seed, accelerator)
-    splits, dataset_id = load_rows(dataset, modalities, accelerator, at_least=2)
-    towers = {kind: pretrained_tower(kind, dataset, arguments, accelerator) for kind in ("spectrum", "event")}
-    inputs = {"dataset": dataset_id} | {kind: model_id(model_folder(path)) for kind, path in towers.items()}
+    sources = {
+        kind: pretrained_tower(kind, dataset, arguments, accelerator) for kind in modalities if kind in TOWER_MODALITIES
+    }
+    towers = {kind: load_tower(source, kind) for kind, source in sources.items()}
+    extractors = {kind: load_feature_extractor(source, type(towers[kind])) for kind, source in sources.items()}
+    columns = {kind: extractor.columns for kind, extractor in extractors.items()}
+    if "text" in modalities:
+        columns["text"] = TEXT_COLUMNS
+    splits, dataset_id = load_rows(dataset, columns, accelerator, at_least=2)
+    inputs = {"dataset": dataset_id} | {kind: model_id(model_folder(path)) for kind, path in sources.items()}
     run = Run(arguments, inputs, accelerator, arguments.metric_for_best_model, greater_is_better=True)
     if run.finished:
         logger.info("%s is finished already", run.folder)
@@ -127,18 +141,22 @@ def main(argv: list[str] | None = None) -> None:
     training = ("frozen" if given else "full") if arguments.text_training == "auto" else arguments.text_training
     text_tower, tokenizer = load_text_tower(given, texts["train"], arguments.max_text_length, arguments.text_dropout)
     processor = ChandraClipProcessor(
-        SpectrumFeatureExtractor.from_pretrained(towers["spectrum"]),
-        EventFeatureExtractor.from_pretrained(towers["event"]),
+        extractors.get("spectrum") or SpectrumFeatureExtractor(),
+        extractors.get("event") or EventFeatureExtractor(),
         tokenizer,
         max_text_length=arguments.max_text_length,
+        modalities=modalities,
     )
     # The longest lists hold most of the photons and the time. The model that is saved reads every photon again.
-    events = processor.event_feature_extractor
-    events.max_events, max_events = arguments.max_train_events or events.max_events, events.max_events
+    events: Any = extractors.get("event")
+    max_events = getattr(events, "max_events", None)
+    if hasattr(events, "max_events"):
+        events.max_events = arguments.max_train_events or max_events
+    check_options(ChandraClipConfig, arguments.model_config)
     model = ChandraClipModel.from_pretrained_towers(
-        towers["spectrum"],
-        towers["event"],
-        text_tower,
+        towers.get("spectrum"),
+        towers.get("event"),
+        text_tower if "text" in modalities else None,
         projection_dim=arguments.projection_dim,
         logit_scale_init_value=math.log(1 / arguments.temperature),
         text_pooling=arguments.text_pooling,
@@ -147,14 +165,11 @@ def main(argv: list[str] | None = None) -> None:
         gamma=arguments.gamma,
         **arguments.model_config,
     ).to(accelerator.device)
-    for name in set(COLUMNS) - set(modalities):  # not run, hence not trained
-        model.get_submodule(f"{name}_encoder").requires_grad_(False)
-        model.get_submodule(f"{name}_projection").requires_grad_(False)
     prepare: Processor = processor
     if training == "frozen" and "text" in modalities:
         known = [text for split in texts.values() for text in split]
         prepare = cached_text_features(model, processor, known, run.folder / "checkpoints", accelerator)
-    if training == "lora":
+    if training == "lora" and "text" in modalities:
         add_lora(model, arguments.lora_rank)
     optimizer = build_optimizer(model, arguments.learning_rate, arguments.weight_decay)
     run.resume(model, optimizer)
@@ -181,7 +196,8 @@ def main(argv: list[str] | None = None) -> None:
             run.end_step(step, tracker, values, validation, model, optimizer)
 
     run.load_best(model)
-    events.max_events = max_events
+    if hasattr(events, "max_events"):
+        events.max_events = max_events
     metrics: dict[str, dict[str, float]] = {
         name: evaluate(name, len(splits[name])) for name in ("validation", "test") if name in splits
     }
@@ -189,9 +205,10 @@ def main(argv: list[str] | None = None) -> None:
         merge_lora(model)
         model.save_pretrained(run.folder)
         processor.save_pretrained(run.folder)
-        started_from = ", ".join(
-            [*(Path(path).name for path in towers.values()), given or "a text tower trained along"]
-        )
+        starts = [f"{Path(source).name} ({towers[kind].config.model_type})" for kind, source in sources.items()]
+        if "text" in modalities:
+            starts.append(given or "a text tower trained along")
+        started_from = ", ".join(starts)
         write_model_card(run, "chandraclip", dataset, metrics, len(splits["train"]), f"It started from {started_from}.")
     run.finish(metrics)
     print_table(metrics, accelerator)

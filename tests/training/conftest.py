@@ -13,8 +13,8 @@ import yaml
 
 TINY = {"batch_size": 16, "max_steps": 6, "warmup_steps": 2, "eval_steps": 3, "save_steps": 2, "logging_steps": 1}
 TINY_MODELS = {
-    "spectrum": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "latent_size": 8},
-    "events": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "latent_size": 8, "num_queries": 2,
+    "spectrum": {"model_type": "spectrum_autoencoder", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "latent_size": 8},
+    "events": {"model_type": "event_transformer", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "latent_size": 8, "num_queries": 2,
                "decoder_hidden_size": 8, "num_decoder_blocks": 1},
 }  # fmt: skip
 
@@ -74,9 +74,11 @@ def towers(dataset: Path, tmp_path_factory: pytest.TempPathFactory, run_loop: Ca
     """A folder with the options of tiny loops, `align.yaml`, and the towers that align finds: `spectrum`, `events`."""
     folder = tmp_path_factory.mktemp("towers")
     for name, options in TINY_MODELS.items():
-        content = {**TINY, "dataset": str(dataset), "output_dir": str(folder / name), "model_options": options}
+        options = dict(options)
+        content = {**TINY, "model_type": options.pop("model_type"), "model_options": options}
+        content |= {"dataset": str(dataset), "output_dir": str(folder / name)}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
-        run_loop(f"pretrain_{name}", "--config", folder / f"{name}.yaml")
+        run_loop("pretrain", "--config", folder / f"{name}.yaml")
     content = {
         **TINY,
         "dataset": str(dataset),

@@ -15,6 +15,9 @@ from chandraclip.errors import InputFileError
 from chandraclip.training.data import BatchLoader, load_rows, rows_with, validation_batches, validation_rows
 
 
+COLUMNS = {"spectrum": ["spectrum_counts", "exposure"], "event": ["event_time", "event_energy"], "text": ["summary"]}
+
+
 @pytest.fixture
 def accelerator(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
@@ -40,11 +43,11 @@ def test_rows_that_have_enough_modalities():
 
 
 def test_a_dataset_without_what_is_needed_is_refused(dataset, accelerator):
-    splits, identity = load_rows(str(dataset), ["spectrum", "text"], accelerator, at_least=2)
+    splits, identity = load_rows(str(dataset), {name: COLUMNS[name] for name in ("spectrum", "text")}, accelerator, at_least=2)
     assert set(splits) == {"train", "validation", "test"}
-    assert identity == load_rows(str(dataset), ["event"], accelerator)[1]
+    assert identity == load_rows(str(dataset), {"event": COLUMNS["event"]}, accelerator)[1]
     with pytest.raises(InputFileError, match="3 of"):
-        load_rows(str(dataset), ["spectrum", "text"], accelerator, at_least=3)
+        load_rows(str(dataset), {name: COLUMNS[name] for name in ("spectrum", "text")}, accelerator, at_least=3)
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 3])

@@ -17,20 +17,6 @@ from chandraclip.evaluation.embeddings import EMBEDDINGS_SCHEMA, KEY
 if TYPE_CHECKING:
     import torch
 
-# Column of the embeddings file -> (field of the model's output, mask in its batch), by the model's type.
-OUTPUTS: dict[str, dict[str, tuple[str, str]]] = {
-    "chandraclip": {
-        "spectrum_embedding": ("spectrum_embeds", "spectrum_mask"),
-        "event_embedding": ("event_embeds", "event_mask"),
-        "text_embedding": ("text_embeds", "text_mask"),
-        "spectrum_latents": ("spectrum_latents", "spectrum_mask"),
-        "event_latents": ("event_latents", "event_mask"),
-        "text_features": ("text_features", "text_mask"),
-    },
-    "spectrum_autoencoder": {"spectrum_latents": ("latents", "spectrum_mask")},
-    "event_transformer": {"event_latents": ("latents", "event_mask")},
-}
-
 
 @dataclass(frozen=True)
 class EmbedConfig:
@@ -63,7 +49,7 @@ class Embedder:
         import torch
         import transformers
 
-        import chandraclip.models  # noqa: F401  (registers the Auto classes)
+        import chandraclip.models
 
         if config.device == "cpu":
             torch.set_num_threads(1)  # two processes of two threads each spin
@@ -71,12 +57,13 @@ class Embedder:
         self.batch_size = config.batch_size
         # float32 always: `from_pretrained` would take the dtype of the checkpoint.
         model = transformers.AutoModel.from_pretrained(config.model, dtype=torch.float32)
-        if model.config.model_type not in OUTPUTS:
-            known = sorted(OUTPUTS)
+        if not hasattr(model, "embedding_outputs"):
+            known = ["chandraclip", *chandraclip.models.FAMILIES]
             raise InputFileError(config.model, f"a model of type {model.config.model_type!r}; this embeds with {known}")
-        self.outputs = OUTPUTS[model.config.model_type]
+        self.outputs: dict[str, tuple[str, str]] = model.embedding_outputs()
+        self.is_tower = isinstance(model, chandraclip.models.TowerModel)
         self.model = model.to(self.device).eval()
-        kind = transformers.AutoProcessor if len(self.outputs) > 1 else transformers.AutoFeatureExtractor
+        kind = transformers.AutoFeatureExtractor if self.is_tower else transformers.AutoProcessor
         self.processor = kind.from_pretrained(config.model)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
@@ -106,8 +93,8 @@ class Embedder:
             name: value.to(self.device) for name, value in self.processor(rows).items() if torch.is_tensor(value)
         }
         with torch.inference_mode():
-            # An autoencoder on its own: its decoder is not needed.
-            output = self.model(**batch) if len(self.outputs) > 1 else _Latents(self.model.encode(**batch))
+            # A tower on its own: its decoder is not needed.
+            output = _Latents(self.model.encode(**batch)) if self.is_tower else self.model(**batch)
         result = {}
         for column, (field, mask) in self.outputs.items():
             values = getattr(output, field, None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from chandraclip.models.chandraclip.configuration_chandraclip import ChandraClipConfig
 from chandraclip.models.chandraclip.modeling_chandraclip import ChandraClipModel, ChandraClipOutput
 from chandraclip.models.chandraclip.processing_chandraclip import ChandraClipProcessor
 from chandraclip.models.chandraclip.text_tokenizer import small_text_config, train_tokenizer
+from chandraclip.models.contract import FAMILIES, TowerModel, register_family
 from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
 from chandraclip.models.event_transformer.feature_extraction_event_transformer import EventFeatureExtractor
 from chandraclip.models.event_transformer.modeling_event_transformer import (
@@ -20,19 +21,22 @@ from chandraclip.models.spectrum_autoencoder.modeling_spectrum_autoencoder impor
     SpectrumAutoencoderModel,
     SpectrumAutoencoderOutput,
 )
+from chandraclip.models.spectrum_recurrent_autoencoder.configuration_spectrum_recurrent_autoencoder import (
+    SpectrumRecurrentAutoencoderConfig,
+)
+from chandraclip.models.spectrum_recurrent_autoencoder.modeling_spectrum_recurrent_autoencoder import (
+    SpectrumRecurrentAutoencoderModel,
+)
 
-for _config, _model in (
-    (SpectrumAutoencoderConfig, SpectrumAutoencoderModel),
-    (EventTransformerConfig, EventTransformerModel),
-    (ChandraClipConfig, ChandraClipModel),
-):
-    AutoConfig.register(_config.model_type, _config, exist_ok=True)
-    AutoModel.register(_config, _model, exist_ok=True)
-AutoFeatureExtractor.register(SpectrumAutoencoderConfig, SpectrumFeatureExtractor, exist_ok=True)
-AutoFeatureExtractor.register(EventTransformerConfig, EventFeatureExtractor, exist_ok=True)
+register_family(SpectrumAutoencoderModel)
+register_family(SpectrumRecurrentAutoencoderModel)
+register_family(EventTransformerModel)
+AutoConfig.register(ChandraClipConfig.model_type, ChandraClipConfig, exist_ok=True)
+AutoModel.register(ChandraClipConfig, ChandraClipModel, exist_ok=True)
 AutoProcessor.register(ChandraClipConfig, ChandraClipProcessor, exist_ok=True)
 
 __all__ = [
+    "FAMILIES",
     "ChandraClipConfig",
     "ChandraClipModel",
     "ChandraClipOutput",
@@ -45,6 +49,10 @@ __all__ = [
     "SpectrumAutoencoderModel",
     "SpectrumAutoencoderOutput",
     "SpectrumFeatureExtractor",
+    "SpectrumRecurrentAutoencoderConfig",
+    "SpectrumRecurrentAutoencoderModel",
+    "TowerModel",
+    "register_family",
     "small_text_config",
     "train_tokenizer",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
 from transformers.utils import logging
@@ -23,7 +23,16 @@ _LIBRARY_OPTIONS = {
 
 
 class ChandraConfig(PreTrainedConfig):
-    """A `PreTrainedConfig` whose values are checked when it is made; one that no class knows is reported, not lost."""
+    """A `PreTrainedConfig` whose values are checked when it is made; one that no class knows is reported, not lost.
+
+    Attributes:
+        config_version: of the form the file was written in; a file without it is of version 1. A class that changes its
+            form raises `current_version` and teaches `upgrade` to read the one before.
+    """
+
+    current_version: ClassVar[int] = 2
+
+    config_version: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         unknown = sorted(
@@ -34,7 +43,30 @@ class ChandraConfig(PreTrainedConfig):
         if unknown:
             logger.warning(f"{type(self).__name__} has no option {', '.join(unknown)}: kept, but nothing reads it")
         super().__post_init__(**kwargs)
+        self.config_version = self.current_version
         self.check()
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """From the content of a `config.json` of this or an earlier version.
+
+        Raises:
+            ValueError: it was written by a later version of the package.
+        """
+        version = config_dict.get("config_version") or 1
+        if version > cls.current_version:
+            raise ValueError(
+                f"a {cls.model_type} configuration of version {version}; this chandraclip reads versions up to "
+                f"{cls.current_version}: install a newer one"
+            )
+        for step in range(version, cls.current_version):
+            config_dict = cls.upgrade(dict(config_dict), step)
+        return super().from_dict(config_dict, **kwargs)
+
+    @classmethod
+    def upgrade(cls, config_dict: dict[str, Any], version: int) -> dict[str, Any]:
+        """The content of a `config.json` of `version` in the form of `version` + 1."""
+        return config_dict
 
     def check(self) -> None:
         """Raises ValueError for values that no model can be built from."""

@@ -26,6 +26,21 @@ def option(default: Any, help: str) -> Any:
     return field(default=default, metadata={"help": help})
 
 
+def mapping_option(name: str, value: str) -> dict[str, Any]:
+    """An option that holds a mapping, as a dict.
+
+    Raises:
+        ValueError: not JSON, or no mapping.
+    """
+    try:
+        options = json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name} is not JSON: {error}") from error
+    if not isinstance(options, dict):
+        raise ValueError(f"{name} must be a mapping, it is {value}")
+    return options
+
+
 @dataclass
 class RunArguments:
     """Options every loop has."""
@@ -76,13 +91,7 @@ class RunArguments:
     @property
     def model_config(self) -> dict[str, Any]:
         """`model_options` as a dict."""
-        try:
-            options = json.loads(self.model_options)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"model_options is not JSON: {error}") from error
-        if not isinstance(options, dict):
-            raise ValueError(f"model_options must be a mapping, it is {self.model_options}")
-        return options
+        return mapping_option("model_options", self.model_options)
 
 
 Arguments = TypeVar("Arguments", bound=RunArguments)

@@ -26,12 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Processor = Callable[[pa.Table], Mapping[str, Any]]
-# Dataset columns that each modality's part of a processor reads; the first says whether a row has it.
-COLUMNS = {
-    "spectrum": ["spectrum_counts", "spectrum_background", "background_scale", "exposure", "channel_energy_edges"],
-    "event": ["event_time", "event_energy", "gti_start", "gti_stop"],
-    "text": ["summary"],
-}
+TEXT_COLUMNS = ("summary",)
 DEFAULT_DATASET = Path("outputs/data/default")
 
 
@@ -46,10 +41,17 @@ def default_dataset(num_detections: int, seed: int, accelerator: Accelerator) ->
 
 
 def load_rows(
-    dataset: str, modalities: Sequence[str], accelerator: Accelerator, at_least: int = 1
+    dataset: str, columns: Mapping[str, Sequence[str]], accelerator: Accelerator, at_least: int = 1
 ) -> tuple[dict[str, datasets.Dataset], str]:
     """Split -> the rows that have `at_least` of the modalities, with the columns these need and `name`; and the
     dataset's identity, a hash.
+
+    Args:
+        dataset: folder or Hub id.
+        columns: modality -> columns that are read for it, as its feature extractor names them; the first says whether a
+            row has the modality.
+        accelerator: of the loop.
+        at_least: modalities a row must have.
 
     Raises:
         InputFileError: the dataset does not load, or has no such row to train on or to validate with.
@@ -58,15 +60,15 @@ def load_rows(
 
     with accelerator.main_process_first():  # which writes the Arrow cache the others map
         splits = load_splits(dataset, "pairs")
-    columns = ["name", *(column for modality in modalities for column in COLUMNS[modality])]
-    first_columns = [COLUMNS[modality][0] for modality in modalities]
-    kept = {name: rows_with(rows.select_columns(columns), first_columns, at_least) for name, rows in splits.items()}
+    wanted = list(dict.fromkeys(["name", *(column for names in columns.values() for column in names)]))
+    first_columns = [names[0] for names in columns.values()]
+    kept = {name: rows_with(rows.select_columns(wanted), first_columns, at_least) for name, rows in splits.items()}
     for name in ("train", "validation"):
         if name not in kept or not len(kept[name]):
-            raise InputFileError(dataset, f"split {name!r} has no row with {at_least} of {list(modalities)}")
+            raise InputFileError(dataset, f"split {name!r} has no row with {at_least} of {list(columns)}")
     if accelerator.is_main_process:
         shares = ", ".join(f"{len(kept[name])} of {len(rows)} {name}" for name, rows in splits.items())
-        logger.info("%s: %s rows have %d or more of %s", dataset, shares, at_least, list(modalities))
+        logger.info("%s: %s rows have %d or more of %s", dataset, shares, at_least, list(columns))
     return kept, dataset_id(dataset, splits)
 
 

@@ -34,6 +34,12 @@ FAMILIES = {
         "0.5-8 keV",
         EXTRACTOR_USAGE,
     ),
+    "spectrum_recurrent_autoencoder": Family(
+        "ChandraCLIP recurrent spectrum autoencoder",
+        "A recurrent autoencoder (GRU) of X-ray count spectra: 400 log-spaced energies to latents.",
+        "0.5-8 keV",
+        EXTRACTOR_USAGE,
+    ),
     "event_transformer": Family(
         "ChandraCLIP event transformer",
         "Reads an X-ray photon list of any length in one pass and gives latents. Its decoder is a neural field of the "

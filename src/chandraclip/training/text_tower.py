@@ -68,7 +68,7 @@ def add_lora(model: ChandraClipModel, rank: int) -> None:
 
 def merge_lora(model: ChandraClipModel) -> None:
     """Add the updates to the weights, so that the model loads without peft; nothing happens where there are none."""
-    if hasattr(model.text_encoder, "merge_and_unload"):
+    if hasattr(getattr(model, "text_encoder", None), "merge_and_unload"):
         model.text_encoder = model.text_encoder.merge_and_unload()
 
 

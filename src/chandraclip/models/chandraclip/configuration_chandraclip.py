@@ -9,17 +9,20 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 from chandraclip.losses import REGULARIZERS
 from chandraclip.models.chandraclip.text_tokenizer import small_text_config
 from chandraclip.models.configuration import ChandraConfig
-from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
-from chandraclip.models.spectrum_autoencoder.configuration_spectrum_autoencoder import SpectrumAutoencoderConfig
 
 TEXT_POOLINGS = ("mean", "cls")
+MODALITIES = ("spectrum", "event", "text")
+# The family of a tower whose configuration does not name one.
+_DEFAULT_FAMILIES = {"spectrum": "spectrum_autoencoder", "event": "event_transformer"}
 
 
 class ChandraClipConfig(ChandraConfig):
-    """Three towers and their projections into one space.
+    """Towers of two or three modalities and their projections into one space.
 
     Args:
-        spectrum_config, event_config: of the towers, as objects or dictionaries; the defaults where None.
+        modalities: of "spectrum", "event" and "text"; those that have a tower.
+        spectrum_config, event_config: of the towers, of any registered family of that modality, as objects or
+            dictionaries with `model_type`; the embedded default where None. None where there is no such tower.
         text_config: of any `AutoModel` encoder; a small BERT where None.
         projection_dim: dimensions of the shared space (64 published).
         projection_hidden_size: width of each head's hidden layer; 0 for a linear head.
@@ -33,11 +36,12 @@ class ChandraClipConfig(ChandraConfig):
 
     model_type = "chandraclip"
     sub_configs: ClassVar[dict[str, Any]] = {
-        "spectrum_config": SpectrumAutoencoderConfig,
-        "event_config": EventTransformerConfig,
+        "spectrum_config": AutoConfig,
+        "event_config": AutoConfig,
         "text_config": AutoConfig,
     }
 
+    modalities: list[str] | tuple[str, ...] = MODALITIES
     # Objects once made; `Any` because they may be given as dictionaries.
     spectrum_config: Any = None
     event_config: Any = None
@@ -54,18 +58,33 @@ class ChandraClipConfig(ChandraConfig):
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if not isinstance(self.spectrum_config, PreTrainedConfig):
-            self.spectrum_config = SpectrumAutoencoderConfig(**(self.spectrum_config or {}))
-        if not isinstance(self.event_config, PreTrainedConfig):
-            self.event_config = EventTransformerConfig(**(self.event_config or {}))
-        if self.text_config is None:
+        self.modalities = [name for name in MODALITIES if name in self.modalities]
+        for name, family in _DEFAULT_FAMILIES.items():
+            given = getattr(self, f"{name}_config")
+            setattr(self, f"{name}_config", _config(given, family) if name in self.modalities else None)
+        if "text" not in self.modalities:
+            self.text_config = None
+        elif self.text_config is None:
             self.text_config = small_text_config(vocab_size=4096)
-        elif isinstance(self.text_config, dict):
-            model_type = self.text_config.get("model_type", "bert")
-            self.text_config = CONFIG_MAPPING[model_type](**self.text_config)
+        else:
+            self.text_config = _config(self.text_config, "bert")
         super().__post_init__(**kwargs)
 
     def check(self) -> None:
+        if len(self.modalities) < 2:
+            raise ValueError(f"an alignment has two or three of {MODALITIES}, this has {self.modalities}")
         self.check_positive("projection_dim", "max_logit_scale")
         self.check_choice("text_pooling", TEXT_POOLINGS)
         self.check_choice("regularizer", REGULARIZERS)
+
+
+def _config(given: PreTrainedConfig | dict[str, Any] | None, default_type: str) -> PreTrainedConfig:
+    """A tower's configuration, made from a dictionary where it is one."""
+    if isinstance(given, PreTrainedConfig):
+        return given
+    options = dict(given or {})
+    model_type = options.pop("model_type", default_type)
+    if model_type not in CONFIG_MAPPING:
+        raise ValueError(f"no family {model_type!r} is registered with transformers")
+    config_class = CONFIG_MAPPING[model_type]
+    return config_class.from_dict(options) if issubclass(config_class, ChandraConfig) else config_class(**options)

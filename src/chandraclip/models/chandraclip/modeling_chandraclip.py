@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,8 @@ from transformers.utils import ModelOutput
 
 from chandraclip.losses import alignment_loss
 from chandraclip.models.chandraclip.configuration_chandraclip import ChandraClipConfig
-from chandraclip.models.event_transformer.modeling_event_transformer import EventEncoder, EventTransformerModel
+from chandraclip.models.contract import TOWER_MODALITIES, TowerModel, load_tower, tower_class
 from chandraclip.models.layers import ChandraPreTrainedModel, Standardize
-from chandraclip.models.spectrum_autoencoder.modeling_spectrum_autoencoder import (
-    SpectrumAutoencoderModel,
-    SpectrumEncoder,
-)
 
 
 @dataclass
@@ -81,57 +78,70 @@ class ChandraClipPreTrainedModel(ChandraPreTrainedModel):
 
 
 class ChandraClipModel(ChandraClipPreTrainedModel):
-    """Spectrum, event and text towers with a projection head each, aligned by a regularized InfoNCE.
+    """Towers of spectra, photon lists and texts with a projection head each, aligned by a regularized InfoNCE.
 
     Sources: the heads and the loss, Pinciroli Vago et al. 2026 (arXiv:2603.04516); the event tower and any-subset
-    training are ours. Any modality may be missing in a row (its mask is False) or in the whole batch (its keys are
-    absent).
+    training are ours. The towers are of whatever families the configuration names. Any modality may be missing in a row
+    (its mask is False) or in the whole batch (its keys are absent).
     """
 
     def __init__(self, config: ChandraClipConfig):
         super().__init__(config)
-        spectrum, events, text = config.spectrum_config, config.event_config, config.text_config
-        self.spectrum_encoder = SpectrumEncoder(spectrum)
-        self.event_encoder = EventEncoder(events)
-        self.text_encoder = AutoModel.from_config(text)
-        _drop_pooler(self.text_encoder)
-        self.spectrum_standardize = Standardize(list(spectrum.summary_mean), list(spectrum.summary_std))
-        self.event_standardize = Standardize(list(events.summary_mean), list(events.summary_std))
-        self.spectrum_projection = ProjectionHead(spectrum.latent_size + len(spectrum.summary_mean), config)
-        self.event_projection = ProjectionHead(events.latent_size + len(events.summary_mean), config)
-        self.text_projection = ProjectionHead(text.hidden_size, config)
+        for modality in TOWER_MODALITIES:
+            if modality not in config.modalities:
+                continue
+            tower = getattr(config, f"{modality}_config")
+            mean, std = list(getattr(tower, "summary_mean", ())), list(getattr(tower, "summary_std", ()))
+            self.add_module(f"{modality}_encoder", tower_class(tower, modality).encoder_class(tower))
+            self.add_module(f"{modality}_standardize", Standardize(mean, std))
+            self.add_module(f"{modality}_projection", ProjectionHead(tower.latent_size + len(mean), config))
+        if "text" in config.modalities:
+            self.text_encoder = AutoModel.from_config(config.text_config)
+            _drop_pooler(self.text_encoder)
+            self.text_projection = ProjectionHead(config.text_config.hidden_size, config)
         self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
         self.post_init()
 
     @classmethod
     def from_pretrained_towers(
         cls,
-        spectrum: SpectrumAutoencoderModel | str | Path,
-        events: EventTransformerModel | str | Path,
-        text: PreTrainedModel | str | Path,
+        spectrum: TowerModel | str | Path | None = None,
+        events: TowerModel | str | Path | None = None,
+        text: PreTrainedModel | str | Path | None = None,
         **config_options: Any,
     ) -> ChandraClipModel:
         """The aligned model before alignment: pretrained encoders, new heads.
 
         Args:
-            spectrum, events: pretrained models, or their folder or Hub id; the decoders are left behind.
-            text: an encoder, or the folder or Hub id of any `AutoModel` encoder.
+            spectrum, events: pretrained models of any registered family of that modality, or their folder or Hub id;
+                None for no such tower. The decoders are left behind.
+            text: an encoder, or the folder or Hub id of any `AutoModel` encoder; None for no text tower.
             config_options: fields of `ChandraClipConfig`.
+
+        Raises:
+            InputFileError: a folder or Hub id holds no model of a family of that modality, or not all its weights.
+            ValueError: a model is of another modality; fewer than two towers.
         """
-        spectrum_model = _load(SpectrumAutoencoderModel, spectrum)
-        event_model = _load(EventTransformerModel, events)
-        text_model = _load(AutoModel, text)
-        config = ChandraClipConfig(
-            spectrum_config=spectrum_model.config.to_dict(),
-            event_config=event_model.config.to_dict(),
-            text_config=text_model.config.to_dict(),
-            **config_options,
-        )
-        model = cls(config)
-        model.spectrum_encoder.load_state_dict(spectrum_model.encoder.state_dict())
-        model.event_encoder.load_state_dict(event_model.encoder.state_dict())
-        text_state = text_model.state_dict()
-        model.text_encoder.load_state_dict({name: text_state[name] for name in model.text_encoder.state_dict()})
+        given = {"spectrum": spectrum, "event": events}
+        towers = {
+            modality: model if isinstance(model, nn.Module) else load_tower(model, modality)
+            for modality, model in given.items()
+            if model is not None
+        }
+        configs: dict[str, Any] = {f"{modality}_config": model.config.to_dict() for modality, model in towers.items()}
+        text_model: Any = None
+        if text is not None:
+            text_model = (
+                text if isinstance(text, PreTrainedModel) else AutoModel.from_pretrained(text, dtype=torch.float32)
+            )
+            configs["text_config"] = text_model.config.to_dict()
+        modalities = [*towers, *(["text"] if text_model is not None else [])]
+        model = cls(ChandraClipConfig(modalities=modalities, **configs, **config_options))
+        for modality, tower in towers.items():
+            model.get_submodule(f"{modality}_encoder").load_state_dict(tower.encoder.state_dict())
+        if text_model is not None:
+            text_state = text_model.state_dict()
+            model.text_encoder.load_state_dict({name: text_state[name] for name in model.text_encoder.state_dict()})
         return model.freeze_towers()
 
     @classmethod
@@ -143,24 +153,42 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
 
     def freeze_towers(self) -> ChandraClipModel:
         """Turn the gradients of the towers that the config freezes off."""
-        self.text_encoder.requires_grad_(not self.config.freeze_text)
+        if "text" in self.config.modalities:
+            self.text_encoder.requires_grad_(not self.config.freeze_text)
         return self
 
     def train(self, mode: bool = True) -> ChandraClipModel:
         super().train(mode)
-        if self.config.freeze_text:
+        if self.config.freeze_text and "text" in self.config.modalities:
             self.text_encoder.eval()
         return self
 
-    def get_spectrum_latents(self, spectrum_values: Tensor, spectrum_summary: Tensor, **kwargs: Any) -> Tensor:
-        """(B, latent_size) of the spectrum tower, before the projection."""
-        return self.spectrum_encoder(spectrum_values, spectrum_summary)
+    def embedding_outputs(self) -> dict[str, tuple[str, str]]:
+        """Column of the embeddings file -> (field of the output, mask in the batch)."""
+        before = {"spectrum": "spectrum_latents", "event": "event_latents", "text": "text_features"}
+        columns = {f"{name}_embedding": (f"{name}_embeds", f"{name}_mask") for name in self.config.modalities}
+        return columns | {before[name]: (before[name], f"{name}_mask") for name in self.config.modalities}
 
-    def get_event_latents(
-        self, event_values: Tensor, event_cu_seqlens: Tensor, event_summary: Tensor, **kwargs: Any
-    ) -> Tensor:
-        """(B, latent_size) of the event tower, before the projection."""
-        return self.event_encoder(event_values, event_cu_seqlens, event_summary)
+    def _tower_latents(self, modality: str, batch: Mapping[str, Any]) -> Tensor:
+        if modality not in self.config.modalities:
+            raise ValueError(f"this model has no {modality} tower, only {self.config.modalities}")
+        return self.get_submodule(f"{modality}_encoder")(**batch)
+
+    def _tower_projection(self, modality: str, latents: Tensor, batch: Mapping[str, Any]) -> Tensor:
+        """(B, projection_dim) of the head, which sees the summary beside the latents where the family has one."""
+        standardize = self.get_submodule(f"{modality}_standardize")
+        if standardize.get_buffer("mean").numel():
+            summary = standardize(batch[f"{modality}_summary"]).to(latents)
+            latents = torch.cat([latents, summary], dim=-1)
+        return self.get_submodule(f"{modality}_projection")(latents)
+
+    def get_spectrum_latents(self, **batch: Any) -> Tensor:
+        """(B, latent_size) of the spectrum tower, before the projection, from its feature extractor's keys."""
+        return self._tower_latents("spectrum", batch)
+
+    def get_event_latents(self, **batch: Any) -> Tensor:
+        """(B, latent_size) of the event tower, before the projection, from its feature extractor's keys."""
+        return self._tower_latents("event", batch)
 
     def get_text_latents(self, input_ids: Tensor, attention_mask: Tensor, **kwargs: Any) -> Tensor:
         """(B, hidden_size) pooled output of the text tower: what `text_features` caches."""
@@ -174,30 +202,15 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
         weight = attention_mask[..., None].to(states.dtype)
         return (states * weight).sum(dim=1) / weight.sum(dim=1)
 
-    def _project_spectrum(self, latents: Tensor, summary: Tensor) -> Tensor:
-        return self.spectrum_projection(torch.cat([latents, self.spectrum_standardize(summary).to(latents)], dim=-1))
+    def get_spectrum_features(self, spectrum_mask: Tensor | None = None, **batch: Any) -> Tensor:
+        """(B, projection_dim) unit vectors, 0 where `spectrum_mask` is False, from the feature extractor's keys."""
+        latents = self._tower_latents("spectrum", batch)
+        return _unit_vectors(self._tower_projection("spectrum", latents, batch), spectrum_mask)
 
-    def _project_events(self, latents: Tensor, summary: Tensor) -> Tensor:
-        return self.event_projection(torch.cat([latents, self.event_standardize(summary).to(latents)], dim=-1))
-
-    def get_spectrum_features(
-        self, spectrum_values: Tensor, spectrum_summary: Tensor, spectrum_mask: Tensor | None = None, **kwargs: Any
-    ) -> Tensor:
-        """(B, projection_dim) unit vectors, 0 where `spectrum_mask` is False."""
-        latents = self.get_spectrum_latents(spectrum_values, spectrum_summary)
-        return _unit_vectors(self._project_spectrum(latents, spectrum_summary), spectrum_mask)
-
-    def get_event_features(
-        self,
-        event_values: Tensor,
-        event_cu_seqlens: Tensor,
-        event_summary: Tensor,
-        event_mask: Tensor | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        """(B, projection_dim) unit vectors, 0 where `event_mask` is False."""
-        latents = self.get_event_latents(event_values, event_cu_seqlens, event_summary)
-        return _unit_vectors(self._project_events(latents, event_summary), event_mask)
+    def get_event_features(self, event_mask: Tensor | None = None, **batch: Any) -> Tensor:
+        """(B, projection_dim) unit vectors, 0 where `event_mask` is False, from the feature extractor's keys."""
+        latents = self._tower_latents("event", batch)
+        return _unit_vectors(self._tower_projection("event", latents, batch), event_mask)
 
     def get_text_features(
         self,
@@ -227,44 +240,40 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
 
     def forward(
         self,
-        spectrum_values: Tensor | None = None,
-        spectrum_summary: Tensor | None = None,
         spectrum_mask: Tensor | None = None,
-        event_values: Tensor | None = None,
-        event_cu_seqlens: Tensor | None = None,
-        event_summary: Tensor | None = None,
         event_mask: Tensor | None = None,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         text_mask: Tensor | None = None,
         text_features: Tensor | None = None,
         return_loss: bool | None = None,
-        **kwargs: Any,
+        **batch: Any,
     ) -> ChandraClipOutput:
         """
         Args:
-            spectrum_values (B, num_points), spectrum_summary (B, 3), spectrum_mask (B,): of `SpectrumFeatureExtractor`.
-            event_values (T, F), event_cu_seqlens (B + 1,), event_summary (B, 3), event_mask (B,): of
-                `EventFeatureExtractor`.
+            spectrum_mask, event_mask: (B,) bool, rows that have the modality; all by default.
             input_ids, attention_mask (B, L), text_mask (B,): of the tokenizer; or text_features (B, hidden_size).
             return_loss: with the alignment loss; the batch needs two modalities or more.
+            batch: the other keys of the towers' feature extractors, e.g. spectrum_values (B, num_points),
+                spectrum_summary (B, 3), event_values (T, F), event_cu_seqlens (B + 1,), event_summary (B, 3).
 
         A modality whose keys are absent is skipped. One that is present runs all its rows, so that its parameters have
-        a gradient (of 0 where no row counts) on every process. Other keys of a batch are accepted and not read.
+        a gradient (of 0 where no row counts) on every process. Keys that no tower reads are accepted.
         """
         latents: dict[str, Tensor] = {}
         embeds: dict[str, Tensor] = {}
         masks: dict[str, Tensor] = {}
-        if spectrum_values is not None and spectrum_summary is not None:
-            latents["spectrum"] = self.get_spectrum_latents(spectrum_values, spectrum_summary)
-            masks["spectrum"] = _mask(spectrum_mask, latents["spectrum"])
-            projected = self._project_spectrum(latents["spectrum"], spectrum_summary)
-            embeds["spectrum"] = _unit_vectors(projected, masks["spectrum"])
-        if event_values is not None and event_cu_seqlens is not None and event_summary is not None:
-            latents["event"] = self.get_event_latents(event_values, event_cu_seqlens, event_summary)
-            masks["event"] = _mask(event_mask, latents["event"])
-            embeds["event"] = _unit_vectors(self._project_events(latents["event"], event_summary), masks["event"])
-        if input_ids is not None or text_features is not None:
+        for modality, mask in (("spectrum", spectrum_mask), ("event", event_mask)):
+            if modality not in self.config.modalities:
+                continue
+            encoder: Any = self.get_submodule(f"{modality}_encoder")
+            if batch.get(encoder.main_input_name) is None:
+                continue
+            latents[modality] = self._tower_latents(modality, batch)
+            masks[modality] = _mask(mask, latents[modality])
+            projected = self._tower_projection(modality, latents[modality], batch)
+            embeds[modality] = _unit_vectors(projected, masks[modality])
+        if "text" in self.config.modalities and (input_ids is not None or text_features is not None):
             latents["text"] = self._text_latents(input_ids, attention_mask, text_features)
             masks["text"] = _mask(text_mask, latents["text"])
             embeds["text"] = _unit_vectors(self.text_projection(latents["text"]), masks["text"])
@@ -291,11 +300,6 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
             text_features=latents.get("text"),
             loss_parts=parts,
         )
-
-
-def _load(model_class: Any, source: Any) -> Any:
-    """A model as it is, or from its folder or Hub id."""
-    return source if isinstance(source, nn.Module) else model_class.from_pretrained(source, dtype=torch.float32)
 
 
 def _mask(mask: Tensor | None, rows: Tensor) -> Tensor:

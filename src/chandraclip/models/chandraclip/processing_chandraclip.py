@@ -1,4 +1,4 @@
-"""Dataset rows to model inputs: two feature extractors and a tokenizer."""
+"""Dataset rows to model inputs: the towers' feature extractors and a tokenizer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.utils import logging
 
 from chandraclip.models.columns import column_names
-from chandraclip.models.event_transformer.feature_extraction_event_transformer import EventFeatureExtractor
-from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import SpectrumFeatureExtractor
+from chandraclip.models.contract import FAMILIES
+from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 
 logger = logging.get_logger(__name__)
 
@@ -22,30 +22,33 @@ MODALITIES = {"spectrum": "spectrum_counts", "event": "event_time", "text": "sum
 
 
 class ChandraClipProcessor(ProcessorMixin):
-    """`SpectrumFeatureExtractor`, `EventFeatureExtractor` and any tokenizer, saved and loaded together.
+    """The feature extractors of a spectrum and an event tower and any tokenizer, saved and loaded together.
 
     Args:
         spectrum_feature_extractor, event_feature_extractor, tokenizer: the parts.
         max_text_length: tokens a text is cut at; the first cut is logged.
+        modalities: those that are prepared unless others are asked for; a model without a tower has no use for them.
     """
 
     def __init__(
         self,
-        spectrum_feature_extractor: SpectrumFeatureExtractor,
-        event_feature_extractor: EventFeatureExtractor,
+        spectrum_feature_extractor: ColumnFeatureExtractor,
+        event_feature_extractor: ColumnFeatureExtractor,
         tokenizer: PreTrainedTokenizerBase,
         max_text_length: int = 256,
+        modalities: Iterable[str] = tuple(MODALITIES),
     ):
         super().__init__(spectrum_feature_extractor, event_feature_extractor, tokenizer)
-        self.spectrum_feature_extractor: SpectrumFeatureExtractor
-        self.event_feature_extractor: EventFeatureExtractor
+        self.spectrum_feature_extractor: ColumnFeatureExtractor
+        self.event_feature_extractor: ColumnFeatureExtractor
         self.tokenizer: PreTrainedTokenizerBase
         self.max_text_length = max_text_length
+        self.modalities = [name for name in MODALITIES if name in modalities]
 
     @staticmethod
     def get_possibly_dynamic_module(module_name: str) -> type:
         """Our own parts by name: transformers would search mappings that need torchvision."""
-        own = {part.__name__: part for part in (SpectrumFeatureExtractor, EventFeatureExtractor)}
+        own = {family.feature_extractor_class.__name__: family.feature_extractor_class for family in FAMILIES.values()}
         return own[module_name] if module_name in own else ProcessorMixin.get_possibly_dynamic_module(module_name)
 
     @property
@@ -67,7 +70,7 @@ class ChandraClipProcessor(ProcessorMixin):
         """
         Args:
             batch: dataset columns, one entry a row: name -> column, or an Arrow table.
-            modalities: of "spectrum", "event", "text"; those whose column the batch has by default.
+            modalities: of "spectrum", "event", "text"; by default those of the processor whose column the batch has.
             return_tensors: "pt" or "np".
 
         Returns:
@@ -80,7 +83,7 @@ class ChandraClipProcessor(ProcessorMixin):
         """
         present = column_names(batch)
         if modalities is None:
-            modalities = [name for name, column in MODALITIES.items() if column in present]
+            modalities = [name for name in self.modalities if MODALITIES[name] in present]
         modalities = list(modalities)
         unknown = sorted(set(modalities) - set(MODALITIES))
         if unknown or not modalities:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
+from transformers.feature_extraction_utils import BatchFeature
 
 from chandraclip.catalog.bands import BANDS
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.models.columns import column_names, interpolate_rows, list_column, row_index
+from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 
 # Numbers a photon, in the order of `event_values`.
 FEATURES = ("time", "exposure_time", "log_energy", "log_interval_before", "log_interval_after")
@@ -20,7 +21,7 @@ RATE_BANDS = ("s", "m", "h")
 _SHORTEST_INTERVAL = 1e-4  # of the mean interval; two photons of one readout frame have interval 0
 
 
-class EventFeatureExtractor(FeatureExtractionMixin):
+class EventFeatureExtractor(ColumnFeatureExtractor):
     """Times and energies, and the good time intervals around them, as one packed array for the batch.
 
     A photon's features: its place between the first GTI start and the last GTI stop, in [0, 1]; the same counting good
@@ -39,6 +40,7 @@ class EventFeatureExtractor(FeatureExtractionMixin):
     """
 
     model_input_names = ["event_values", "event_cu_seqlens", "event_mask", "event_summary"]  # noqa: RUF012
+    columns = ("event_time", "event_energy", "gti_start", "gti_stop")
 
     def __init__(
         self,

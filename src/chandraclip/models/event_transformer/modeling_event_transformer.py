@@ -12,7 +12,9 @@ from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
+from chandraclip.models.contract import TowerModel
 from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
+from chandraclip.models.event_transformer.feature_extraction_event_transformer import EventFeatureExtractor
 from chandraclip.models.event_transformer.packed_attention import (
     Chunks,
     PackedCrossAttention,
@@ -139,22 +141,22 @@ class EventEncoder(EventTransformerPreTrainedModel):
         return self.photon_norm(self.photon_output(self.photon_activation(hidden_states)))
 
 
-class EventTransformerModel(EventTransformerPreTrainedModel):
+class EventTransformerModel(EventTransformerPreTrainedModel, TowerModel):
     """Encoder, and PPAD's neural field of the count rate as decoder, trained on the photons' own likelihood.
 
     Source: Song et al. 2025 (arXiv:2502.01627) for the decoder and the loss; theirs has a free latent a list and no
     encoder, ours reads the list in one pass.
     """
 
+    modality = "event"
+    feature_extractor_class = EventFeatureExtractor
+    encoder_class = EventEncoder
+
     def __init__(self, config: EventTransformerConfig):
         super().__init__(config)
         self.encoder = EventEncoder(config)
         self.decoder = RateField(config)
         self.post_init()
-
-    def encode(self, event_values: Tensor, event_cu_seqlens: Tensor, event_summary: Tensor, **kwargs: Any) -> Tensor:
-        """(B, latent_size) latents; rows without events have finite ones that mean nothing."""
-        return self.encoder(event_values, event_cu_seqlens, event_summary)
 
     def forward(
         self,

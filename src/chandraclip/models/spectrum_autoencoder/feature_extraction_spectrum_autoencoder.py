@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
+from transformers.feature_extraction_utils import BatchFeature
 
 from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.models.columns import interpolate_rows, list_column, row_index, scalar_column
+from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 
 NORMALIZATIONS = ("min_max", "sqrt", "asinh")
 
 
-class SpectrumFeatureExtractor(FeatureExtractionMixin):
+class SpectrumFeatureExtractor(ColumnFeatureExtractor):
     """Background-subtracted count rates per keV, grouped, resampled at log-spaced energies and normalised a row.
 
     As the published pipeline (Pinciroli Vago et al. 2025, arXiv:2510.14102; MultimodalUniverse scripts/chandra): keep
@@ -35,6 +36,7 @@ class SpectrumFeatureExtractor(FeatureExtractionMixin):
     """
 
     model_input_names = ["spectrum_values", "spectrum_summary", "spectrum_mask"]  # noqa: RUF012
+    columns = ("spectrum_counts", "spectrum_background", "background_scale", "exposure", "channel_energy_edges")
 
     def __init__(
         self,

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from chandraclip.models.contract import TowerModel
 from chandraclip.models.layers import ChandraPreTrainedModel, EncoderLayer, Standardize, masked_mean
 from chandraclip.models.spectrum_autoencoder.configuration_spectrum_autoencoder import SpectrumAutoencoderConfig
+from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import SpectrumFeatureExtractor
 
 
 @dataclass
@@ -97,22 +99,22 @@ class SpectrumDecoder(SpectrumAutoencoderPreTrainedModel):
         return self.patch_projection(self.layer_norm(hidden_states)).flatten(1)
 
 
-class SpectrumAutoencoderModel(SpectrumAutoencoderPreTrainedModel):
+class SpectrumAutoencoderModel(SpectrumAutoencoderPreTrainedModel, TowerModel):
     """Encoder, bottleneck and decoder, trained on the reconstruction.
 
     Source: Pinciroli Vago et al. 2025 (arXiv:2510.14102) and 2026 (arXiv:2603.04516): a transformer autoencoder of 400
     points on the mean absolute error. Layers and widths are not published; ours are in the configuration.
     """
 
+    modality = "spectrum"
+    feature_extractor_class = SpectrumFeatureExtractor
+    encoder_class = SpectrumEncoder
+
     def __init__(self, config: SpectrumAutoencoderConfig):
         super().__init__(config)
         self.encoder = SpectrumEncoder(config)
         self.decoder = SpectrumDecoder(config)
         self.post_init()
-
-    def encode(self, spectrum_values: Tensor, spectrum_summary: Tensor, **kwargs: Any) -> Tensor:
-        """(B, latent_size) latents; rows without a spectrum have finite ones that mean nothing."""
-        return self.encoder(spectrum_values, spectrum_summary)
 
     def forward(
         self, spectrum_values: Tensor, spectrum_summary: Tensor, spectrum_mask: Tensor | None = None, **kwargs: Any

@@ -1,6 +1,7 @@
-"""Pre-train the spectrum autoencoder on the spectra of a dataset.
+"""Pre-train a model of one modality on a dataset: any registered family.
 
-    accelerate launch training/pretrain_spectrum.py --dataset outputs/data/default --output_dir outputs/spectrum
+    accelerate launch training/pretrain.py --config training/configs/spectrum_autoencoder.yaml
+    accelerate launch training/pretrain.py --config training/configs/event_transformer.yaml --dataset FOLDER_OR_HUB_ID
 
 Writes the model with the best validation loss, its feature extractor, train_config.yaml, metrics.json and a model card.
 A run that was killed goes on from its newest checkpoint.
@@ -11,13 +12,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from chandraclip.data.sampler import BatchSampler
-from chandraclip.models import SpectrumAutoencoderConfig, SpectrumAutoencoderModel, SpectrumFeatureExtractor
-from chandraclip.training.arguments import RunArguments, option, parse_arguments
+from chandraclip.models.contract import make_feature_extractor, make_model
+from chandraclip.training.arguments import RunArguments, mapping_option, option, parse_arguments
 from chandraclip.training.data import BatchLoader, default_dataset, load_rows, validation_batches, validation_rows
 from chandraclip.training.distributed import make_accelerator, run_program
 from chandraclip.training.model_card import write_model_card
@@ -26,44 +28,56 @@ from chandraclip.training.run import Run
 from chandraclip.training.step import train_step
 from chandraclip.training.validation import mean_loss
 
-logger = logging.getLogger("pretrain_spectrum")
+logger = logging.getLogger("pretrain")
 
-DEFAULT_CONFIG = Path(__file__).parent / "configs" / "pretrain_spectrum.yaml"
+CONFIGS = Path(__file__).parent / "configs"
 
 
 @dataclass
-class SpectrumArguments(RunArguments):
-    """Options of the pre-training of the spectrum autoencoder."""
+class PretrainArguments(RunArguments):
+    """Options of a pre-training."""
 
-    output_dir: str = option("outputs/spectrum", "where the model, checkpoints and logs go")
-    normalization: str = option("min_max", "of a resampled spectrum: min_max, sqrt or asinh")
+    model_type: str = option("", "the family, as its configuration names it; the files of training/configs give it")
+    feature_extractor_options: str = option("{}", "options of the feature extractor, a mapping in YAML or JSON")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.model_type:
+            files = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml") if file.stem != "align"))
+            raise ValueError(f"give --config training/configs/NAME.yaml (NAME of {files}), or --model_type")
+        _ = self.feature_extractor_config
+
+    @property
+    def feature_extractor_config(self) -> dict[str, Any]:
+        """`feature_extractor_options` as a dict."""
+        return mapping_option("feature_extractor_options", self.feature_extractor_options)
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(SpectrumArguments, DEFAULT_CONFIG, argv)
+    arguments = parse_arguments(PretrainArguments, None, argv)
     accelerator = make_accelerator()
+    torch.manual_seed(arguments.seed)
+    model = make_model(arguments.model_type, arguments.model_config).to(accelerator.device)
+    extractor = make_feature_extractor(type(model), arguments.feature_extractor_config)
     dataset = arguments.dataset or default_dataset(arguments.num_detections, arguments.simulation_seed, accelerator)
-    splits, dataset_id = load_rows(dataset, ["spectrum"], accelerator)
+    splits, dataset_id = load_rows(dataset, {model.modality: extractor.columns}, accelerator)
     run = Run(arguments, {"dataset": dataset_id}, accelerator, metric_for_best_model="loss", greater_is_better=False)
     if run.finished:
         logger.info("%s is finished already", run.folder)
         return
 
-    torch.manual_seed(arguments.seed)
-    extractor = SpectrumFeatureExtractor(normalization=arguments.normalization)
-    model = SpectrumAutoencoderModel(SpectrumAutoencoderConfig(**arguments.model_config)).to(accelerator.device)
     optimizer = build_optimizer(model, arguments.learning_rate, arguments.weight_decay)
     run.resume(model, optimizer)
     network, optimizer = accelerator.prepare(model, optimizer)
 
-    # Any two spectra may share a batch: nothing is contrasted.
+    # Any two rows may share a batch: nothing is contrasted.
     sampler = BatchSampler(np.arange(len(splits["train"])), arguments.batch_size, arguments.seed)
     loader = BatchLoader(splits["train"], sampler, extractor, accelerator, arguments.prefetch)
     held_out = validation_rows(splits["validation"], arguments.max_validation_rows)
 
     def validate() -> dict[str, float]:
         batches = validation_batches(held_out, extractor, accelerator, arguments.batch_size)
-        return {"loss": mean_loss(model, batches, "spectrum_mask", accelerator)}
+        return {"loss": mean_loss(model, batches, f"{model.modality}_mask", accelerator)}
 
     run.describe(model, sampler)
     with run.tracker() as tracker:
@@ -77,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
     if accelerator.is_main_process:
         model.save_pretrained(run.folder)
         extractor.save_pretrained(run.folder)
-        write_model_card(run, "spectrum_autoencoder", dataset, metrics, len(splits["train"]))
+        write_model_card(run, arguments.model_type, dataset, metrics, len(splits["train"]))
         logger.info(
             "%s: validation loss %.4f (step %d)", run.folder, metrics["validation"]["loss"], run.state.best_step
         )

@@ -1,0 +1,14 @@
+from .models import ChandraClipConfig as ChandraClipConfig
+from .models import ChandraClipModel as ChandraClipModel
+from .models import ChandraClipProcessor as ChandraClipProcessor
+from .models import EventFeatureExtractor as EventFeatureExtractor
+from .models import EventTransformerConfig as EventTransformerConfig
+from .models import EventTransformerModel as EventTransformerModel
+from .models import SpectrumAutoencoderConfig as SpectrumAutoencoderConfig
+from .models import SpectrumAutoencoderModel as SpectrumAutoencoderModel
+from .models import SpectrumFeatureExtractor as SpectrumFeatureExtractor
+from .models import SpectrumRecurrentAutoencoderConfig as SpectrumRecurrentAutoencoderConfig
+from .models import SpectrumRecurrentAutoencoderModel as SpectrumRecurrentAutoencoderModel
+from .registration import register_models as register_models
+
+__version__: str

@@ -1,0 +1,189 @@
+"""What a family of encoders is: one modality, one feature extractor, latents, a loss to pre-train on.
+
+A family is one folder with a configuration and a `TowerModel`, and one line of registration in `models/__init__.py`.
+Training, embedding and `ChandraClipModel` ask the class; none of them has a list of families.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from chandraclip.errors import InputFileError
+from chandraclip.models.feature_extraction import ColumnFeatureExtractor
+from chandraclip.models.layers import ChandraPreTrainedModel
+
+# What a tower may read; text towers are any `AutoModel` encoder.
+TOWER_MODALITIES = ("spectrum", "event")
+FAMILIES: dict[str, type[TowerModel]] = {}
+
+
+class TowerModel(ChandraPreTrainedModel):
+    """A model of one modality: trained by itself on its own loss, then a tower of `ChandraClipModel`.
+
+    A subclass sets the four class attributes and `self.encoder`. Its configuration has `latent_size`, and
+    `summary_mean` and `summary_std` where its feature extractor gives `<modality>_summary`. Its `forward(**batch)`
+    returns `loss` (the mean over the rows of `<modality>_mask`) and `latents`, and accepts keys it does not read.
+
+    Attributes:
+        modality: "spectrum" or "event".
+        feature_extractor_class: rows of the dataset to the batch; its `columns` are those it reads, the first of which
+            says whether a row has the modality.
+        encoder_class: made from the configuration alone; called with the batch, returns (B, latent_size) latents,
+            finite in rows that lack the modality. Its `main_input_name` is the key that says whether a batch has the
+            modality.
+        encoder: of `encoder_class`.
+    """
+
+    modality: ClassVar[str]
+    feature_extractor_class: ClassVar[type[ColumnFeatureExtractor]]
+    encoder_class: ClassVar[type[PreTrainedModel]]
+    encoder: nn.Module
+
+    def encode(self, *inputs: Tensor, **batch: Tensor) -> Tensor:
+        """(B, latent_size) latents; rows that lack the modality have finite ones that mean nothing."""
+        return self.encoder(*inputs, **batch)
+
+    def embedding_outputs(self) -> dict[str, tuple[str, str]]:
+        """Column of the embeddings file -> (field of the output, mask in the batch)."""
+        return {f"{self.modality}_latents": ("latents", f"{self.modality}_mask")}
+
+
+def register_family(model_class: type[TowerModel]) -> None:
+    """Make the Auto classes, training and embedding know a family. Harmless to repeat.
+
+    Raises:
+        TypeError: the class lacks what the contract asks for.
+    """
+    config_class: Any = model_class.config_class
+    extractor = getattr(model_class, "feature_extractor_class", None)
+    if getattr(model_class, "modality", None) not in TOWER_MODALITIES:
+        raise TypeError(f"{model_class.__name__}.modality must be one of {TOWER_MODALITIES}")
+    if not getattr(extractor, "columns", None):
+        raise TypeError(f"{model_class.__name__}.feature_extractor_class must name the dataset columns it reads")
+    if not hasattr(model_class, "encoder_class"):
+        raise TypeError(f"{model_class.__name__} has no encoder_class")
+    if not hasattr(config_class(), "latent_size"):
+        raise TypeError(f"{config_class.__name__} has no latent_size")
+    AutoConfig.register(config_class.model_type, config_class, exist_ok=True)
+    AutoModel.register(config_class, model_class, exist_ok=True)
+    AutoFeatureExtractor.register(config_class, extractor, exist_ok=True)
+    FAMILIES[config_class.model_type] = model_class
+
+
+def families_of(modality: str) -> list[str]:
+    """Registered model types of a modality."""
+    return sorted(name for name, family in FAMILIES.items() if family.modality == modality)
+
+
+def tower_class(config: PreTrainedConfig, modality: str) -> type[TowerModel]:
+    """The model class of a tower's configuration.
+
+    Raises:
+        ValueError: no family of this modality has such a configuration.
+    """
+    family = MODEL_MAPPING.get(type(config), None)
+    if not (isinstance(family, type) and issubclass(family, TowerModel) and family.modality == modality):
+        raise ValueError(
+            f"a {modality} tower must be of one of the families {families_of(modality)}, not {config.model_type!r}"
+        )
+    return family
+
+
+def check_options(config_class: Any, options: Mapping[str, Any]) -> None:
+    """A configuration keeps what it does not know without a word; an option that nothing reads is refused here.
+
+    Raises:
+        ValueError: options that are no fields of the class.
+    """
+    known = sorted(name for name in config_class.__dataclass_fields__ if name in config_class.__annotations__)
+    unknown = sorted(set(options) - set(known) - {"attn_implementation"})
+    if unknown:
+        raise ValueError(f"{config_class.model_type} has no option {', '.join(unknown)}; it has {', '.join(known)}")
+
+
+def make_model(model_type: str, options: Mapping[str, Any]) -> TowerModel:
+    """A model with new weights.
+
+    Args:
+        model_type: of a registered family.
+        options: fields of its configuration.
+
+    Raises:
+        ValueError: no such family, or options it does not have.
+    """
+    if model_type not in FAMILIES:
+        raise ValueError(f"model_type must be one of {sorted(FAMILIES)}, it is {model_type!r}")
+    config_class = CONFIG_MAPPING[model_type]
+    check_options(config_class, options)
+    return AutoModel.from_config(config_class(**options))
+
+
+def make_feature_extractor(model_class: type[TowerModel], options: Mapping[str, Any]) -> ColumnFeatureExtractor:
+    """The family's feature extractor.
+
+    Raises:
+        ValueError: options it does not have.
+    """
+    extractor = model_class.feature_extractor_class
+    known = [name for name in inspect.signature(extractor).parameters if name != "kwargs"]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ValueError(f"{extractor.__name__} has no option {', '.join(unknown)}; it has {', '.join(known)}")
+    return extractor(**options)
+
+
+def load_tower(source: str | Path, modality: str) -> TowerModel:
+    """A pretrained tower from its folder or Hub id.
+
+    Raises:
+        InputFileError: nothing loads from there, it is of another modality or of no family, or the file lacks weights
+            that its configuration asks for (which transformers would draw at random).
+    """
+    try:
+        config = AutoConfig.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise InputFileError(str(source), f"no model loads from here ({error})") from error
+    try:
+        family = tower_class(config, modality)
+    except ValueError as error:
+        raise InputFileError(str(source), str(error)) from error
+    try:
+        loaded: Any = family.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputFileError(str(source), f"its weights do not load ({error})") from error
+    model, facts = loaded
+    missing = sorted(facts["missing_keys"])
+    if missing:
+        raise InputFileError(str(source), f"lacks the weights {', '.join(missing[:3])} and {len(missing[3:])} more")
+    return model
+
+
+def load_feature_extractor(source: str | Path, model_class: type[TowerModel]) -> ColumnFeatureExtractor:
+    """The feature extractor that was saved beside a tower.
+
+    Raises:
+        InputFileError: there is none, or it is of another class than the family's.
+    """
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise InputFileError(str(source), f"no feature extractor loads from here ({error})") from error
+    if not isinstance(extractor, model_class.feature_extractor_class):
+        wanted = model_class.feature_extractor_class.__name__
+        raise InputFileError(str(source), f"its feature extractor is a {type(extractor).__name__}, not a {wanted}")
+    return extractor

@@ -1,0 +1,1 @@
+"""Spectrum autoencoder of gated recurrent units."""
