@@ -14,7 +14,6 @@ from chandraclip.data.schema import build_table
 from chandraclip.errors import InputFileError
 from chandraclip.training.data import BatchLoader, load_rows, rows_with, validation_batches, validation_rows
 
-
 COLUMNS = {"spectrum": ["spectrum_counts", "exposure"], "event": ["event_time", "event_energy"], "text": ["summary"]}
 
 
@@ -43,11 +42,14 @@ def test_rows_that_have_enough_modalities():
 
 
 def test_a_dataset_without_what_is_needed_is_refused(dataset, accelerator):
-    splits, identity = load_rows(str(dataset), {name: COLUMNS[name] for name in ("spectrum", "text")}, accelerator, at_least=2)
+    columns = {name: COLUMNS[name] for name in ("spectrum", "text")}
+    splits, identity = load_rows(
+        str(dataset), {name: COLUMNS[name] for name in ("spectrum", "text")}, accelerator, at_least=2
+    )
     assert set(splits) == {"train", "validation", "test"}
     assert identity == load_rows(str(dataset), {"event": COLUMNS["event"]}, accelerator)[1]
     with pytest.raises(InputFileError, match="3 of"):
-        load_rows(str(dataset), {name: COLUMNS[name] for name in ("spectrum", "text")}, accelerator, at_least=3)
+        load_rows(str(dataset), columns, accelerator, at_least=3)
 
 
 @pytest.mark.parametrize("prefetch", [0, 1, 3])

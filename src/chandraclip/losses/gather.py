@@ -58,3 +58,14 @@ def _all_gather(rows: Tensor) -> Tensor:
     parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(num_processes())]
     dist.all_gather(parts, rows.contiguous())
     return torch.cat(parts)
+
+
+def shared_uniform(device: torch.device) -> Tensor:
+    """Scalar in [0, 1), drawn by process 0 and the same in all: what a whole batch draws once.
+
+    Each process seeds its own dropout; a draw of its own here would make the loss depend on the number of processes.
+    """
+    value = torch.rand((), device=device)
+    if num_processes() > 1:
+        dist.broadcast(value, 0)
+    return value

@@ -26,10 +26,12 @@ class ChandraConfig(PreTrainedConfig):
     """A `PreTrainedConfig` whose values are checked when it is made; one that no class knows is reported, not lost.
 
     Attributes:
+        first_version, current_version: forms that were and are written.
         config_version: of the form the file was written in; a file without it is of version 1. A class that changes its
             form raises `current_version` and teaches `upgrade` to read the one before.
     """
 
+    first_version: ClassVar[int] = 1
     current_version: ClassVar[int] = 2
 
     config_version: int | None = None

@@ -12,6 +12,7 @@ from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
+from chandraclip.losses.gather import shared_uniform
 from chandraclip.models.contract import TowerModel
 from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
 from chandraclip.models.event_transformer.feature_extraction_event_transformer import EventFeatureExtractor
@@ -191,7 +192,7 @@ class EventTransformerModel(EventTransformerPreTrainedModel, TowerModel):
             mesh_weight,
             max_events=self.config.max_likelihood_events,
             total_variation_weight=self.config.total_variation_weight,
-            place_in_cell=torch.rand((), device=mesh_weight.device) if self.training else 0.5,
+            place_in_cell=shared_uniform(mesh_weight.device) if self.training else 0.5,
         )
         row_loss = row_loss + self.config.latent_weight * latents.float().square().mean(dim=-1)
         loss = masked_mean(row_loss, event_mask, across_processes=self.training)

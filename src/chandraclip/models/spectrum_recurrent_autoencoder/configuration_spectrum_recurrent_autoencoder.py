@@ -24,6 +24,7 @@ class SpectrumRecurrentAutoencoderConfig(ChandraConfig):
 
     model_type = "spectrum_recurrent_autoencoder"
     base_config_key = "spectrum_config"
+    first_version = 2
 
     num_points: int = 400
     patch_size: int = 8

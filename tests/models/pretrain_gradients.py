@@ -1,0 +1,35 @@
+"""Run training/pretrain.py and keep the loss and gradients of its first step: FILE CONFIG OUTPUT_DIR [...]."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "training"))
+
+import pretrain
+from chandraclip.training.distributed import run_program
+
+JOBS = list(zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3], strict=True))
+train_step = pretrain.train_step
+
+
+def main() -> None:
+    for file, config, output in JOBS:
+
+        def train_step_kept(accelerator, model, optimizer, batch, step, arguments, file=file):
+            values = train_step(accelerator, model, optimizer, batch, step, arguments)
+            if accelerator.is_main_process:
+                parameters = accelerator.unwrap_model(model).named_parameters()
+                gradients = {name: value.grad.clone() for name, value in parameters if value.grad is not None}
+                save_file({**gradients, "loss": torch.tensor(values["loss"])}, file)
+            return values
+
+        pretrain.train_step = train_step_kept
+        pretrain.main(["--config", config, "--output_dir", output, "--max_steps", "1", "--max_grad_norm", "1e9"])
+
+
+run_program(main)
