@@ -114,6 +114,7 @@ def pretrained_tower(kind: str, dataset: str, arguments: AlignArguments, acceler
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(AlignArguments, DEFAULT_CONFIG, argv)
+    check_options(ChandraClipConfig, arguments.model_config)
     accelerator = make_accelerator(find_unused_parameters=arguments.text_model_name_or_path is not None)
     modalities = [name for name in MODALITIES if name in arguments.modalities]
     dataset = arguments.dataset or default_dataset(arguments.num_detections, arguments.simulation_seed, accelerator)
@@ -152,7 +153,6 @@ def main(argv: list[str] | None = None) -> None:
     max_events = getattr(events, "max_events", None)
     if hasattr(events, "max_events"):
         events.max_events = arguments.max_train_events or max_events
-    check_options(ChandraClipConfig, arguments.model_config)
     model = ChandraClipModel.from_pretrained_towers(
         towers.get("spectrum"),
         towers.get("event"),
