@@ -15,7 +15,6 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from chandraclip.data.shards import STAGING, Chunk
 from chandraclip.data.splits import SPLITS
 from chandraclip.errors import InputFileError
 from chandraclip.files import write_json
+from chandraclip.versions import installed_versions
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def build_dataset(
         InputFileError: `output` holds a build with other parameters, or files of another origin; no task gave a row.
     """
     output = Path(output)
-    parameters = {**parameters, "schema_version": SCHEMA_VERSION, "chandraclip": version("chandraclip")}
+    parameters = {**parameters, "schema_version": SCHEMA_VERSION, **installed_versions("chandraclip")}
     staging = output / STAGING
     finished = _open(output, staging, parameters, overwrite)
     if finished is not None:
@@ -101,7 +101,7 @@ def build_dataset(
         "responses": shards.write_responses(staging, len(tasks)),
         "skipped": skipped,
         "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("chandraclip", "numpy", "pyarrow", "scipy", "astropy")},
+        | installed_versions("chandraclip", "numpy", "pyarrow", "scipy", "astropy"),
     }
     shards.publish(output, staging, manifest, render_card(manifest))
     return BuildResult(output, manifest, already_built=False)

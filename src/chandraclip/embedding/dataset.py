@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from chandraclip.errors import InputFileError
 from chandraclip.evaluation.embeddings import EMBEDDINGS, EMBEDDINGS_FILE, EMBEDDINGS_SCHEMA, LATENTS, PROVENANCE_FILE
 from chandraclip.files import atomic_path, write_json
 from chandraclip.model_folder import model_folder, model_id
+from chandraclip.versions import installed_versions
 
 ROWS_PER_PART = 1024
 _PARTS = ".parts"
@@ -116,7 +116,7 @@ def embed_dataset(
         "simulated_rows": sum(_num_simulated(rows) for rows in splits.values()),
         "device": config.device,
         "dtype": "float32",
-        "versions": {name: version(name) for name in ("chandraclip", "torch", "transformers", "datasets", "pyarrow")}
+        "versions": installed_versions("chandraclip", "torch", "transformers", "datasets", "pyarrow")
         | {"python": platform.python_version()},
     }
     total = sum(len(rows) for rows in splits.values())

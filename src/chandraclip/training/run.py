@@ -15,7 +15,6 @@ import math
 import platform
 import shutil
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from chandraclip.training.checkpoint import (
     save_checkpoint,
 )
 from chandraclip.training.tracker import Tracker
+from chandraclip.versions import installed_versions
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Run:
         accelerator.wait_for_everyone()  # all have looked before one writes
         if accelerator.is_main_process and not known:
             self.folder.mkdir(parents=True, exist_ok=True)
-            packages = {name: version(name) for name in PACKAGES}
+            packages = installed_versions(*PACKAGES)
             facts = {"inputs": inputs, "python": platform.python_version(), **packages}
             write_json(self.folder / RUN_FILE, facts)
             write_text(self.folder / CONFIG_FILE, as_yaml(arguments))
