@@ -22,6 +22,27 @@ def test_nearest_equals_a_full_sort(monkeypatch):
     assert nearest(queries, references, 99)[0].shape == (23, 40)
 
 
+@pytest.mark.parametrize("num_references", [64 * 7, 1000, 1001])
+def test_nearest_among_many_groups_of_references(num_references):
+    """The best lie side by side in one group, in many groups, and in the last one, which is not full."""
+    generator = np.random.default_rng(1)
+    queries, references = generator.normal(size=(17, 8)), generator.normal(size=(num_references, 8))
+    references[64:74] = queries[0] + 0.01 * generator.normal(size=(10, 8))
+    references[-1] = queries[1]
+    references[[5, 300]] = queries[2]
+    references[-3:] -= 100 * queries[3]  # a padded place, similarity 0, would come before these
+    unit, others = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (queries, references))
+    similarity = (unit @ others.T).astype(np.float32)
+    for k in (1, 6, 10):
+        indices, values = nearest(queries, references, k)
+        expected = np.sort(similarity, axis=1)[:, ::-1][:, :k]
+        np.testing.assert_allclose(values, expected, atol=1e-6)
+        np.testing.assert_allclose(np.take_along_axis(similarity, indices, axis=1), expected, atol=1e-6)
+        assert all(len(set(row)) == k for row in indices)
+    assert nearest(-references[:3], references[-2:], 2)[1].shape == (3, 2)
+    assert nearest(queries, references, 6)[0][2, :2].tolist() == [5, 300]
+
+
 def test_other_detections_of_the_source_come_first_and_never_itself(make_embeddings):
     table = make_embeddings(num_sources=100, detections=2)
     (lookup,) = find_neighbours(table, table, num_neighbours=3, num_texts=2)

@@ -16,31 +16,53 @@ from chandraclip.evaluation.retrieval_tasks import text_groups
 # X-rays first: a detection is looked up by its text only where it has nothing else.
 _XRAY = ("spectrum_embedding", "event_embedding")
 _TEXT = ("text_embedding",)
-_BLOCK_ELEMENTS = 2**24
+# Similarities held at once: 64 MiB of float32, and 4 GiB where a device has its own memory.
+_BLOCK_ELEMENTS, _DEVICE_BLOCK_ELEMENTS = 2**24, 2**30
+_GROUP = 64
 
 
-def nearest(queries: np.ndarray, references: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest(queries: np.ndarray, references: np.ndarray, k: int, device: str = "cpu") -> tuple[np.ndarray, np.ndarray]:
     """The k most similar references by cosine, exact, in bounded memory.
+
+    Similarities are taken a block of queries at a time. To find the best of a row without sorting it, the largest of
+    each group of `_GROUP` neighbouring references is taken first: the k best lie in the k groups with the largest ones.
 
     Args:
         queries: (Q, D), references: (R, D) of any length.
         k: at most R.
+        device: torch device of the work; references and one block of similarities must fit on it.
 
     Returns:
         (Q, k) indices, most similar first, ties by index, and (Q, k) similarities.
     """
-    queries, references = unit_vectors(queries), unit_vectors(references)
-    k = min(k, len(references))
-    indices, similarities = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-    block = max(1, _BLOCK_ELEMENTS // max(len(references), 1))
-    for start in range(0, len(queries), block):
-        similarity = queries[start : start + block] @ references.T
-        best = np.sort(np.argpartition(-similarity, k - 1, axis=1)[:, :k], axis=1)
-        value = np.take_along_axis(similarity, best, axis=1)
-        order = np.argsort(-value, axis=1, kind="stable")
-        indices[start : start + block] = np.take_along_axis(best, order, axis=1)
-        similarities[start : start + block] = np.take_along_axis(value, order, axis=1)
-    return indices, similarities
+    import torch
+
+    place = torch.device(device)
+    left = torch.as_tensor(unit_vectors(queries), dtype=torch.float32)
+    right = torch.as_tensor(unit_vectors(references), dtype=torch.float32).to(place)
+    num_references, k = len(right), min(k, len(right))
+    num_groups = -(-num_references // _GROUP)
+    right = torch.nn.functional.pad(right, (0, 0, 0, num_groups * _GROUP - num_references)).T.contiguous()
+    indices = torch.empty((len(left), k), dtype=torch.int64)
+    similarities = torch.empty((len(left), k), dtype=torch.float32)
+    block = max(1, (_BLOCK_ELEMENTS if place.type == "cpu" else _DEVICE_BLOCK_ELEMENTS) // max(right.shape[1], 1))
+    buffer = torch.empty((min(block, len(left)), right.shape[1]), device=place)
+    for start in range(0, len(left), block):
+        rows = left[start : start + block].to(place)
+        similarity = torch.mm(rows, right, out=buffer[: len(rows)])
+        similarity[:, num_references:] = -torch.inf
+        if num_groups > k:
+            groups = similarity.unflatten(1, (num_groups, _GROUP))
+            best_groups = groups.amax(dim=2).topk(k, dim=1).indices
+            candidates = (best_groups[:, :, None] * _GROUP + torch.arange(_GROUP, device=place)).flatten(1)
+            candidates = candidates.gather(1, similarity.gather(1, candidates).topk(k, dim=1).indices)
+        else:
+            candidates = similarity.topk(k, dim=1).indices
+        candidates = candidates.sort(dim=1).values  # so that the stable sort below puts ties in order of index
+        value, order = similarity.gather(1, candidates).sort(dim=1, descending=True, stable=True)
+        indices[start : start + block] = candidates.gather(1, order).cpu()
+        similarities[start : start + block] = value.cpu()
+    return indices.numpy(), similarities.numpy()
 
 
 @dataclass(frozen=True, eq=False)
