@@ -16,18 +16,15 @@ from chandraclip.losses.gather import shared_uniform
 from chandraclip.models.contract import TowerModel
 from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
 from chandraclip.models.event_transformer.feature_extraction_event_transformer import EventFeatureExtractor
-from chandraclip.models.event_transformer.packed_attention import (
-    Chunks,
-    PackedCrossAttention,
-    PhotonKeys,
-    split_into_chunks,
-)
+from chandraclip.models.event_transformer.packed_attention import Chunks, split_into_chunks
+from chandraclip.models.event_transformer.photon_attention import PackedCrossAttention, PhotonKeys
 from chandraclip.models.event_transformer.point_process import (
     RateBlock,
     RateField,
     point_process_loss,
     reference_log_rate,
 )
+from chandraclip.models.event_transformer.varlen_attention import Lists, as_lists, varlen_applies
 from chandraclip.models.layers import (
     ChandraPreTrainedModel,
     EncoderLayer,
@@ -85,8 +82,8 @@ class PhotonReader(GradientCheckpointingLayer):
         self.mlp = FeedForward(config)
         self.self_layer = EncoderLayer(config)
 
-    def forward(self, queries: Tensor, key: Tensor, value: Tensor, chunks: Chunks) -> Tensor:
-        queries = queries + self.cross_attn(self.query_norm(queries), key, value, chunks)
+    def forward(self, queries: Tensor, key: Tensor, value: Tensor, layout: Chunks | Lists) -> Tensor:
+        queries = queries + self.cross_attn(self.query_norm(queries), key, value, layout)
         queries = queries + self.mlp(self.mlp_norm(queries))
         return self.self_layer(queries)
 
@@ -126,13 +123,19 @@ class EventEncoder(EventTransformerPreTrainedModel):
         """
         if event_values.shape[-1] != self.config.num_features:
             raise ValueError(f"a photon has {self.config.num_features} features, this has {event_values.shape[-1]}")
-        chunks = split_into_chunks(event_cu_seqlens, self.config.chunk_size)
-        # Gathered before any weight is applied, so that no gradient has to be scattered back.
-        key, value = self.photon_keys(self._embed(event_values[chunks.index]))
+        layout: Chunks | Lists
+        heads = self.config.num_attention_heads
+        if varlen_applies(event_values, heads, self.config.hidden_size // heads):
+            layout, photons = as_lists(event_cu_seqlens), event_values
+        else:
+            layout = split_into_chunks(event_cu_seqlens, self.config.chunk_size)
+            # Gathered before any weight is applied, so that no gradient has to be scattered back.
+            photons = event_values[layout.index]
+        key, value = self.photon_keys(self._embed(photons))
         summary = self.summary_projection(self.standardize(event_summary))
         queries = self.query_embedding + summary[:, None]
         for layer in self.layers:
-            queries = layer(queries, key, value, chunks)
+            queries = layer(queries, key, value, layout)
         return self.latent_projection(self.layer_norm(queries).flatten(1))
 
     def _embed(self, values: Tensor) -> Tensor:

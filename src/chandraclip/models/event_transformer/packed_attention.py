@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -78,45 +77,3 @@ def packed_attention(query: Tensor, key: Tensor, value: Tensor, chunks: Chunks, 
     weighted = (weights.to(value.dtype) @ value).float()
     summed = scores.new_zeros((*shape, head_dim)).index_add(0, chunks.row, weighted)
     return summed / total.clamp(min=torch.finfo(total.dtype).tiny)[..., None]
-
-
-class PhotonKeys(nn.Module):
-    """Keys and values of the photons, made once: they are most of the work, and every block reads the same ones."""
-
-    def __init__(self, config: Any):
-        super().__init__()
-        self.num_heads = config.num_attention_heads
-        self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
-
-    def forward(self, photons: Tensor) -> tuple[Tensor, Tensor]:
-        """(chunks, size, hidden_size) to twice (chunks, heads, size, head_dim)."""
-        key, value = (
-            projection(photons).unflatten(-1, (self.num_heads, -1)).transpose(1, 2).contiguous()
-            for projection in (self.k_proj, self.v_proj)
-        )
-        return key, value
-
-
-class PackedCrossAttention(nn.Module):
-    """Multi-head attention from (B, queries, hidden_size) to the photons of each list."""
-
-    def __init__(self, config: Any):
-        super().__init__()
-        self.num_heads = config.num_attention_heads
-        self.scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
-        self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
-        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
-
-    def forward(self, queries: Tensor, key: Tensor, value: Tensor, chunks: Chunks) -> Tensor:
-        """
-        Args:
-            queries: (B, queries, hidden_size).
-            key, value: (chunks, heads, size, head_dim), from `PhotonKeys`.
-
-        Returns:
-            (B, queries, hidden_size).
-        """
-        query = self.q_proj(queries).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        output = packed_attention(query, key, value, chunks, self.scaling)
-        return self.out_proj(output.transpose(1, 2).flatten(2).to(queries.dtype))
