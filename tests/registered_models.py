@@ -1,0 +1,79 @@
+"""Every registered family at a small size, and simulated detections that all of them take."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+from chandraclip.models import (
+    ChandraClipProcessor,
+    EventFeatureExtractor,
+    SpectrumFeatureExtractor,
+    small_text_config,
+    train_tokenizer,
+)
+
+SMALL = {"hidden_size": 32, "intermediate_size": 32, "latent_size": 8}
+
+
+def registered() -> dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]]:
+    """model_type -> configuration and model, of the families that this package registers with `AutoModel`."""
+    pairs = [(config, model) for config, model in MODEL_MAPPING._extra_content.items() if _is_ours(model)]
+    return {config.model_type: (config, model) for config, model in pairs}
+
+
+def _is_ours(model: Any) -> bool:
+    return model.__module__.split(".")[0] == "chandraclip"
+
+
+@cache
+def detections(num_rows: int = 24) -> pa.Table:
+    """Simulated rows; some lack one of spectrum, events and text."""
+    from chandraclip.simulate import simulate_chunk
+
+    table = simulate_chunk(3, 0, num_rows)
+    for place, column in enumerate(("spectrum_counts", "event_time", "summary")):
+        field = table.schema.field(column)
+        values = table[column].to_pylist()
+        values[3 + place] = None
+        if column == "event_time":
+            energies = table["event_energy"].to_pylist()
+            energies[3 + place] = None
+            index = table.schema.get_field_index("event_energy")
+            table = table.set_column(
+                index, table.schema.field(index), pa.array(energies, table.schema.field(index).type)
+            )
+        table = table.set_column(table.schema.get_field_index(column), field, pa.array(values, field.type))
+    return table
+
+
+@cache
+def processor() -> ChandraClipProcessor:
+    texts = [text for text in detections()["summary"].to_pylist() if text]
+    return ChandraClipProcessor(SpectrumFeatureExtractor(), EventFeatureExtractor(), train_tokenizer(texts, 400))
+
+
+def inputs() -> dict[str, Any]:
+    """Keyword arguments that give every family its loss: each reads what it knows."""
+    return {**processor()(detections()), "return_loss": True}
+
+
+def build(model_type: str, seed: int = 0) -> PreTrainedModel:
+    """A model of the family, of random weights, in evaluation mode."""
+    config_class, model_class = registered()[model_type]
+    torch.manual_seed(seed)
+    if model_type == "chandraclip":
+        text = small_text_config(len(processor().tokenizer), hidden_size=32, intermediate_size=32)
+        config = config_class(spectrum_config=SMALL, event_config=SMALL, text_config=text)
+    else:
+        config = config_class(**SMALL)
+    return model_class(config).eval()
+
+
+def on_device(batch: dict[str, Any], device: str) -> dict[str, Any]:
+    return {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
