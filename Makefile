@@ -12,7 +12,7 @@ MODEL ?= outputs/align
 # pytest workers; each runs torch on one thread.
 WORKERS ?= 2
 
-.PHONY: help venv align results real spectra test check format bench clean
+.PHONY: help venv align results real spectra test check format bench gpu clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,6 +56,11 @@ format: $(INSTALLED)  ## let ruff rewrite what it can
 
 bench: $(INSTALLED)  ## every benchmark; rewrites benchmarks/RESULTS.md
 	$(RUN)/python benchmarks/run_all.py
+
+# No environment is made: `make gpu PYTHON=python3` takes any Python that has PyTorch, the default is .venv's if it is there.
+GPU_PYTHON = $(if $(findstring command,$(origin PYTHON)),$(PYTHON),$(firstword $(wildcard $(RUN)/python) $(PYTHON)))
+gpu:  ## everything a GPU is for, in 8 minutes; rehearsal: make gpu DEVICE=cpu SIZE=tiny
+	$(GPU_PYTHON) benchmarks/gpu.py $(if $(DEVICE),--device $(DEVICE)) $(if $(SIZE),--size $(SIZE)) $(if $(STAGES),--stages $(STAGES))
 
 clean:  ## remove what the runs wrote (not the virtual environment)
 	rm -rf outputs

@@ -39,7 +39,7 @@ from gpu_stages.worker import Worker  # noqa: E402
 
 @dataclass(frozen=True)
 class Stage:
-    """A function of a module of gpu_stages, and the seconds it may take."""
+    """A function of a module, and the seconds it may take."""
 
     name: str
     module: str
@@ -49,17 +49,17 @@ class Stage:
 
 # What later ones need comes first, then what is most worth knowing.
 STAGES = (
-    Stage("tests", "environment", "gpu_tests", 120),
-    Stage("data", "data", "simulate", 90),
-    Stage("spectrum_step", "steps", "spectrum_step", 60),
-    Stage("event_step", "steps", "event_step", 60),
-    Stage("align_step", "steps", "align_step", 60),
-    Stage("attention", "attention", "compare", 60),
-    Stage("embedding", "search", "embedding", 60),
-    Stage("neighbours", "search", "neighbours", 90),
-    Stage("spectrum_run", "runs", "spectrum_run", 90),
-    Stage("event_run", "runs", "event_run", 90),
-    Stage("align_run", "runs", "align_run", 90),
+    Stage("tests", "gpu_stages.environment", "gpu_tests", 120),
+    Stage("data", "gpu_stages.data", "simulate", 90),
+    Stage("spectrum_step", "gpu_stages.steps", "spectrum_step", 60),
+    Stage("event_step", "gpu_stages.steps", "event_step", 60),
+    Stage("align_step", "gpu_stages.steps", "align_step", 60),
+    Stage("attention", "gpu_stages.attention", "compare", 60),
+    Stage("embedding", "gpu_stages.search", "embedding", 60),
+    Stage("neighbours", "gpu_stages.search", "neighbours", 90),
+    Stage("spectrum_run", "gpu_stages.runs", "spectrum_run", 90),
+    Stage("event_run", "gpu_stages.runs", "event_run", 90),
+    Stage("align_run", "gpu_stages.runs", "align_run", 90),
 )
 
 
@@ -80,7 +80,9 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     size = options.size or ("full" if device == "cuda" else "tiny")
     work: Path = options.work.resolve()
-    shutil.rmtree(work / "runs", ignore_errors=True)
+    if not options.stages:
+        for name in ("data", "rows", "models", "runs", "cache"):  # of the run before
+            shutil.rmtree(work / name, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
     output: Path = options.output or (RESULT if (device, size) == ("cuda", "full") else work / "rehearsal.json")
 

@@ -1,4 +1,7 @@
-"""Run every benchmark of this folder and rewrite RESULTS.md from what they wrote under results/."""
+"""Run every benchmark of this folder and rewrite RESULTS.md from what they wrote under results/.
+
+What needs a GPU is `gpu.py`'s, which runs by itself (`make gpu`) and has its own section; this keeps it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gpu_stages.table import render as render_gpu
+from gpu_stages.table import without_section
+
 HERE = Path(__file__).resolve().parent
+NOT_HERE = ("run_all", "gpu")
 
 
 def render(results: dict[str, dict]) -> str:
@@ -47,12 +54,17 @@ def render(results: dict[str, dict]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="benchmarks to run, e.g. gregory_loredo (default: all)")
-    names = parser.parse_args().names or sorted(path.stem for path in HERE.glob("*.py") if path.stem != "run_all")
+    parser.add_argument("--gpu_section", action="store_true", help="only the GPU section, from results/gpu.json")
+    options = parser.parse_args()
+    everything = [] if options.gpu_section else sorted(path.stem for path in HERE.glob("*.py"))
+    names = options.names or [name for name in everything if name not in NOT_HERE]
     failed = [
         name for name in names if subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=False).returncode
     ]
     results = {path.stem: json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*.json"))}
-    (HERE / "RESULTS.md").write_text(render(results))
+    on_gpu = results.pop("gpu", None)
+    text = render(results) if not options.gpu_section else without_section((HERE / "RESULTS.md").read_text())
+    (HERE / "RESULTS.md").write_text(text + ("" if on_gpu is None else f"\n{render_gpu(on_gpu)}"))
     print(f"wrote {HERE / 'RESULTS.md'}")
     unequal = [name for name, result in results.items() if not result["equal"]]
     if failed or unequal:

@@ -7,28 +7,26 @@ from typing import Any
 
 import pyarrow as pa
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers import CONFIG_MAPPING, PreTrainedModel
 
 from chandraclip.models import (
+    FAMILIES,
+    ChandraClipConfig,
+    ChandraClipModel,
     ChandraClipProcessor,
     EventFeatureExtractor,
     SpectrumFeatureExtractor,
     small_text_config,
     train_tokenizer,
 )
+from chandraclip.models.contract import make_model
 
 SMALL = {"hidden_size": 32, "intermediate_size": 32, "latent_size": 8}
 
 
-def registered() -> dict[str, tuple[type[PreTrainedConfig], type[PreTrainedModel]]]:
-    """model_type -> configuration and model, of the families that this package registers with `AutoModel`."""
-    pairs = [(config, model) for config, model in MODEL_MAPPING._extra_content.items() if _is_ours(model)]
-    return {config.model_type: (config, model) for config, model in pairs}
-
-
-def _is_ours(model: Any) -> bool:
-    return model.__module__.split(".")[0] == "chandraclip"
+def registered() -> list[str]:
+    """model_type of every family, and of the aligned model."""
+    return [*sorted(FAMILIES), "chandraclip"]
 
 
 @cache
@@ -65,14 +63,19 @@ def inputs() -> dict[str, Any]:
 
 def build(model_type: str, seed: int = 0) -> PreTrainedModel:
     """A model of the family, of random weights, in evaluation mode."""
-    config_class, model_class = registered()[model_type]
     torch.manual_seed(seed)
     if model_type == "chandraclip":
         text = small_text_config(len(processor().tokenizer), hidden_size=32, intermediate_size=32)
-        config = config_class(spectrum_config=SMALL, event_config=SMALL, text_config=text)
-    else:
-        config = config_class(**SMALL)
-    return model_class(config).eval()
+        towers = ("spectrum_autoencoder", "event_transformer")
+        spectrum, event = (CONFIG_MAPPING[name](**_options(name)) for name in towers)
+        return ChandraClipModel(
+            ChandraClipConfig(spectrum_config=spectrum, event_config=event, text_config=text)
+        ).eval()
+    return make_model(model_type, _options(model_type)).eval()
+
+
+def _options(model_type: str) -> dict[str, Any]:
+    return {name: value for name, value in SMALL.items() if hasattr(CONFIG_MAPPING[model_type], name)}
 
 
 def on_device(batch: dict[str, Any], device: str) -> dict[str, Any]:

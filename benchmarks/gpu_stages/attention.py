@@ -128,8 +128,9 @@ def _with_gradients(attention: Attention, inputs: list[Tensor], offsets: Tensor)
 def _encoder(job: Job, offsets: Tensor) -> list[dict[str, Any]]:
     """The encoder with all around the attention, in bfloat16, by chunks and by what it chooses itself."""
     torch.manual_seed(0)
-    encoder = EventTransformerModel(EventTransformerConfig()).encoder.to(job.device)
-    values = torch.randn(int(offsets[-1]), encoder.config.num_features, device=job.device)
+    config = EventTransformerConfig()
+    encoder = EventTransformerModel(config).encoder.to(job.device)
+    values = torch.randn(int(offsets[-1]), config.num_features, device=job.device)
     summary = torch.randn(len(offsets) - 1, 3, device=job.device)
 
     def both_ways() -> None:
@@ -139,7 +140,8 @@ def _encoder(job: Job, offsets: Tensor) -> list[dict[str, Any]]:
         output.float().square().sum().backward()
 
     with autocast(job, torch.bfloat16):
-        applies = varlen_applies(values, 4, 16)
+        heads = config.num_attention_heads
+        applies = varlen_applies(values, heads, config.hidden_size // heads)
     ways = {"chunks": False, **({"varlen_attn": True} if applies else {})}
     rows = []
     for name, by_kernel in ways.items():

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -13,27 +17,48 @@ from gpu_stages.job import Job, Unavailable, row
 
 
 def simulate(job: Job) -> list[dict[str, Any]]:
-    """Build it, with all cores."""
-    from chandraclip.simulate.dataset import build_from_simulation
-
+    """Build it, with all cores; where packages for that are missing, the bare rows, which most stages do with."""
     num_detections, cores = job.how_much.num_detections, len(os.sched_getaffinity(0))
+    size, note = f"{num_detections:,} detections", f"on {cores} cores"
     begin = perf_counter()
-    result = build_from_simulation(job.dataset, num_detections, num_processes=cores, progress=False, overwrite=True)
+    if find_spec("datasets") is None:
+        _simulate_rows(job, cores)
+        measure, note = "simulate", f"{note}; not packaged, which needs datasets"
+    else:
+        from chandraclip.simulate.dataset import build_from_simulation
+
+        measure = "simulate and package"
+        if build_from_simulation(job.dataset, num_detections, num_processes=cores, progress=False).already_built:
+            return [row(measure, size, note="found, not built")]
     seconds = perf_counter() - begin
-    note = "found, not built" if result.already_built else f"on {cores} cores"
-    size = f"{num_detections:,} detections"
-    if result.already_built:
-        return [row("simulate and package", size, note=note)]
-    return [
-        row(
-            "simulate and package",
-            size,
-            seconds=seconds,
-            throughput=num_detections / seconds,
-            unit="detections/s",
-            note=note,
-        )
-    ]
+    return [row(measure, size, seconds=seconds, throughput=num_detections / seconds, unit="detections/s", note=note)]
+
+
+def _simulate_rows(job: Job, cores: int) -> None:
+    """The rows of the dataset as Parquet, a file a chunk, without card, splits and manifest."""
+    from chandraclip.simulate.dataset import SIMULATED_ROWS_PER_CHUNK
+
+    num_detections = job.how_much.num_detections
+    folder = job.bare_rows
+    folder.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
+        futures = [
+            pool.submit(
+                _write_chunk,
+                index,
+                min(SIMULATED_ROWS_PER_CHUNK, num_detections - start),
+                folder / f"train-{index:05d}.parquet",
+            )
+            for index, start in enumerate(range(0, num_detections, SIMULATED_ROWS_PER_CHUNK))
+        ]
+        for future in futures:
+            future.result()
+
+
+def _write_chunk(index: int, num_rows: int, file: Path) -> None:
+    from chandraclip.simulate import simulate_chunk
+
+    pq.write_table(simulate_chunk(0, index, num_rows), file)
 
 
 def training_rows(job: Job, num_rows: int) -> pa.Table:
@@ -42,7 +67,8 @@ def training_rows(job: Job, num_rows: int) -> pa.Table:
     Raises:
         Unavailable: the dataset was not built.
     """
-    files = sorted((job.dataset / "data").glob("train-*.parquet"))
+    folders = (job.dataset / "data", job.bare_rows)
+    files = next((names for folder in folders if (names := sorted(folder.glob("train-*.parquet")))), [])
     if not files:
         raise Unavailable("needs the dataset, which was not built")
     tables, found = [], 0

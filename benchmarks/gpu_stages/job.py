@@ -86,6 +86,11 @@ class Job:
     def dataset(self) -> Path:
         return self.work / "data"
 
+    @property
+    def bare_rows(self) -> Path:
+        """Rows that could not be packaged."""
+        return self.work / "rows"
+
     def model(self, name: str) -> Path:
         """Where a stage saves a model: "spectrum", "events" or "align"."""
         return self.work / "models" / name

@@ -92,7 +92,8 @@ def program(name: str) -> list[str]:
     """Script and config of a run."""
     if name == "align":
         return ["training/align.py"]
-    return ["training/pretrain.py", "--config", f"training/configs/pretrain_{name}.yaml"]
+    config = {"spectrum": "spectrum_autoencoder", "events": "event_transformer"}[name]
+    return ["training/pretrain.py", "--config", f"training/configs/{config}.yaml"]
 
 
 def _training_lines(file: Path) -> list[dict[str, Any]]:
@@ -101,6 +102,6 @@ def _training_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text().splitlines() if line.strip()]
-    errors = [line for line in lines if "Error" in line and "CalledProcessError" not in line]
+    lines = [line for line in log.read_text().splitlines() if line.strip() and "CalledProcessError" not in line]
+    errors = [line for line in lines if line.startswith("error:") or "Error:" in line]
     return (errors or lines or ["no output"])[-1].strip()[:300]

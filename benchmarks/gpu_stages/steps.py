@@ -49,10 +49,11 @@ def align_step(job: Job) -> list[dict[str, Any]]:
 
     table = training_rows(job, job.how_much.align_batch)
     tokenizer = train_tokenizer(table["summary"].to_pylist(), vocab_size=4096, max_length=256)
-    processor = ChandraClipProcessor(SpectrumFeatureExtractor(), EventFeatureExtractor(max_events=256), tokenizer)
+    events = EventFeatureExtractor(max_events=256)
+    processor = ChandraClipProcessor(SpectrumFeatureExtractor(), events, tokenizer)
     model = ChandraClipModel(ChandraClipConfig(text_config=small_text_config(len(tokenizer))))
     batch = {**processor(table), "return_loss": True}
-    processor.event_feature_extractor.max_events = None  # the saved one reads every photon
+    events.max_events = None  # the saved one reads every photon
     return _measure(job, "align", "alignment step", model, processor, batch, table.num_rows)
 
 

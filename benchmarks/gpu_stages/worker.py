@@ -23,7 +23,7 @@ def _serve(connection: Connection) -> None:
             return
         answer: tuple[str, Any]
         try:
-            answer = "rows", getattr(import_module(f"gpu_stages.{module}"), function)(job)
+            answer = "rows", getattr(import_module(module), function)(job)
         except Unavailable as error:
             answer = "unavailable", str(error)
         except ModuleNotFoundError as error:
@@ -40,10 +40,15 @@ class Worker:
 
     def __init__(self) -> None:
         self._process: Any = None
+        self._busy = False
         self._connection: Connection | None = None
 
     def run(self, module: str, function: str, job: Job, timeout_s: float) -> tuple[str, Any]:
-        """("rows", the stage's rows), ("unavailable", reason) or ("failed", reason)."""
+        """Call a function of a module with the job, for at most `timeout_s`.
+
+        Returns:
+            ("rows", the stage's rows), ("unavailable", reason) or ("failed", reason).
+        """
         if self._process is None:
             context = multiprocessing.get_context("spawn")
             self._connection, theirs = context.Pipe()
@@ -52,11 +57,13 @@ class Worker:
             theirs.close()
         assert self._connection is not None
         self._connection.send((module, function, job))
+        self._busy = True
         try:
             if not self._connection.poll(timeout_s):
                 answer: tuple[str, Any] = "failed", f"not done after {timeout_s:.0f} s"
             else:
                 answer = self._connection.recv()
+                self._busy = False
         except (EOFError, ConnectionError):
             self._process.join(5)
             answer = "failed", f"the process died, exit code {self._process.exitcode}"
@@ -66,8 +73,10 @@ class Worker:
 
     def stop(self) -> None:
         """End the process and all that its stages started."""
-        if self._process is None:
+        if self._process is None or self._connection is None:
             return
+        self._connection.close()  # an idle one ends by itself
+        self._process.join(0 if self._busy else 5)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()

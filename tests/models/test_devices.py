@@ -35,7 +35,7 @@ class Factories(TorchFunctionMode):
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("model_type", sorted(registered()))
+@pytest.mark.parametrize("model_type", registered())
 def test_every_tensor_is_made_where_the_inputs_are(model_type: str, training: bool) -> None:
     model, batch = build(model_type).train(training), inputs()
     with Factories() as factories:
