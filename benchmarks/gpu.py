@@ -89,11 +89,13 @@ def main(argv: list[str] | None = None) -> int:
     from gpu_stages.environment import describe
 
     result: dict[str, Any] = {"date": datetime.datetime.now(datetime.UTC).date().isoformat(), "size": size}
-    result |= {**describe(device), "budget_s": options.budget_s, "stages": {}}
+    job = Job(device, size, work)
+    budget_s = options.budget_s or 480 * job.patience
+    result |= {**describe(device), "budget_s": budget_s, "stages": {}}
     print(f"{result['device_name']}, torch {result['versions'].get('torch')}, {size} size, results in {output}")
     if result["missing"]:
         print(f"missing packages, what needs them is left out: {', '.join(result['missing'])}")
-    run_stages(Job(device, size, work), options.stages or [stage.name for stage in STAGES], result, output)
+    run_stages(job, options.stages or [stage.name for stage in STAGES], result, output)
     if output == RESULT:
         write_section(HERE / "RESULTS.md", result)
     print("\n" + render(result))
@@ -117,7 +119,9 @@ def run_stages(job: Job, names: list[str], result: dict[str, Any], output: Path)
             if left < 5:
                 status, answer = "unavailable", "the time was used up before"
             else:
-                status, answer = worker.run(stage.module, stage.function, job, min(stage.timeout_s, left))
+                status, answer = worker.run(
+                    stage.module, stage.function, job, min(stage.timeout_s * job.patience, left)
+                )
             done: dict[str, Any] = {"status": status, "seconds": round(perf_counter() - started, 1)}
             done |= {"rows": answer} if status == "rows" else {"reason": answer}
             result["stages"][stage.name] = done
@@ -142,7 +146,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "cpu"), help="default: cuda where there is one")
     parser.add_argument("--size", choices=tuple(SIZES), help="default: full on cuda, tiny on the CPU")
-    parser.add_argument("--budget_s", type=float, default=480, help="seconds for all stages (default: 480)")
+    parser.add_argument("--budget_s", type=float, help="seconds for all stages (default: 480, on a CPU 1920)")
     parser.add_argument("--output", type=Path, help="JSON file; default: benchmarks/results/gpu.json for a full run")
     parser.add_argument("--work", type=Path, default=REPOSITORY / "outputs" / "gpu", help="dataset, models and logs")
     parser.add_argument("--stages", nargs="+", choices=[stage.name for stage in STAGES], help="default: all")

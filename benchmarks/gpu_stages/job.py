@@ -83,6 +83,11 @@ class Job:
         return SIZES[self.size]
 
     @property
+    def patience(self) -> int:
+        """Factor of every time limit: a rehearsal may share its cores with other work, a GPU is lent by the minute."""
+        return 1 if self.device == "cuda" else 4
+
+    @property
     def dataset(self) -> Path:
         return self.work / "data"
 

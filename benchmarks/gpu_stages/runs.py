@@ -60,11 +60,11 @@ def _run(
                 env=environment,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                timeout=TIMEOUT_S,
+                timeout=TIMEOUT_S * job.patience,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            note += f"; stopped after {TIMEOUT_S} s"
+            note += f"; stopped after {TIMEOUT_S * job.patience} s"
         else:
             if done.returncode:
                 raise RuntimeError(f"exit code {done.returncode}: {_last_line(log)} (see {log})")

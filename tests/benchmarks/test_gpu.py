@@ -66,13 +66,14 @@ def test_results_are_written_after_every_stage_and_the_budget_ends_them(
     monkeypatch.setattr(gpu, "STAGES", tuple(stages))
     monkeypatch.setattr(gpu.signal, "signal", lambda *args: None)
     output = tmp_path / "results" / "gpu.json"
+    job = import_module("gpu_stages.job").Job("cuda", "tiny", tmp_path)
     result: dict[str, Any] = {"budget_s": 100, "stages": {}}
-    gpu.run_stages(None, ["good", "raises"], result, output)
+    gpu.run_stages(job, ["good", "raises"], result, output)
     written = json.loads(output.read_text())["stages"]
     assert [written[name]["status"] for name in ("good", "raises")] == ["rows", "failed"]
     assert "dies" not in written
     result = {"budget_s": 1, "stages": {}}
-    gpu.run_stages(None, ["good"], result, output)
+    gpu.run_stages(job, ["good"], result, output)
     assert result["stages"]["good"]["reason"] == "the time was used up before"
 
 
