@@ -8,6 +8,7 @@ A run that was killed goes on where it stopped; a finished one is not repeated u
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", help="torch device; default: cuda where there is one, else cpu")
     parser.add_argument("--rows_per_part", type=int, default=1024, help="detections a resumable part (default 1024)")
     parser.add_argument("--revision", help="of a model on the Hub")
+    parser.add_argument("--dataset_config", help="of the dataset; default: pairs, or its only or default one")
     options = parser.parse_args(arguments)
     for name in ("batch_size", "num_processes", "rows_per_part"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
@@ -41,11 +43,13 @@ def main(arguments: list[str] | None = None) -> None:
     from chandraclip.errors import InputFileError
     from chandraclip.evaluation.embeddings import EMBEDDINGS_FILE
 
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("chandraclip").setLevel(logging.INFO)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     num_processes = options.num_processes or (len(os.sched_getaffinity(0)) if device == "cpu" else 1)
     try:
         facts = embed_dataset(
-            EmbedConfig(options.model, options.dataset, options.batch_size, device),
+            EmbedConfig(options.model, options.dataset, options.batch_size, device, options.dataset_config),
             options.output,
             split=options.split,
             num_processes=num_processes,

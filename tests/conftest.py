@@ -8,10 +8,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hub_server import HubServer
 from ogip_files import ogip  # noqa: F401, a fixture
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -38,3 +40,10 @@ def real_data() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture
+def hub_server() -> Iterator[HubServer]:
+    """A Hub on loopback, empty."""
+    with HubServer() as server:
+        yield server

@@ -86,6 +86,10 @@ class HubServer:
             "no_proxy": "127.0.0.1",
         }
 
+    def add(self, repo: str, files: dict[str, bytes]) -> None:
+        """A repo with these files, as if it had been pushed."""
+        self.repos[repo] = [_commit([], {}), _commit([_commit([], {})], files)]
+
     # One method a route: arguments of the path and the parsed body in, (status, headers, body) out.
 
     def whoami(self, **_: Any) -> Any:

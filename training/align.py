@@ -22,7 +22,9 @@ import torch
 from accelerate import Accelerator
 
 import pretrain
-from chandraclip.data.sampler import BatchSampler, conflict_groups
+from chandraclip.data.sampler import conflict_groups
+from chandraclip.data.schema import MODALITY_COLUMNS
+from chandraclip.errors import InputFileError
 from chandraclip.losses import REGULARIZERS
 from chandraclip.model_folder import model_folder, model_id
 from chandraclip.models import (
@@ -33,12 +35,20 @@ from chandraclip.models import (
     SpectrumFeatureExtractor,
 )
 from chandraclip.models.chandraclip.configuration_chandraclip import MODALITIES
-from chandraclip.models.contract import TOWER_MODALITIES, check_options, load_feature_extractor, load_tower
-from chandraclip.training.arguments import RunArguments, option, parse_arguments
+from chandraclip.models.contract import (
+    FAMILIES,
+    TOWER_MODALITIES,
+    TowerModel,
+    check_options,
+    families_of,
+    load_feature_extractor,
+    load_tower,
+)
+from chandraclip.training.arguments import RunArguments, option, parse_arguments, read_yaml
 from chandraclip.training.data import (
-    TEXT_COLUMNS,
     BatchLoader,
     Processor,
+    batch_sampler,
     default_dataset,
     load_rows,
     validation_batches,
@@ -54,6 +64,7 @@ from chandraclip.training.validation import embed, retrieval
 
 logger = logging.getLogger("align")
 
+DEFAULT_FAMILIES = "spectrum_autoencoder", "event_transformer"
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "align.yaml"
 
 
@@ -68,6 +79,8 @@ class AlignArguments(RunArguments):
     event_model_name_or_path: str | None = option(None, "default: pretrained in `events` beside output_dir")
     spectrum_config: str | None = option(None, "YAML file of that pre-training; default: spectrum_autoencoder.yaml")
     event_config: str | None = option(None, "YAML file of that pre-training; default: event_transformer.yaml")
+    pretrain_max_steps: int | None = option(None, "of the pre-trainings started here; default: of their YAML files")
+    pretrain_batch_size: int | None = option(None, "of the pre-trainings started here; default: of their YAML files")
     text_model_name_or_path: str | None = option(None, "any AutoModel encoder; default: a small one, trained along")
     text_training: str = option("auto", "full, frozen (outputs cached) or lora; auto: frozen if a model is given")
     text_pooling: str = option("mean", "mean or cls")
@@ -90,26 +103,62 @@ class AlignArguments(RunArguments):
             raise ValueError(f"text_training must be one of {TEXT_TRAINING}, it is {self.text_training!r}")
         if self.text_training == "frozen" and self.text_model_name_or_path is None:
             raise ValueError("a frozen text tower needs text_model_name_or_path; the small one knows nothing yet")
+        for name in ("pretrain_max_steps", "pretrain_batch_size"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive, it is {getattr(self, name)}")
         if self.temperature <= 0:
             raise ValueError(f"temperature must be positive, it is {self.temperature}")
 
 
-def pretrained_tower(kind: str, dataset: str, arguments: AlignArguments, accelerator: Accelerator) -> str:
-    """Folder or Hub id of a tower: the one asked for, or else the one beside output_dir, pretrained now if need be."""
-    asked, config, name = {
-        "spectrum": (arguments.spectrum_model_name_or_path, arguments.spectrum_config, "spectrum_autoencoder"),
-        "event": (arguments.event_model_name_or_path, arguments.event_config, "event_transformer"),
+def tower_source(kind: str, arguments: AlignArguments) -> tuple[str, Path]:
+    """Folder or Hub id of a tower, the one asked for or else the one beside output_dir; and the file it is pretrained
+    with if it is not there yet."""
+    asked, folder, config, family = {
+        "spectrum": (arguments.spectrum_model_name_or_path, "spectrum", arguments.spectrum_config, DEFAULT_FAMILIES[0]),
+        "event": (arguments.event_model_name_or_path, "events", arguments.event_config, DEFAULT_FAMILIES[1]),
     }[kind]
-    if asked:
-        return asked
-    folder = Path(arguments.output_dir).parent / {"spectrum": "spectrum", "event": "events"}[kind]
-    if (folder / METRICS_FILE).exists():
-        if accelerator.is_main_process:
-            logger.info("the %s tower is the one of %s", kind, folder)
-    else:
-        config = config or str(pretrain.CONFIGS / f"{name}.yaml")
-        pretrain.main(["--config", config, "--dataset", dataset, "--output_dir", str(folder)])
-    return str(folder)
+    beside = str(Path(arguments.output_dir).parent / folder)
+    return asked or beside, Path(config) if config else pretrain.CONFIGS / f"{family}.yaml"
+
+
+def tower_family(kind: str, arguments: AlignArguments) -> type[TowerModel]:
+    """The model class of a tower, before it is pretrained.
+
+    Raises:
+        InputFileError: the model asked for does not load, or the file names no family of the modality.
+    """
+    source, config = tower_source(kind, arguments)
+    if is_to_pretrain(kind, arguments):
+        model_type = read_yaml(config).get("model_type")
+        if model_type not in families_of(kind):
+            raise InputFileError(config, f"model_type must be one of {families_of(kind)}, it is {model_type!r}")
+        return FAMILIES[model_type]
+    return type(load_tower(source, kind))
+
+
+def is_to_pretrain(kind: str, arguments: AlignArguments) -> bool:
+    """Whether a tower is pretrained here: none is asked for, and none is beside output_dir, or options are given."""
+    if arguments.spectrum_model_name_or_path if kind == "spectrum" else arguments.event_model_name_or_path:
+        return False
+    options_given = arguments.pretrain_max_steps is not None or arguments.pretrain_batch_size is not None
+    return options_given or not (Path(tower_source(kind, arguments)[0]) / METRICS_FILE).exists()
+
+
+def pretrained_tower(kind: str, dataset: str, arguments: AlignArguments, accelerator: Accelerator) -> str:
+    """Folder or Hub id of a tower, pretrained now if need be."""
+    source, config = tower_source(kind, arguments)
+    if is_to_pretrain(kind, arguments):  # a folder that holds a pre-training with other options is refused there
+        options = {
+            "dataset_config": arguments.dataset_config,
+            "max_steps": arguments.pretrain_max_steps,
+            "batch_size": arguments.pretrain_batch_size,
+        }
+        given = [f"--{name}={value}" for name, value in options.items() if value is not None]
+        pretrain.main(["--config", str(config), "--dataset", dataset, "--output_dir", source, *given])
+    elif accelerator.is_main_process and (file := Path(source) / METRICS_FILE).is_file():
+        steps = json.loads(file.read_text()).get("max_steps")
+        logger.info("the %s tower is the one of %s, pre-trained for %s steps", kind, source, steps)
+    return source
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -117,16 +166,32 @@ def main(argv: list[str] | None = None) -> None:
     check_options(ChandraClipConfig, arguments.model_config)
     accelerator = make_accelerator(find_unused_parameters=arguments.text_model_name_or_path is not None)
     modalities = [name for name in MODALITIES if name in arguments.modalities]
-    dataset = arguments.dataset or default_dataset(arguments.num_detections, arguments.simulation_seed, accelerator)
-    sources = {
-        kind: pretrained_tower(kind, dataset, arguments, accelerator) for kind in modalities if kind in TOWER_MODALITIES
-    }
+    dataset = arguments.dataset or default_dataset(
+        arguments.num_detections, arguments.simulation_seed, accelerator, beside=arguments.output_dir
+    )
+    # The data, before any pre-training: what cannot be aligned is said at once.
+    readers = {kind: tower_family(kind, arguments).feature_extractor_class
+               for kind in modalities if kind in TOWER_MODALITIES}  # fmt: skip
+    columns = {kind: reader.columns for kind, reader in readers.items()}
+    if "text" in modalities:
+        columns["text"] = MODALITY_COLUMNS["text"]
+    splits, dataset_id, bad_rows = load_rows(
+        dataset,
+        columns,
+        accelerator,
+        at_least=2,
+        config=arguments.dataset_config,
+        optional=[name for reader in readers.values() for name in reader.optional_columns],
+    )
+    texts = {name: rows["summary"].to_pylist() if "text" in modalities else [None] * len(rows)
+             for name, rows in splits.items()}  # fmt: skip
+    # No two rows of one source, or with one text, in a batch; they would be each other's false negatives.
+    groups = conflict_groups(splits["train"].with_format(None)["name"], texts["train"])
+    sampler = batch_sampler(dataset, groups, arguments.batch_size, arguments.seed)
+
+    sources = {kind: pretrained_tower(kind, dataset, arguments, accelerator) for kind in readers}
     towers = {kind: load_tower(source, kind) for kind, source in sources.items()}
     extractors = {kind: load_feature_extractor(source, type(towers[kind])) for kind, source in sources.items()}
-    columns = {kind: extractor.columns for kind, extractor in extractors.items()}
-    if "text" in modalities:
-        columns["text"] = TEXT_COLUMNS
-    splits, dataset_id = load_rows(dataset, columns, accelerator, at_least=2)
     inputs = {"dataset": dataset_id} | {kind: model_id(model_folder(path)) for kind, path in sources.items()}
     run = Run(arguments, inputs, accelerator, arguments.metric_for_best_model, greater_is_better=True)
     if run.finished:
@@ -136,8 +201,6 @@ def main(argv: list[str] | None = None) -> None:
 
     # The model: pretrained towers, new heads, and a text tower.
     torch.manual_seed(arguments.seed)
-    texts = {name: rows["summary"].to_pylist() if "text" in modalities else [None] * len(rows)
-             for name, rows in splits.items()}  # fmt: skip
     given = arguments.text_model_name_or_path
     training = ("frozen" if given else "full") if arguments.text_training == "auto" else arguments.text_training
     text_tower, tokenizer = load_text_tower(given, texts["train"], arguments.max_text_length, arguments.text_dropout)
@@ -175,9 +238,6 @@ def main(argv: list[str] | None = None) -> None:
     run.resume(model, optimizer)
     network, optimizer = accelerator.prepare(model, optimizer)
 
-    # The data: no two rows of one source, or with one text, in a batch; they would be each other's false negatives.
-    groups = conflict_groups(splits["train"].with_format(None)["name"], texts["train"])
-    sampler = BatchSampler(groups, arguments.batch_size, arguments.seed)
     loader = BatchLoader(splits["train"], sampler, prepare, accelerator, arguments.prefetch)
 
     def evaluate(split: str, max_rows: int) -> dict[str, float]:
@@ -210,7 +270,7 @@ def main(argv: list[str] | None = None) -> None:
             starts.append(given or "a text tower trained along")
         started_from = ", ".join(starts)
         write_model_card(run, "chandraclip", dataset, metrics, len(splits["train"]), f"It started from {started_from}.")
-    run.finish(metrics)
+    run.finish({**metrics, "bad_rows": bad_rows})
     print_table(metrics, accelerator)
 
 

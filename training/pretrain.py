@@ -17,10 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from chandraclip.data.sampler import BatchSampler
 from chandraclip.models.contract import make_feature_extractor, make_model
 from chandraclip.training.arguments import RunArguments, mapping_option, option, parse_arguments
-from chandraclip.training.data import BatchLoader, default_dataset, load_rows, validation_batches, validation_rows
+from chandraclip.training.data import (
+    BatchLoader,
+    batch_sampler,
+    default_dataset,
+    load_rows,
+    validation_batches,
+    validation_rows,
+)
 from chandraclip.training.distributed import make_accelerator, run_program
 from chandraclip.training.model_card import write_model_card
 from chandraclip.training.optimizer import build_optimizer
@@ -59,8 +65,18 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(arguments.seed)
     model = make_model(arguments.model_type, arguments.model_config).to(accelerator.device)
     extractor = make_feature_extractor(type(model), arguments.feature_extractor_config)
-    dataset = arguments.dataset or default_dataset(arguments.num_detections, arguments.simulation_seed, accelerator)
-    splits, dataset_id = load_rows(dataset, {model.modality: extractor.columns}, accelerator)
+    dataset = arguments.dataset or default_dataset(
+        arguments.num_detections, arguments.simulation_seed, accelerator, beside=arguments.output_dir
+    )
+    splits, dataset_id, bad_rows = load_rows(
+        dataset,
+        {model.modality: extractor.columns},
+        accelerator,
+        config=arguments.dataset_config,
+        optional=extractor.optional_columns,
+    )
+    # Any two rows may share a batch: nothing is contrasted.
+    sampler = batch_sampler(dataset, np.arange(len(splits["train"])), arguments.batch_size, arguments.seed)
     run = Run(arguments, {"dataset": dataset_id}, accelerator, metric_for_best_model="loss", greater_is_better=False)
     if run.finished:
         logger.info("%s is finished already", run.folder)
@@ -70,8 +86,6 @@ def main(argv: list[str] | None = None) -> None:
     run.resume(model, optimizer)
     network, optimizer = accelerator.prepare(model, optimizer)
 
-    # Any two rows may share a batch: nothing is contrasted.
-    sampler = BatchSampler(np.arange(len(splits["train"])), arguments.batch_size, arguments.seed)
     loader = BatchLoader(splits["train"], sampler, extractor, accelerator, arguments.prefetch)
     held_out = validation_rows(splits["validation"], arguments.max_validation_rows)
 
@@ -95,7 +109,7 @@ def main(argv: list[str] | None = None) -> None:
         logger.info(
             "%s: validation loss %.4f (step %d)", run.folder, metrics["validation"]["loss"], run.state.best_step
         )
-    run.finish(metrics)
+    run.finish({**metrics, "bad_rows": bad_rows})
 
 
 if __name__ == "__main__":

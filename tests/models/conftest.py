@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,16 +44,3 @@ def model(processor: ChandraClipProcessor) -> ChandraClipModel:
         projection_hidden_size=16,
     )
     return ChandraClipModel(config).eval()
-
-
-@pytest.fixture
-def hub_server(repository: Path) -> Iterator[Any]:
-    """A Hub on loopback, empty."""
-    spec = spec_from_file_location("hub_server", repository / "tests" / "hub_server.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    with module.HubServer() as server:
-        yield server

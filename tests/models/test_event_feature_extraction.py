@@ -134,6 +134,15 @@ def test_lists_of_different_lengths_are_refused(
     row = {name: column[5:6] for name, column in columns.items()}
     with pytest.raises(error, match=message):
         EventFeatureExtractor()({**row, **change})
-    del row["gti_start"]
-    with pytest.raises(KeyError, match="gti_start"):
+    del row["event_energy"]
+    with pytest.raises(KeyError, match="event_energy"):
         EventFeatureExtractor()(row)
+
+
+def test_good_times_are_optional(columns: dict[str, Any]) -> None:
+    lists = {name: columns[name] for name in ("event_time", "event_energy")}
+    from_zero = [np.array([0.0])] * 8, [row[-1:] if len(row) else np.array([1.0]) for row in columns["event_time"]]
+    expected = EventFeatureExtractor()({**lists, "gti_start": from_zero[0], "gti_stop": from_zero[1]})
+    result = EventFeatureExtractor()(lists)
+    assert result["event_mask"].tolist() == [len(row) > 0 for row in columns["event_time"]]
+    torch.testing.assert_close(result["event_values"], expected["event_values"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.schema import build_table
-from chandraclip.models import SpectrumFeatureExtractor
+from chandraclip.models import SpectrumAutoencoderConfig, SpectrumAutoencoderModel, SpectrumFeatureExtractor
 from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import _group_starts
 
 
@@ -158,6 +158,8 @@ def test_a_row_does_not_depend_on_its_batch(columns: dict[str, Any]) -> None:
     "change, message",
     [
         ({"exposure": [0.0]}, "positive exposure"),
+        ({"exposure": [np.nan]}, "positive exposure"),
+        ({"exposure": pa.array([np.nan])}, "positive exposure"),
         ({"spectrum_background": [np.ones(10)]}, "1024 source and 10 background"),
         ({"channel_energy_edges": [np.ones(10)]}, "1025 energy edges"),
     ],
@@ -171,5 +173,35 @@ def test_what_cannot_be_used_is_refused(columns: dict[str, Any], change: dict[st
 def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match="normalization"):
         SpectrumFeatureExtractor(normalization="log")
-    with pytest.raises(KeyError, match="exposure"):
-        SpectrumFeatureExtractor()({"spectrum_counts": [np.ones(1024)]})
+    with pytest.raises(KeyError, match="spectrum_counts"):
+        SpectrumFeatureExtractor()({"exposure": [1e3]})
+
+
+@pytest.mark.parametrize("normalization", ["min_max", "sqrt", "asinh"])
+def test_without_exposure_only_the_rate_is_unknown(columns: dict[str, Any], normalization: str) -> None:
+    extractor = SpectrumFeatureExtractor(normalization=normalization)
+    known = extractor(columns)
+    without = {name: column for name, column in columns.items() if name != "exposure"}
+    exposure = list(columns["exposure"])
+    exposure[3] = None
+    for batch, unknown in ((without, range(8)), ({**columns, "exposure": exposure}, [3]),
+                           ({**columns, "exposure": pa.array(exposure)}, [3])):  # fmt: skip
+        result = extractor(batch)
+        torch.testing.assert_close(result["spectrum_values"], known["spectrum_values"], rtol=1e-4, atol=1e-6)
+        assert torch.equal(result["spectrum_summary"][:, 1:], known["spectrum_summary"][:, 1:])
+        assert np.flatnonzero(result["spectrum_summary"][:, 0].isnan()).tolist() == [
+            row for row in unknown if result["spectrum_mask"][row]
+        ]
+
+
+def test_an_unknown_rate_is_read_as_the_average_one() -> None:
+    torch.manual_seed(0)
+    config = SpectrumAutoencoderConfig(
+        hidden_size=16, intermediate_size=16, latent_size=8, summary_mean=(-3.0, 2.0, 0.1)
+    )
+    encoder = SpectrumAutoencoderModel(config).encoder.eval()
+    values = torch.rand(2, 400)
+    unknown = encoder(values, torch.tensor([[np.nan, 1.5, 0.2]] * 2, dtype=torch.float32))
+    torch.testing.assert_close(unknown, encoder(values, torch.tensor([[-3.0, 1.5, 0.2]] * 2)))
+    unknown.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters() if parameter.grad is not None)

@@ -43,11 +43,10 @@ def test_rows_that_have_enough_modalities():
 
 def test_a_dataset_without_what_is_needed_is_refused(dataset, accelerator):
     columns = {name: COLUMNS[name] for name in ("spectrum", "text")}
-    splits, identity = load_rows(
-        str(dataset), {name: COLUMNS[name] for name in ("spectrum", "text")}, accelerator, at_least=2
-    )
-    assert set(splits) == {"train", "validation", "test"}
-    assert identity == load_rows(str(dataset), {"event": COLUMNS["event"]}, accelerator)[1]
+    loaded = load_rows(str(dataset), columns, accelerator, at_least=2)
+    assert set(loaded.splits) == {"train", "validation", "test"}
+    assert not loaded.bad_rows
+    assert loaded.dataset_id == load_rows(str(dataset), {"event": COLUMNS["event"]}, accelerator).dataset_id
     with pytest.raises(InputFileError, match="3 of"):
         load_rows(str(dataset), columns, accelerator, at_least=3)
 

@@ -60,7 +60,9 @@ def epoch_batches(groups: np.ndarray, batch_size: int, seed: int, epoch: int) ->
     num_batches = _num_batches(sizes, batch_size)
     if num_batches == 0:
         raise ValueError(
-            f"batch_size {batch_size} needs as many sources with different texts, and there are {(sizes > 0).sum()}"
+            f"batch_size {batch_size} needs as many rows of different sources and texts, and there are "
+            f"{(sizes > 0).sum()} to train on; give a smaller --batch_size, or --pretrain_batch_size where align.py "
+            "pre-trains"
         )
     generator = np.random.default_rng([seed, epoch])
     shuffled = generator.permutation(len(groups))

@@ -103,6 +103,14 @@ TEXT_FIELDS = [
     pa.field("prompt_version", pa.string()),
 ]
 
+# Columns that models read, by modality; the first says whether a row has it. The feature extractors say which of them a
+# dataset may lack.
+MODALITY_COLUMNS: dict[str, tuple[str, ...]] = {
+    "spectrum": ("spectrum_counts", "spectrum_background", "background_scale", "exposure", "channel_energy_edges"),
+    "event": ("event_time", "event_energy", "gti_start", "gti_stop"),
+    "text": ("summary",),
+}
+
 CONFIGS: dict[str, list[pa.Field]] = {
     "pairs": [*KEY_FIELDS, *CATALOG_FIELDS, *SPECTRUM_FIELDS, *EVENT_FIELDS, *TEXT_FIELDS],
     "catalog": [*KEY_FIELDS, *CATALOG_FIELDS],

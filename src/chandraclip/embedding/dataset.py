@@ -7,6 +7,7 @@ or not at all under ``OUTPUT/.parts``, and is kept if the run dies; parts of ano
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
 import platform
@@ -21,14 +22,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm.auto import tqdm
 
+from chandraclip.data.keys import with_keys
 from chandraclip.data.loading import dataset_id, load_splits
-from chandraclip.data.schema import SCHEMA_VERSION
+from chandraclip.data.row_checks import find_bad_rows, usable_columns, without_bad_modalities
+from chandraclip.data.schema import MODALITY_COLUMNS, SCHEMA_VERSION, TABLE_SCHEMA
 from chandraclip.embedding.embedder import EmbedConfig, Embedder
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.embeddings import EMBEDDINGS, EMBEDDINGS_FILE, EMBEDDINGS_SCHEMA, LATENTS, PROVENANCE_FILE
 from chandraclip.files import atomic_path, write_json
 from chandraclip.model_folder import model_folder, model_id
 from chandraclip.versions import installed_versions
+
+logger = logging.getLogger(__name__)
 
 ROWS_PER_PART = 1024
 _PARTS = ".parts"
@@ -57,12 +62,15 @@ def _start_worker(config: EmbedConfig) -> None:
 
     global _embedder, _splits
     transformers.utils.logging.disable_progress_bar()  # of the weights: one a worker, across the bar of the run
-    _embedder, _splits = Embedder(config), load_splits(config.dataset, config.config)
+    if multiprocessing.parent_process() is not None:  # a worker: what is odd in the dataset has been said
+        logging.getLogger("chandraclip.data").setLevel(logging.ERROR)
+    _embedder, _splits = Embedder(config), load_splits(config.dataset, "pairs", config.config)
 
 
-def _embed_part(part: Part, folder: Path) -> int:
+def _embed_part(part: Part, folder: Path, dataset: str) -> int:
     assert _embedder is not None
-    table = _embedder(_splits[part.split][part.start : part.stop])
+    rows = without_bad_modalities(_splits[part.split][part.start : part.stop])
+    table = _embedder(with_keys(dataset, rows, part.split, part.start))
     with atomic_path(folder / part.file_name) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return table.num_rows
@@ -91,12 +99,12 @@ def embed_dataset(
         The provenance, with ``resumed_rows``: how many were found done.
 
     Raises:
-        InputFileError: model or dataset do not load, or the dataset lacks the split.
+        InputFileError: model or dataset do not load, or the dataset lacks the split or has columns that cannot be used.
         ValueError: an embedding is not finite.
     """
     folder = model_folder(config.model, revision)
     local = EmbedConfig(**{**asdict(config), "model": str(folder)})
-    splits = load_splits(config.dataset, config.config)
+    splits = load_splits(config.dataset, "pairs", config.config)
     if split != "all":
         if split not in splits:
             raise InputFileError(config.dataset, f"there is no split {split!r}, only {list(splits)}")
@@ -104,6 +112,7 @@ def embed_dataset(
     identity = {
         "model_id": model_id(folder),
         "dataset_id": dataset_id(config.dataset, splits),
+        "dataset_config": config.config,
         "split": split,
         "rows_per_part": rows_per_part,
         "schema_version": SCHEMA_VERSION,
@@ -122,6 +131,7 @@ def embed_dataset(
     total = sum(len(rows) for rows in splits.values())
     if _finished(output, identity):
         return {**json.loads((output / PROVENANCE_FILE).read_text()), "resumed_rows": total}
+    provenance["bad_rows"] = _bad_rows(config.dataset, splits)
 
     parts = [
         Part(name, start, min(start + rows_per_part, len(rows)))
@@ -141,11 +151,31 @@ def embed_dataset(
     return {**provenance, "resumed_rows": resumed}
 
 
+def _bad_rows(dataset: str, splits: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Split -> "column: reason" -> rows whose modality is left out for it; the log names the first."""
+    schema = next(iter(splits.values())).features.arrow_schema
+    columns = {kind: names for kind, names in MODALITY_COLUMNS.items() if names[0] in schema.names}
+    if not columns:
+        needed = [names[0] for names in MODALITY_COLUMNS.values()]
+        raise InputFileError(dataset, f"there is nothing to embed: none of the columns {needed}, only {schema.names}")
+    usable_columns(dataset, schema, columns, optional=TABLE_SCHEMA.names)  # types only: the model says what it needs
+    result = {}
+    for name, rows in splits.items():
+        found = find_bad_rows(rows, list(columns))
+        if found.counts:
+            result[name] = found.counts
+            logger.warning(
+                "%s, split %s: %d rows have a modality that cannot be used and go without it: %s, the first: %s",
+                *(dataset, name, int(found.mask.sum()), found.counts, "; ".join(found.examples)),
+            )
+    return result
+
+
 def _num_simulated(rows: Any) -> int:
     """Rows that carry the simulator's truth: published figures are of real detections."""
     if "true_spectrum" not in rows.column_names:
         return 0
-    column = rows.data.column("true_spectrum")
+    column = rows.select_columns(["true_spectrum"])[:]["true_spectrum"]
     return len(column) - column.null_count
 
 
@@ -156,13 +186,13 @@ def _run(parts: list[Part], config: EmbedConfig, folder: Path, num_processes: in
         if parts:
             _start_worker(config)
         for part in parts:
-            yield _embed_part(part, folder)
+            yield _embed_part(part, folder, config.dataset)
         return
     for variable, value in {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}.items():
         os.environ.setdefault(variable, value)  # workers inherit them before they import torch
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_start_worker, initargs=(config,)) as pool:
-        futures = [pool.submit(_embed_part, part, folder) for part in parts]
+        futures = [pool.submit(_embed_part, part, folder, config.dataset) for part in parts]
         try:
             for future in as_completed(futures):
                 yield future.result()

@@ -27,14 +27,14 @@ class EmbedConfig:
         dataset: dataset folder or Hub id.
         batch_size: rows a forward pass.
         device: torch device; ``"cpu"`` runs one thread a process.
-        config: the dataset's config.
+        config: the dataset's config; None: `pairs` where it has that, else its only or default one.
     """
 
     model: str
     dataset: str
     batch_size: int = 64
     device: str = "cpu"
-    config: str = "pairs"
+    config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,15 @@ class Embedder:
         self.processor = kind.from_pretrained(config.model)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Rows of the dataset's config ``pairs`` -> rows of `EMBEDDINGS_SCHEMA`, in order.
+        """Rows of the dataset with the columns of `data.keys.with_keys` -> rows of `EMBEDDINGS_SCHEMA`, in order.
 
         Raises:
             ValueError: an embedding is not finite, naming the detection.
         """
         batches = [self._forward(rows.slice(at, self.batch_size)) for at in range(0, rows.num_rows, self.batch_size)]
         columns: dict[str, Any] = {name: rows[name] for name in (*KEY, "split", "source_class")}
-        columns["text_id"] = pa.array([text_id(text) for text in rows["summary"].to_pylist()], pa.string())
+        if "summary" in rows.column_names:
+            columns["text_id"] = pa.array([text_id(text) for text in rows["summary"].to_pylist()], pa.string())
         for name in self.outputs:
             present = [batch[name] for batch in batches if name in batch]
             if not present:

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from chandraclip.data.keys import KEY, with_keys
 from chandraclip.data.loading import load_splits
 from chandraclip.errors import InputFileError
-from chandraclip.evaluation.embeddings import KEY, EmbeddingTable
+from chandraclip.evaluation.embeddings import EmbeddingTable
 
 
 def join_columns(dataset: str, config: str, columns: Sequence[str], table: EmbeddingTable) -> dict[str, np.ndarray]:
@@ -18,7 +19,7 @@ def join_columns(dataset: str, config: str, columns: Sequence[str], table: Embed
 
     Args:
         dataset: folder or Hub id.
-        config: e.g. ``"catalog"`` or ``"texts"``.
+        config: e.g. ``"catalog"`` or ``"texts"``, where the dataset has it; else the one that was embedded.
         columns: wanted; those the dataset lacks are left out.
         table: N embeddings.
 
@@ -28,10 +29,12 @@ def join_columns(dataset: str, config: str, columns: Sequence[str], table: Embed
     Raises:
         InputFileError: the dataset does not load, repeats a key, or lacks a detection of the table.
     """
-    splits = load_splits(dataset, config)
+    splits = load_splits(dataset, config, table.provenance.get("dataset_config"))
     available = next(iter(splits.values())).column_names
     wanted = [name for name in columns if name in available]
-    whole = pa.concat_tables([rows.select_columns([*KEY, *wanted])[:] for rows in splits.values() if len(rows)])
+    read = list(dict.fromkeys(name for name in (*KEY, *wanted) if name in available))
+    parts = {name: rows.select_columns(read)[:] for name, rows in splits.items() if len(rows)}
+    whole = pa.concat_tables([with_keys(dataset, rows, name) for name, rows in parts.items()])
     index = _key_index({name: whole[name].to_numpy() for name in KEY})
     if not index.is_unique:
         raise InputFileError(dataset, "two rows have the same key")

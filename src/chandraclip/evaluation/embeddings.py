@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.keys import KEY
 from chandraclip.data.schema import KEY_FIELDS
 from chandraclip.errors import InputFileError
 
@@ -21,7 +22,6 @@ PROVENANCE_FILE = "embeddings.json"
 # Unit vectors in the shared space, then what the towers give before alignment.
 EMBEDDINGS = ("spectrum_embedding", "event_embedding", "text_embedding")
 LATENTS = ("spectrum_latents", "event_latents", "text_features")
-KEY = ("name", "obsid", "obi", "region_id")
 EMBEDDINGS_SCHEMA = pa.schema(
     [
         *KEY_FIELDS,

@@ -64,6 +64,14 @@ def scalar_column(batch: Mapping[str, Any] | pa.Table, name: str) -> np.ndarray 
     return np.asarray(column, dtype=np.float64)
 
 
+def is_null(batch: Mapping[str, Any] | pa.Table, name: str) -> np.ndarray:
+    """(B,) bool, True where a column of scalars is null or None (a NaN is neither)."""
+    column = batch[name]
+    if isinstance(column, pa.Array | pa.ChunkedArray):
+        return np.asarray(column.is_null())
+    return np.asarray(np.asarray(column, dtype=object) == None)  # noqa: E711, an element each
+
+
 def row_index(ragged: Ragged) -> np.ndarray:
     """(total,) the row that each value belongs to."""
     return np.repeat(np.arange(len(ragged)), np.diff(ragged.offsets))

@@ -14,10 +14,12 @@ class ColumnFeatureExtractor(FeatureExtractionMixin):
 
     Attributes:
         columns: of the dataset, those it reads; the first says whether a row has the modality.
+        optional_columns: those of them that a dataset may lack; a batch without one is a batch of nulls.
         model_input_names: keys of the batch, among them ``<modality>_mask`` (B,) bool.
     """
 
     columns: ClassVar[tuple[str, ...]] = ()
+    optional_columns: ClassVar[tuple[str, ...]] = ()
     model_input_names: list[str]
 
     def __call__(self, batch: Mapping[str, Any] | pa.Table, return_tensors: str | None = "pt") -> BatchFeature:

@@ -109,7 +109,10 @@ class EncoderLayer(GradientCheckpointingLayer):
 
 
 class Standardize(nn.Module):
-    """(x - mean) / std with constants of the config, kept beside the weights so that a checkpoint is complete."""
+    """(x - mean) / std with constants of the config, kept beside the weights so that a checkpoint is complete.
+
+    A value that is not known, NaN, becomes 0: the mean.
+    """
 
     def __init__(self, mean: list[float], std: list[float]):
         super().__init__()
@@ -120,7 +123,7 @@ class Standardize(nn.Module):
         self.std: Tensor
 
     def forward(self, values: Tensor) -> Tensor:
-        return (values - self.mean) / self.std
+        return torch.where(values.isnan(), 0.0, (values - self.mean) / self.std)
 
 
 class ChandraPreTrainedModel(PreTrainedModel):

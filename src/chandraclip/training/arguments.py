@@ -47,6 +47,7 @@ class RunArguments:
 
     output_dir: str = option("outputs/run", "where the model, checkpoints and logs go")
     dataset: str | None = option(None, "dataset folder or Hub id; default: the simulated one, built once")
+    dataset_config: str | None = option(None, "of the dataset; default: pairs, or its only or default one")
     num_detections: int = option(40_000, "rows of the simulated dataset")
     simulation_seed: int = option(0, "of the simulated dataset")
     seed: int = option(0, "of the initial weights, the order of the rows and dropout")

@@ -6,9 +6,9 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,50 +26,107 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Processor = Callable[[pa.Table], Mapping[str, Any]]
-TEXT_COLUMNS = ("summary",)
-DEFAULT_DATASET = Path("outputs/data/default")
+DATA_FOLDER = Path("data") / "default"
 
 
-def default_dataset(num_detections: int, seed: int, accelerator: Accelerator) -> str:
-    """The simulated dataset of `DEFAULT_DATASET`, built by the main process where it is not there."""
+class LoadedRows(NamedTuple):
+    """Rows to train, validate and test on.
+
+    Attributes:
+        splits: split -> rows in Arrow format, with `name` and the columns of the modalities.
+        dataset_id: what the dataset is, a hash.
+        bad_rows: split -> "column: reason" -> rows left out for it.
+    """
+
+    splits: dict[str, datasets.Dataset]
+    dataset_id: str
+    bad_rows: dict[str, dict[str, int]]
+
+
+def default_dataset(num_detections: int, seed: int, accelerator: Accelerator, beside: str = "outputs/run") -> str:
+    """The simulated dataset `data/default` beside an output folder, built by the main process if it is not there."""
+    folder = Path(beside).parent / DATA_FOLDER
     if accelerator.is_main_process:
         from chandraclip.simulate.dataset import build_from_simulation
 
-        build_from_simulation(DEFAULT_DATASET, num_detections, seed, num_processes=len(os.sched_getaffinity(0)))
+        build_from_simulation(folder, num_detections, seed, num_processes=len(os.sched_getaffinity(0)))
     accelerator.wait_for_everyone()
-    return str(DEFAULT_DATASET)
+    return str(folder)
 
 
 def load_rows(
-    dataset: str, columns: Mapping[str, Sequence[str]], accelerator: Accelerator, at_least: int = 1
-) -> tuple[dict[str, datasets.Dataset], str]:
-    """Split -> the rows that have `at_least` of the modalities, with the columns these need and `name`; and the
-    dataset's identity, a hash.
+    dataset: str,
+    columns: Mapping[str, Sequence[str]],
+    accelerator: Accelerator,
+    at_least: int = 1,
+    config: str | None = None,
+    optional: Collection[str] = (),
+) -> LoadedRows:
+    """The rows that have `at_least` of the modalities, without those that cannot be used; the log names the first.
 
     Args:
-        dataset: folder or Hub id.
+        dataset: folder or Hub id, see `data.loading.load_splits`.
         columns: modality -> columns that are read for it, as its feature extractor names them; the first says whether a
             row has the modality.
         accelerator: of the loop.
         at_least: modalities a row must have.
+        config: of the dataset; None: `pairs` where it has that, else its only or default one.
+        optional: columns that the dataset may lack.
 
     Raises:
-        InputFileError: the dataset does not load, or has no such row to train on or to validate with.
+        InputFileError: the dataset does not load, lacks a column or has one of another type, or has no such row to
+            train on or to validate with.
     """
     from chandraclip.data.loading import dataset_id, load_splits
+    from chandraclip.data.row_checks import find_bad_rows, usable_columns
 
     with accelerator.main_process_first():  # which writes the Arrow cache the others map
-        splits = load_splits(dataset, "pairs")
-    wanted = list(dict.fromkeys(["name", *(column for names in columns.values() for column in names)]))
+        splits = load_splits(dataset, "pairs", config)
     first_columns = [names[0] for names in columns.values()]
-    kept = {name: rows_with(rows.select_columns(wanted), first_columns, at_least) for name, rows in splits.items()}
+    kept, bad_rows = {}, {}
+    for name, rows in splits.items():
+        present = usable_columns(dataset, rows.features.arrow_schema, columns, optional)
+        found = find_bad_rows(rows.select_columns(["name", *present]), list(columns))
+        if found.counts:
+            bad_rows[name] = found.counts
+            if accelerator.is_main_process:
+                logger.warning(
+                    "%s, split %s: %d rows cannot be used and are left out: %s, the first: %s",
+                    *(dataset, name, int(found.mask.sum()), found.counts, "; ".join(found.examples)),
+                )
+        kept[name] = rows_with(rows.select_columns(["name", *present]), first_columns, at_least, found.mask)
     for name in ("train", "validation"):
         if name not in kept or not len(kept[name]):
-            raise InputFileError(dataset, f"split {name!r} has no row with {at_least} of {list(columns)}")
+            reason = f"split {name!r} has no row with {at_least} of {list(columns)}"
+            raise InputFileError(dataset, f"{reason}, bad ones aside: {bad_rows[name]}" if name in bad_rows else reason)
     if accelerator.is_main_process:
         shares = ", ".join(f"{len(kept[name])} of {len(rows)} {name}" for name, rows in splits.items())
         logger.info("%s: %s rows have %d or more of %s", dataset, shares, at_least, list(columns))
-    return kept, dataset_id(dataset, splits)
+        if "exposure" in columns.get("spectrum", ()):
+            _log_unknown_exposures(dataset, kept["train"])
+    return LoadedRows(kept, dataset_id(dataset, splits), bad_rows)
+
+
+def _log_unknown_exposures(dataset: str, rows: datasets.Dataset) -> None:
+    table = rows.select_columns([name for name in rows.column_names if name in ("spectrum_counts", "exposure")])[:]
+    unknown = table["spectrum_counts"].is_valid()
+    if "exposure" in table.column_names:
+        unknown = pc.and_(unknown, table["exposure"].is_null())
+    number = pc.sum(unknown).as_py()
+    if number:
+        logger.info("%s: %d spectra of train have no exposure: their count rate is read as average", dataset, number)
+
+
+def batch_sampler(dataset: str, groups: np.ndarray, batch_size: int, seed: int) -> BatchSampler:
+    """The sampler of a run, see `BatchSampler`.
+
+    Raises:
+        InputFileError: the dataset does not fill one batch.
+    """
+    try:
+        return BatchSampler(groups, batch_size, seed)
+    except ValueError as error:
+        raise InputFileError(dataset, str(error)) from error
 
 
 def to_tensors(processed: Mapping[str, Any], device: torch.device) -> dict[str, Tensor]:
@@ -77,13 +134,16 @@ def to_tensors(processed: Mapping[str, Any], device: torch.device) -> dict[str, 
     return {name: value.to(device, non_blocking=True) for name, value in processed.items() if isinstance(value, Tensor)}
 
 
-def rows_with(rows: datasets.Dataset, columns: Sequence[str], at_least: int = 1) -> datasets.Dataset:
+def rows_with(
+    rows: datasets.Dataset, columns: Sequence[str], at_least: int = 1, without: np.ndarray | None = None
+) -> datasets.Dataset:
     """The rows in which `at_least` of the columns are present: a list that is not empty, a text that is not blank.
 
     Args:
         rows: in Arrow format.
         columns: names of list or string columns.
         at_least: 1 for rows with any of them.
+        without: (rows,) bool, rows that are left out whatever they have.
     """
     present = np.zeros(len(rows), dtype=np.int64)
     for name in columns:
@@ -92,6 +152,8 @@ def rows_with(rows: datasets.Dataset, columns: Sequence[str], at_least: int = 1)
         length = pc.utf8_length(pc.utf8_trim_whitespace(column)) if is_text else pc.list_value_length(column)
         present += np.asarray(pc.fill_null(pc.greater(length, 0), False))
     enough = present >= at_least
+    if without is not None:
+        enough &= ~without
     return rows if enough.all() else rows.select(np.flatnonzero(enough))
 
 

@@ -41,6 +41,7 @@ class EventFeatureExtractor(ColumnFeatureExtractor):
 
     model_input_names = ["event_values", "event_cu_seqlens", "event_mask", "event_summary"]  # noqa: RUF012
     columns = ("event_time", "event_energy", "gti_start", "gti_stop")
+    optional_columns = ("gti_start", "gti_stop")
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class EventFeatureExtractor(ColumnFeatureExtractor):
         """
         Args:
             batch: dataset columns, one entry a row: event_time (s), event_energy (keV), gti_start, gti_stop (s, same
-                zero). Where a row has no GTI, its good time is from 0 to its last photon.
+                zero). Where a row has no GTI, or there are no such columns, its good time is from 0 to its last photon.
             return_tensors: "pt", "np" or None.
 
         Returns:
@@ -78,14 +79,13 @@ class EventFeatureExtractor(ColumnFeatureExtractor):
             KeyError: a column is missing.
             ValueError: lists of different lengths in one row.
         """
-        columns = {
-            name: list_column(batch, name, np.float64)
-            for name in ("event_time", "event_energy", "gti_start", "gti_stop")
-        }
-        missing = [name for name, column in columns.items() if column is None]
-        if missing:
-            raise KeyError(f"events need the columns {missing}, the batch has {column_names(batch)}")
-        time, energy, gti_start, gti_stop = (column for column in columns.values() if column is not None)
+        time, energy, gti_start, gti_stop = (
+            list_column(batch, name, np.float64) for name in ("event_time", "event_energy", "gti_start", "gti_stop")
+        )
+        if time is None or energy is None:
+            raise KeyError(f"events need the columns event_time and event_energy, the batch has {column_names(batch)}")
+        without = Ragged(np.zeros(0), np.zeros(len(time) + 1, dtype=np.int64), np.zeros(len(time), dtype=bool))
+        gti_start, gti_stop = (without if column is None else column for column in (gti_start, gti_stop))
         _check_lengths(time, energy, "event_time", "event_energy")
         _check_lengths(gti_start, gti_stop, "gti_start", "gti_stop")
 

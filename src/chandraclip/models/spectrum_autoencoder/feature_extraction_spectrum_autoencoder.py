@@ -11,7 +11,7 @@ from transformers.feature_extraction_utils import BatchFeature
 
 from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH
 from chandraclip.catalog.ragged import Ragged
-from chandraclip.models.columns import interpolate_rows, list_column, row_index, scalar_column
+from chandraclip.models.columns import column_names, interpolate_rows, is_null, list_column, row_index, scalar_column
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 
 NORMALIZATIONS = ("min_max", "sqrt", "asinh")
@@ -37,6 +37,7 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
 
     model_input_names = ["spectrum_values", "spectrum_summary", "spectrum_mask"]  # noqa: RUF012
     columns = ("spectrum_counts", "spectrum_background", "background_scale", "exposure", "channel_energy_edges")
+    optional_columns = columns[1:]
 
     def __init__(
         self,
@@ -67,26 +68,24 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         """
         Args:
             batch: dataset columns, one entry a row: spectrum_counts (required); spectrum_background, background_scale
-                (no subtraction where null), exposure in s (required), channel_energy_edges in keV.
+                (no subtraction where null), exposure in s, channel_energy_edges in keV. Where the exposure is null, or
+                there is no such column, the count rate is not known; the values do not depend on it.
             return_tensors: "pt", "np" or None.
 
         Returns:
             spectrum_values (B, num_points) float32; spectrum_summary (B, 3) float32: log10 net counts/s (of at least
-            half a count), log10 counts (of at least 0.5), background / source counts in [0, 1]; spectrum_mask (B,)
-            bool, False where counts are null or have no channel in the band. Those rows are 0.
+            half a count; NaN where the exposure is not known, which the models read as an average rate), log10 counts
+            (of at least 0.5), background / source counts in [0, 1]; spectrum_mask (B,) bool, False where counts are
+            null or have no channel in the band. Those rows are 0.
 
         Raises:
-            KeyError: no column spectrum_counts or exposure.
-            ValueError: a spectrum without a positive exposure; lengths that do not match.
+            KeyError: no column spectrum_counts.
+            ValueError: an exposure that is given and not positive; lengths that do not match.
         """
         counts = list_column(batch, "spectrum_counts", np.float64)
-        exposure = scalar_column(batch, "exposure")
-        if counts is None or exposure is None:
-            raise KeyError("a spectrum needs the columns spectrum_counts and exposure")
-        lengths = np.diff(counts.offsets)
-        wrong = np.flatnonzero((lengths > 0) & ~(exposure > 0))
-        if wrong.size:
-            raise ValueError(f"row {wrong[0]}: a spectrum needs a positive exposure, this is {exposure[wrong[0]]} s")
+        if counts is None:
+            raise KeyError(f"a spectrum needs the column spectrum_counts, the batch has {column_names(batch)}")
+        exposure = self._exposure(batch, counts)
 
         rows = row_index(counts)
         low, high = self._channel_edges(counts, list_column(batch, "channel_energy_edges", np.float64))
@@ -102,7 +101,8 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         mask = np.bincount(flat["rows"], minlength=len(counts)) > 0
         values, summary = np.zeros((len(counts), self.num_points)), np.zeros((len(counts), 3))
         if mask.any():
-            values[mask] = self._normalize(self._resample(flat, exposure, mask))
+            known = np.nan_to_num(exposure, nan=1.0)  # every normalisation divides it out again
+            values[mask] = self._normalize(self._resample(flat, known, mask))
             summary[mask] = self._summary(flat, exposure, mask)
         return BatchFeature(
             {
@@ -112,6 +112,19 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
             },
             tensor_type=return_tensors,
         )
+
+    def _exposure(self, batch: Mapping[str, Any] | pa.Table, counts: Ragged) -> np.ndarray:
+        """(B,) s, NaN where not known."""
+        exposure = scalar_column(batch, "exposure")
+        if exposure is None:
+            return np.full(len(counts), np.nan)
+        wrong = np.flatnonzero((np.diff(counts.offsets) > 0) & ~(exposure > 0) & ~is_null(batch, "exposure"))
+        if wrong.size:
+            raise ValueError(
+                f"row {wrong[0]}: a spectrum needs a positive exposure, this is {exposure[wrong[0]]} s "
+                "(null or None where it is not known)"
+            )
+        return exposure
 
     def _channel_edges(self, counts: Ragged, edges: Ragged | None) -> tuple[np.ndarray, np.ndarray]:
         """(total,) keV: lower and upper edge of every channel of every row."""
