@@ -140,7 +140,15 @@ def test_every_kind_of_column_gives_the_same(columns: dict[str, Any]) -> None:
     extractor = SpectrumFeatureExtractor()
     expected = extractor(lists)
     assert expected["spectrum_mask"].tolist() == [True] * 3 + [False] + [True] * 4
-    for batch in (ragged, table, python, tensors, sliced):
+    other_types = [
+        table.set_column(table.column_names.index(name), name, table[name].cast(kind))
+        for name, kind in (
+            ("spectrum_counts", pa.list_(pa.int64())),
+            ("spectrum_counts", pa.large_list(pa.float64())),
+            ("spectrum_background", pa.list_(pa.float32(), 1024)),
+        )
+    ]
+    for batch in (ragged, table, python, tensors, sliced, *other_types):
         result = extractor(batch)
         for key, value in expected.items():
             torch.testing.assert_close(result[key], value)

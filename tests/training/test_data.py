@@ -12,7 +12,14 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.sampler import BatchSampler
 from chandraclip.data.schema import build_table
 from chandraclip.errors import InputFileError
-from chandraclip.training.data import BatchLoader, load_rows, rows_with, validation_batches, validation_rows
+from chandraclip.training.data import (
+    BatchLoader,
+    default_dataset,
+    load_rows,
+    rows_with,
+    validation_batches,
+    validation_rows,
+)
 
 COLUMNS = {"spectrum": ["spectrum_counts", "exposure"], "event": ["event_time", "event_energy"], "text": ["summary"]}
 
@@ -87,3 +94,21 @@ def test_validation_sees_every_row_once(accelerator):
     assert [(share.start, share.stop) for share, _ in parts] == [(0, 16), (16, 32), (32, 40)]
     values = torch.cat([batch["value"] for _, batch in parts])
     assert np.array_equal(values, 2 * subset[:]["value"].to_numpy())
+
+
+def test_the_simulated_dataset_lies_beside_the_output(monkeypatch, accelerator):
+    built = []
+    monkeypatch.setattr(
+        "chandraclip.simulate.dataset.build_from_simulation", lambda folder, *_, **__: built.append(folder)
+    )
+    assert default_dataset(10, 0, accelerator, beside="outputs/quick/align") == "outputs/quick/data/default"
+    assert default_dataset(10, 0, accelerator, beside="outputs/align") == "outputs/data/default"
+    assert [str(folder) for folder in built] == ["outputs/quick/data/default", "outputs/data/default"]
+
+
+def test_a_column_that_is_optional_may_be_missing_and_no_other(dataset, accelerator):
+    wanted = {"spectrum": ["spectrum_counts", "a_new_column"]}
+    loaded = load_rows(str(dataset), wanted, accelerator, optional=["a_new_column"])
+    assert loaded.splits["train"].column_names == ["name", "spectrum_counts"]
+    with pytest.raises(InputFileError, match=r"\[a_new_column\]: this column is missing"):
+        load_rows(str(dataset), wanted, accelerator)

@@ -70,7 +70,13 @@ def _start_worker(config: EmbedConfig) -> None:
 def _embed_part(part: Part, folder: Path, dataset: str) -> int:
     assert _embedder is not None
     rows = without_bad_modalities(_splits[part.split][part.start : part.stop])
-    table = _embedder(with_keys(dataset, rows, part.split, part.start))
+    try:
+        table = _embedder(with_keys(dataset, rows, part.split, part.start))
+    except InputFileError:
+        raise
+    except (KeyError, ValueError) as error:
+        where = f"rows {part.start} to {part.stop - 1} of split {part.split} do not embed"
+        raise InputFileError(dataset, f"{where}: {error.args[0] if error.args else error}") from error
     with atomic_path(folder / part.file_name) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return table.num_rows
