@@ -4,7 +4,8 @@
     accelerate launch training/align.py --dataset FOLDER_OR_HUB_ID --text_model_name_or_path FOLDER_OR_HUB_ID
 
 With no argument it makes what it needs, once each: the simulated dataset (outputs/data/default) and the pretrained
-spectrum and event towers (outputs/spectrum, outputs/events); a small text tower is trained along. It writes the model
+spectrum and event towers (outputs/spectrum, outputs/events), beside the output folder whichever that is; a small text
+tower is trained along. docs/your_data.md says what a dataset of your own needs. It writes the model
 with the best validation retrieval, its processor, train_config.yaml, metrics.json and a model card to outputs/align. A
 run that was killed goes on from its newest checkpoint.
 """
