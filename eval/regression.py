@@ -54,6 +54,11 @@ def main(arguments: list[str] | None = None) -> None:
         columns = join_columns(options.dataset, "catalog", list(wanted), table)
         if not options.variables:
             variables = [name for name in variables if name in columns]
+            if not variables:
+                needed = "columns such as hard_hs or powlaw_gamma (docs/your_data.md), or name yours with --variables"
+                raise InputFileError(
+                    options.dataset, f"there is none of the variables that are predicted; add {needed}"
+                )
         result = regression_metrics(table, columns, variables, num_resamples=options.num_resamples, seed=options.seed)
     except (InputFileError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -113,6 +113,15 @@ def test_the_config_can_be_chosen(tmp_path):
         load_splits(folder, "pairs", "other")
 
 
+def test_our_view_comes_first_then_the_default_config(tmp_path):
+    folder = write_parquet(tmp_path / "views", first=make_table(20), second=make_table(50))
+    card = {"configs": [{"config_name": "default", "data_files": "first.parquet"},
+                        {"config_name": "pairs", "data_files": "second.parquet"}]}  # fmt: skip
+    Path(folder, "README.md").write_text(f"---\n{yaml.safe_dump(card)}---\n")
+    assert sum(map(len, load_splits(folder, "pairs").values())) == 50
+    assert sum(map(len, load_splits(folder, "catalog").values())) == 20
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.splits import assign_splits
 from chandraclip.embedding import dataset as embed
 from chandraclip.embedding.dataset import embed_dataset
 from chandraclip.embedding.embedder import EmbedConfig, list_column, text_id
 from chandraclip.errors import InputFileError
+from chandraclip.evaluation.dataset import join_columns
 from chandraclip.evaluation.embeddings import EMBEDDINGS_SCHEMA, KEY, EmbeddingTable
 from chandraclip.model_folder import model_id
 
@@ -150,3 +152,21 @@ def test_text_id():
 def test_identity_survives_json(tmp_path, dataset, model, embedder):
     facts = embed_dataset(EmbedConfig(str(model), str(dataset)), tmp_path / "out")
     assert {**json.loads((tmp_path / "out" / "embeddings.json").read_text()), "resumed_rows": 0} == facts
+
+
+def test_plain_parquet_has_row_numbers_for_keys_and_its_own_count_of_simulated_rows(tmp_path, model, embedder, dataset):
+    names = [f"source {number}" for number in range(90)]
+    of_name = assign_splits(names)
+    is_simulated = np.array([number % 3 == 0 for number in range(90)])
+    columns = {"name": names, "spectrum_counts": [[number, 1] for number in range(90)]}
+    columns["true_spectrum"] = ["powerlaw" if simulated else None for simulated in is_simulated]
+    (tmp_path / "plain").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "plain" / "mine.parquet")
+    config = EmbedConfig(str(model), str(tmp_path / "plain"))
+    facts = embed_dataset(config, tmp_path / "out", split="test", rows_per_part=4)
+    assert facts["simulated_rows"] == sum(is_simulated[row] for row in range(90) if of_name[row] == "test")
+    table = EmbeddingTable.load(tmp_path / "out")
+    assert table.name.tolist() == [name for name, split in zip(names, of_name) if split == "test"]
+    assert table.keys["region_id"].tolist() == table.keys["obsid"].tolist() == list(range(len(table)))
+    joined = join_columns(str(tmp_path / "plain"), "texts", ["true_spectrum"], table)["true_spectrum"]
+    assert [value is not None for value in joined] == [is_simulated[names.index(name)] for name in table.name]

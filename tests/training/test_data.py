@@ -12,6 +12,7 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.sampler import BatchSampler
 from chandraclip.data.schema import build_table
 from chandraclip.errors import InputFileError
+from chandraclip.models import SpectrumFeatureExtractor
 from chandraclip.training.data import (
     BatchLoader,
     default_dataset,
@@ -112,3 +113,23 @@ def test_a_column_that_is_optional_may_be_missing_and_no_other(dataset, accelera
     assert loaded.splits["train"].column_names == ["name", "spectrum_counts"]
     with pytest.raises(InputFileError, match=r"\[a_new_column\]: this column is missing"):
         load_rows(str(dataset), wanted, accelerator)
+
+
+def test_bad_rows_are_in_no_split(tmp_path, monkeypatch, accelerator, caplog):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    counts = {name: np.ones((9, 3), dtype=int) for name in ("train", "validation", "test")}
+    for number, values in enumerate(counts.values()):
+        values[number + 2, 1] = -1
+    parts = {}
+    for name, values in counts.items():
+        names = [f"{name} {row}" for row in range(9)]
+        parts[name] = datasets.Dataset.from_dict({"name": names, "spectrum_counts": values})
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "mine")
+    optional = SpectrumFeatureExtractor.optional_columns
+    loaded = load_rows(
+        str(tmp_path / "mine"), {"spectrum": SpectrumFeatureExtractor.columns}, accelerator, optional=optional
+    )
+    for number, (name, rows) in enumerate(loaded.splits.items()):
+        assert rows[:]["name"].to_pylist() == [f"{name} {row}" for row in range(9) if row != number + 2]
+        assert loaded.bad_rows[name] == {"spectrum_counts: negative": 1}
+        assert f"row {number + 2} ({name} {number + 2}): spectrum_counts: negative" in caplog.text
