@@ -1,4 +1,4 @@
-"""Attention of queries to packed photon lists: chunks, PyTorch's flash kernel for lists, nested tensors."""
+"""Attention of queries to packed photon lists: by chunks, and by PyTorch's flash kernel for lists."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 from unittest import mock
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from chandraclip.models import EventTransformerConfig, EventTransformerModel
@@ -38,21 +37,6 @@ def by_lists(query: Tensor, key: Tensor, value: Tensor, offsets: Tensor) -> Tens
     return varlen_attention(query, key, value, as_lists(offsets))
 
 
-def by_nested(query: Tensor, key: Tensor, value: Tensor, offsets: Tensor) -> Tensor:
-    rows, _, queries, _ = query.shape
-    query_offsets = torch.arange(rows + 1, device=query.device) * queries
-    nested_query, nested_key, nested_value = (
-        torch.nested.nested_tensor_from_jagged(values.contiguous(), places).transpose(1, 2)
-        for values, places in (
-            (query.transpose(1, 2).flatten(0, 1), query_offsets),
-            (key, offsets),
-            (value, offsets),
-        )
-    )
-    output = F.scaled_dot_product_attention(nested_query, nested_key, nested_value).transpose(1, 2).values()
-    return output.unflatten(0, (rows, queries)).transpose(1, 2)
-
-
 def compare(job: Job) -> list[dict[str, Any]]:
     """Time and error of each, forward and with backward, and of the whole event encoder either way."""
     offsets = list_offsets(job.how_much.attention_lists)
@@ -69,7 +53,6 @@ def compare(job: Job) -> list[dict[str, Any]]:
     candidates: dict[str, Attention] = {
         "chunks": by_chunks,
         "varlen_attn": by_lists,
-        "nested tensors": by_nested,
     }
     for name, attention in candidates.items():
         measure = f"packed attention by {name}, forward and backward"

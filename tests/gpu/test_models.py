@@ -16,7 +16,8 @@ def loss_and_gradients(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor,
     model.zero_grad()
     loss = model(**batch).loss
     loss.backward()
-    gradients = {name: value.grad.cpu() for name, value in model.named_parameters() if value.grad is not None}
+    # Copies: moving the model to another device moves its gradients in place.
+    gradients = {name: value.grad.cpu().clone() for name, value in model.named_parameters() if value.grad is not None}
     return loss.detach().cpu(), gradients
 
 
@@ -29,7 +30,13 @@ def test_loss_and_gradients_are_those_of_the_cpu(model_type: str) -> None:
     assert gradients.keys() == expected_gradients.keys()
     largest = max(float(gradient.abs().max()) for gradient in expected_gradients.values())
     for name, gradient in gradients.items():
-        torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-3, atol=1e-4 * largest, msg=name)
+        torch.testing.assert_close(
+            gradient,
+            expected_gradients[name],
+            rtol=1e-3,
+            atol=1e-4 * largest,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )
 
 
 @pytest.mark.parametrize("model_type", registered())

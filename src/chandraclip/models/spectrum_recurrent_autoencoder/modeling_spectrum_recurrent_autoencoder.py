@@ -49,7 +49,9 @@ class RecurrentLayer(GradientCheckpointingLayer):
         self.gru = nn.GRU(num_inputs, hidden_size, batch_first=True, bidirectional=bidirectional)
 
     def forward(self, hidden_states: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
-        return self.gru(hidden_states, initial)
+        # cuDNN has no backward pass outside training, where gradients are wanted too: which energies matter, say.
+        with torch.backends.cudnn.flags(enabled=self.training or not torch.is_grad_enabled()):
+            return self.gru(hidden_states, initial)
 
 
 class SpectrumRecurrentEncoder(SpectrumRecurrentPreTrainedModel):
