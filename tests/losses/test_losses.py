@@ -8,7 +8,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chandraclip.losses import alignment_loss, distance_preservation, symmetric_info_nce, variance_covariance
+from chandraclip.losses import (
+    alignment_loss,
+    check_pair_weights,
+    distance_preservation,
+    symmetric_info_nce,
+    variance_covariance,
+)
 
 
 def unit_vectors(rows: int, dimension: int, seed: int) -> torch.Tensor:
@@ -134,3 +140,37 @@ def test_bad_arguments_are_named():
         alignment_loss({"a": embeds["a"]}, masks, torch.tensor(1.0))
     with pytest.raises(ValueError, match="both be"):
         symmetric_info_nce(embeds["a"], embeds["b"][:2], torch.tensor(1.0))
+
+
+def test_a_pair_weighs_in_the_loss_as_much_as_it_is_told():
+    generator = torch.Generator().manual_seed(3)
+    embeds = {
+        name: F.normalize(torch.randn(6, 4, generator=generator), dim=1) for name in ("spectrum", "event", "text")
+    }
+    masks = {name: torch.ones(6, dtype=torch.bool) for name in embeds}
+
+    def loss(weights):
+        return alignment_loss(embeds, masks, torch.tensor(5.0), pair_weights=weights)
+
+    plain, parts = loss(None)
+    assert torch.equal(plain, loss(dict.fromkeys(("spectrum_event", "spectrum_text", "event_text"), 1.0))[0])
+    assert torch.equal(plain, torch.stack(list(parts.values())).sum())
+    weighted, same = loss({"spectrum_event": 0.25, "event_text": 0.0})
+    torch.testing.assert_close(weighted, 0.25 * parts["info_nce_spectrum_event"] + parts["info_nce_spectrum_text"])
+    assert all(torch.equal(part, same[name]) for name, part in parts.items())
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"text_spectrum": 1.0}, "names text_spectrum; the pairs of modalities here are spectrum_event, spectrum_text"),
+        ({"event_text": -1.0}, "weight of event_text must be 0 or more, it is -1.0"),
+        ({"event_text": float("nan")}, "must be 0 or more, it is nan"),
+        ({"event_text": 0.0, "spectrum_text": 0.0, "spectrum_event": 0.0}, "at least one"),
+    ],
+)
+def test_weights_of_pairs_that_make_no_sense_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        check_pair_weights(weights, ("spectrum", "event", "text"))
+    with pytest.raises(ValueError, match="spectrum_event; the pairs of modalities here are spectrum_text"):
+        check_pair_weights({"spectrum_event": 1.0}, ("spectrum", "text"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import torch
@@ -14,6 +15,29 @@ from chandraclip.losses.regularizers import distance_preservation, variance_cova
 REGULARIZERS = ("variance_covariance", "distance", "none")
 
 
+def check_pair_weights(pair_weights: Mapping[str, float], modalities: Sequence[str]) -> None:
+    """
+    Args:
+        pair_weights: "<left>_<right>" -> weight in the loss; a pair not named has 1.
+        modalities: that are aligned, in order.
+
+    Raises:
+        ValueError: a pair that is not one of these modalities', a weight that is negative or not finite, or no weight
+            above 0.
+    """
+    pairs = [f"{left}_{right}" for left, right in combinations(modalities, 2)]
+    unknown = [name for name in pair_weights if name not in pairs]
+    if unknown:
+        raise ValueError(
+            f"pair_weights names {', '.join(unknown)}; the pairs of modalities here are {', '.join(pairs)}"
+        )
+    for name, weight in pair_weights.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"pair_weights: the weight of {name} must be 0 or more, it is {weight}")
+    if not any(pair_weights.get(name, 1.0) for name in pairs):
+        raise ValueError(f"pair_weights: at least one of {', '.join(pairs)} must have a weight above 0")
+
+
 def alignment_loss(
     embeds: Mapping[str, Tensor],
     masks: Mapping[str, Tensor],
@@ -21,8 +45,9 @@ def alignment_loss(
     gamma: float = 0.0,
     regularizer: str = "variance_covariance",
     features: Mapping[str, Tensor] | None = None,
+    pair_weights: Mapping[str, float] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Sum over pairs of modalities of the symmetric InfoNCE, plus gamma x the mean regularizer over modalities.
+    """Weighted sum over pairs of modalities of the symmetric InfoNCE, plus gamma x the mean regularizer of modalities.
 
     Args:
         embeds: modality -> (B, D) unit vectors, in the same order on all processes.
@@ -31,10 +56,11 @@ def alignment_loss(
         gamma: weight of the regularizer.
         regularizer: "variance_covariance", "distance" or "none".
         features: modality -> (B, H) before projection; needed by "distance" only.
+        pair_weights: "<left>_<right>", in the order of `embeds`, -> weight of the pair's InfoNCE; 1 where not named.
 
     Returns:
-        The loss, and its parts without gradient ("info_nce_spectrum_text", ..., "regularizer"). Both are this process'
-        share: their means over processes are those of one process with the whole batch.
+        The loss, and its parts without weight or gradient ("info_nce_spectrum_text", ..., "regularizer"). Both are this
+        process' share: their means over processes are those of one process with the whole batch.
 
     Raises:
         ValueError: fewer than two modalities, an unknown regularizer, or "distance" without `features`.
@@ -44,17 +70,19 @@ def alignment_loss(
     if regularizer not in REGULARIZERS:
         raise ValueError(f"regularizer {regularizer!r} is not one of {REGULARIZERS}")
     parts: dict[str, Tensor] = {}
+    terms: list[Tensor] = []
     for left, right in combinations(embeds, 2):
         valid = masks[left] & masks[right]
         parts[f"info_nce_{left}_{right}"] = symmetric_info_nce(embeds[left], embeds[right], logit_scale, valid)
-    loss = torch.stack(list(parts.values())).sum()
+        terms.append((pair_weights or {}).get(f"{left}_{right}", 1.0) * parts[f"info_nce_{left}_{right}"])
+    loss = torch.stack(terms).sum()
     if regularizer != "none" and gamma > 0:
         if regularizer == "distance":
             if features is None:
                 raise ValueError("regularizer 'distance' needs the features before projection")
-            terms = [distance_preservation(rows, features[name], masks[name]) for name, rows in embeds.items()]
+            costs = [distance_preservation(rows, features[name], masks[name]) for name, rows in embeds.items()]
         else:
-            terms = [variance_covariance(rows, masks[name]) for name, rows in embeds.items()]
-        parts["regularizer"] = torch.stack(terms).mean()
+            costs = [variance_covariance(rows, masks[name]) for name, rows in embeds.items()]
+        parts["regularizer"] = torch.stack(costs).mean()
         loss = loss + gamma * parts["regularizer"]
     return loss, {name: part.detach() for name, part in parts.items()}
