@@ -26,7 +26,7 @@ import pretrain
 from chandraclip.data.sampler import conflict_groups
 from chandraclip.data.schema import MODALITY_COLUMNS
 from chandraclip.errors import InputFileError
-from chandraclip.losses import REGULARIZERS
+from chandraclip.losses import REGULARIZERS, check_pair_weights
 from chandraclip.model_folder import model_folder, model_id
 from chandraclip.models import (
     ChandraClipConfig,
@@ -45,7 +45,7 @@ from chandraclip.models.contract import (
     load_feature_extractor,
     load_tower,
 )
-from chandraclip.training.arguments import RunArguments, option, parse_arguments, read_yaml
+from chandraclip.training.arguments import RunArguments, named_numbers, option, parse_arguments, read_yaml
 from chandraclip.training.data import (
     BatchLoader,
     Processor,
@@ -56,6 +56,7 @@ from chandraclip.training.data import (
     validation_rows,
 )
 from chandraclip.training.distributed import make_accelerator, run_program
+from chandraclip.training.fine_tuning import load_aligned_model, refuse_other_towers
 from chandraclip.training.model_card import write_model_card
 from chandraclip.training.optimizer import build_optimizer
 from chandraclip.training.run import METRICS_FILE, Run
@@ -66,6 +67,8 @@ from chandraclip.training.validation import embed, retrieval
 logger = logging.getLogger("align")
 
 DEFAULT_FAMILIES = "spectrum_autoencoder", "event_transformer"
+# Of a new model, where nothing is said; one that is fine-tuned has its own.
+NEW_MODEL = {"projection_dim": 64, "text_pooling": "mean", "max_text_length": 256, "temperature": 0.07}
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "align.yaml"
 
 
@@ -76,6 +79,10 @@ class AlignArguments(RunArguments):
     output_dir: str = option("outputs/align", "where the model, checkpoints and logs go")
     modalities: list[str] = field(default_factory=lambda: list(MODALITIES), metadata={"help": "two or three of these"})
 
+    model_name_or_path: str | None = option(
+        None,
+        "an aligned model to go on from, with its towers, heads and tokenizer; default: pretrained towers, new heads",
+    )
     spectrum_model_name_or_path: str | None = option(None, "default: pretrained in `spectrum` beside output_dir")
     event_model_name_or_path: str | None = option(None, "default: pretrained in `events` beside output_dir")
     spectrum_config: str | None = option(None, "YAML file of that pre-training; default: spectrum_autoencoder.yaml")
@@ -84,16 +91,20 @@ class AlignArguments(RunArguments):
     pretrain_batch_size: int | None = option(None, "of the pre-trainings started here; default: of their YAML files")
     text_model_name_or_path: str | None = option(None, "any AutoModel encoder; default: a small one, trained along")
     text_training: str = option("auto", "full, frozen (outputs cached) or lora; auto: frozen if a model is given")
-    text_pooling: str = option("mean", "mean or cls")
-    max_text_length: int = option(256, "tokens a text is cut at")
+    text_pooling: str | None = option(None, "mean or cls; default: mean")
+    max_text_length: int | None = option(None, "tokens a text is cut at; default: 256")
     max_train_events: int | None = option(None, "photons a list, evenly spaced, while training; default: all")
     text_dropout: float = option(0.1, "of the small text tower")
     lora_rank: int = option(8, "of text_training lora")
 
-    temperature: float = option(0.07, "at the start; it is learnt")
+    temperature: float | None = option(None, "at the start; it is learnt; default: 0.07")
     gamma: float = option(0.01, "weight of the regularizer")
     regularizer: str = option("variance_covariance", f"of the embeddings: {', '.join(REGULARIZERS)}")
-    projection_dim: int = option(64, "dimensions of the shared space")
+    pair_weights: list[str] | None = field(
+        default=None,
+        metadata={"help": "of the pairs in the loss, e.g. spectrum_event=0.3 event_text=1; default: 1 each"},
+    )
+    projection_dim: int | None = option(None, "dimensions of the shared space; default: 64")
     metric_for_best_model: str = option("spectrum_text/recall@1%", "of validation; larger is better")
 
     def __post_init__(self) -> None:
@@ -102,13 +113,37 @@ class AlignArguments(RunArguments):
             raise ValueError(f"modalities must be two or more of {list(MODALITIES)}, they are {self.modalities}")
         if self.text_training not in TEXT_TRAINING:
             raise ValueError(f"text_training must be one of {TEXT_TRAINING}, it is {self.text_training!r}")
-        if self.text_training == "frozen" and self.text_model_name_or_path is None:
+        weights = named_numbers(self.pair_weights or [], "pair_weights")
+        check_pair_weights(weights, [name for name in MODALITIES if name in self.modalities])
+        self.pair_weights = [f"{name}={weight:g}" for name, weight in sorted(weights.items()) if weight != 1] or None
+        if self.model_name_or_path is not None:
+            refuse_other_towers(self)
+        else:
+            vars(self).update(self.new_model)
+        if self.text_training == "frozen" and (self.text_model_name_or_path or self.model_name_or_path) is None:
             raise ValueError("a frozen text tower needs text_model_name_or_path; the small one knows nothing yet")
         for name in ("pretrain_max_steps", "pretrain_batch_size"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, it is {getattr(self, name)}")
-        if self.temperature <= 0:
+        if self.temperature is not None and self.temperature <= 0:
             raise ValueError(f"temperature must be positive, it is {self.temperature}")
+
+    @property
+    def new_model(self) -> dict[str, Any]:
+        """Options of a new model, with their defaults."""
+        given = {name: getattr(self, name) for name in NEW_MODEL}
+        return {**NEW_MODEL, **{name: value for name, value in given.items() if value is not None}}
+
+    @property
+    def foreign_text(self) -> bool:
+        """Whether the text tower may be one that others made."""
+        return (self.text_model_name_or_path or self.model_name_or_path) is not None
+
+    @property
+    def loss_options(self) -> dict[str, Any]:
+        """Fields of the model's config that make the loss."""
+        weights = named_numbers(self.pair_weights or [], "pair_weights") or None
+        return {"regularizer": self.regularizer, "gamma": self.gamma, "pair_weights": weights}
 
 
 def tower_source(kind: str, arguments: AlignArguments) -> tuple[str, Path]:
@@ -165,14 +200,18 @@ def pretrained_tower(kind: str, dataset: str, arguments: AlignArguments, acceler
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(AlignArguments, DEFAULT_CONFIG, argv)
     check_options(ChandraClipConfig, arguments.model_config)
-    accelerator = make_accelerator(find_unused_parameters=arguments.text_model_name_or_path is not None)
+    accelerator = make_accelerator(arguments, find_unused_parameters=arguments.foreign_text)
     modalities = [name for name in MODALITIES if name in arguments.modalities]
+    kinds = [name for name in modalities if name in TOWER_MODALITIES]
     dataset = arguments.dataset or default_dataset(
         arguments.num_detections, arguments.simulation_seed, accelerator, beside=arguments.output_dir
     )
+    aligned = load_aligned_model(arguments, modalities) if arguments.model_name_or_path else None
     # The data, before any pre-training: what cannot be aligned is said at once.
-    readers = {kind: tower_family(kind, arguments).feature_extractor_class
-               for kind in modalities if kind in TOWER_MODALITIES}  # fmt: skip
+    if aligned is not None:
+        readers = {kind: type(getattr(aligned[1], f"{kind}_feature_extractor")) for kind in kinds}
+    else:
+        readers = {kind: tower_family(kind, arguments).feature_extractor_class for kind in kinds}
     columns = {kind: reader.columns for kind, reader in readers.items()}
     if "text" in modalities:
         columns["text"] = MODALITY_COLUMNS["text"]
@@ -190,9 +229,14 @@ def main(argv: list[str] | None = None) -> None:
     groups = conflict_groups(splits["train"].with_format(None)["name"], texts["train"])
     sampler = batch_sampler(dataset, groups, arguments.batch_size, arguments.seed)
 
-    sources = {kind: pretrained_tower(kind, dataset, arguments, accelerator) for kind in readers}
-    towers = {kind: load_tower(source, kind) for kind, source in sources.items()}
-    extractors = {kind: load_feature_extractor(source, type(towers[kind])) for kind, source in sources.items()}
+    if aligned is not None:
+        sources = {"model": str(arguments.model_name_or_path)}
+        towers: dict[str, Any] = {}
+        extractors: dict[str, Any] = {kind: getattr(aligned[1], f"{kind}_feature_extractor") for kind in kinds}
+    else:
+        sources = {kind: pretrained_tower(kind, dataset, arguments, accelerator) for kind in kinds}
+        towers = {kind: load_tower(source, kind) for kind, source in sources.items()}
+        extractors = {kind: load_feature_extractor(source, type(towers[kind])) for kind, source in sources.items()}
     inputs = {"dataset": dataset_id} | {kind: model_id(model_folder(path)) for kind, path in sources.items()}
     run = Run(arguments, inputs, accelerator, arguments.metric_for_best_model, greater_is_better=True)
     if run.finished:
@@ -202,33 +246,41 @@ def main(argv: list[str] | None = None) -> None:
 
     # The model: pretrained towers, new heads, and a text tower.
     torch.manual_seed(arguments.seed)
-    given = arguments.text_model_name_or_path
-    training = ("frozen" if given else "full") if arguments.text_training == "auto" else arguments.text_training
-    text_tower, tokenizer = load_text_tower(given, texts["train"], arguments.max_text_length, arguments.text_dropout)
-    processor = ChandraClipProcessor(
-        extractors.get("spectrum") or SpectrumFeatureExtractor(),
-        extractors.get("event") or EventFeatureExtractor(),
-        tokenizer,
-        max_text_length=arguments.max_text_length,
-        modalities=modalities,
-    )
+    given, training = arguments.text_model_name_or_path, arguments.text_training
+    if training == "auto":
+        training = "frozen" if given or (aligned is not None and aligned[0].config.freeze_text) else "full"
+    if aligned is not None:
+        model, processor = aligned
+    else:
+        new = arguments.new_model
+        text_tower, tokenizer = load_text_tower(given, texts["train"], new["max_text_length"], arguments.text_dropout)
+        processor = ChandraClipProcessor(
+            extractors.get("spectrum") or SpectrumFeatureExtractor(),
+            extractors.get("event") or EventFeatureExtractor(),
+            tokenizer,
+            max_text_length=new["max_text_length"],
+            modalities=modalities,
+        )
+        model = ChandraClipModel.from_pretrained_towers(
+            towers.get("spectrum"),
+            towers.get("event"),
+            text_tower if "text" in modalities else None,
+            projection_dim=new["projection_dim"],
+            logit_scale_init_value=math.log(1 / new["temperature"]),
+            text_pooling=new["text_pooling"],
+            freeze_text=training == "frozen",
+            **arguments.loss_options,
+            **arguments.model_config,
+        )
+    model.to(accelerator.device)
+    for name in set(model.config.modalities) - set(modalities):  # not run, hence not trained
+        model.get_submodule(f"{name}_encoder").requires_grad_(False)
+        model.get_submodule(f"{name}_projection").requires_grad_(False)
     # The longest lists hold most of the photons and the time. The model that is saved reads every photon again.
     events: Any = extractors.get("event")
     max_events = getattr(events, "max_events", None)
     if hasattr(events, "max_events"):
         events.max_events = arguments.max_train_events or max_events
-    model = ChandraClipModel.from_pretrained_towers(
-        towers.get("spectrum"),
-        towers.get("event"),
-        text_tower if "text" in modalities else None,
-        projection_dim=arguments.projection_dim,
-        logit_scale_init_value=math.log(1 / arguments.temperature),
-        text_pooling=arguments.text_pooling,
-        freeze_text=training == "frozen",
-        regularizer=arguments.regularizer,
-        gamma=arguments.gamma,
-        **arguments.model_config,
-    ).to(accelerator.device)
     prepare: Processor = processor
     if training == "frozen" and "text" in modalities:
         known = [text for split in texts.values() for text in split]
@@ -239,18 +291,20 @@ def main(argv: list[str] | None = None) -> None:
     run.resume(model, optimizer)
     network, optimizer = accelerator.prepare(model, optimizer)
 
-    loader = BatchLoader(splits["train"], sampler, prepare, accelerator, arguments.prefetch)
+    loader = BatchLoader(
+        splits["train"], sampler, prepare, accelerator, arguments.prefetch, arguments.num_micro_batches
+    )
 
     def evaluate(split: str, max_rows: int) -> dict[str, float]:
         rows = validation_rows(splits[split], max_rows)
-        batches = validation_batches(rows, prepare, accelerator, arguments.batch_size)
+        batches = validation_batches(rows, prepare, accelerator, arguments.micro_batch_size)
         embeddings = embed(model, batches, modalities, len(rows), accelerator)
         return retrieval(embeddings, rows["summary"].to_pylist() if "text" in modalities else [None] * len(rows))
 
     run.describe(model, sampler)
     with run.tracker() as tracker:
-        for step, batch in loader.steps(run.state.step, arguments.max_steps):
-            values = train_step(accelerator, network, optimizer, {**batch, "return_loss": True}, step, arguments)
+        for step, micro_batches in loader.steps(run.state.step, arguments.max_steps):
+            values = train_step(accelerator, network, optimizer, micro_batches, step, arguments)
             validation = None
             if run.is_due(step, arguments.eval_steps):
                 validation = evaluate("validation", arguments.max_validation_rows)
@@ -266,10 +320,13 @@ def main(argv: list[str] | None = None) -> None:
         merge_lora(model)
         model.save_pretrained(run.folder)
         processor.save_pretrained(run.folder)
-        starts = [f"{Path(source).name} ({towers[kind].config.model_type})" for kind, source in sources.items()]
-        if "text" in modalities:
-            starts.append(given or "a text tower trained along")
-        started_from = ", ".join(starts)
+        starts = [Path(source).name if Path(source).exists() else source for source in sources.values()]
+        if aligned is not None:
+            started_from = f"the aligned model {starts[0]}, with its towers, heads and temperature (fine-tuning)"
+        else:
+            families = [f"{start} ({towers[kind].config.model_type})" for start, kind in zip(starts, sources)]
+            text = [given or "a text tower trained along"] if "text" in modalities else []
+            started_from = ", ".join([*families, *text])
         write_model_card(run, "chandraclip", dataset, metrics, len(splits["train"]), f"It started from {started_from}.")
     run.finish({**metrics, "bad_rows": bad_rows})
     print_table(metrics, accelerator)

@@ -61,7 +61,7 @@ class PretrainArguments(RunArguments):
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(PretrainArguments, None, argv)
-    accelerator = make_accelerator()
+    accelerator = make_accelerator(arguments)
     torch.manual_seed(arguments.seed)
     model = make_model(arguments.model_type, arguments.model_config).to(accelerator.device)
     extractor = make_feature_extractor(type(model), arguments.feature_extractor_config)
@@ -86,17 +86,19 @@ def main(argv: list[str] | None = None) -> None:
     run.resume(model, optimizer)
     network, optimizer = accelerator.prepare(model, optimizer)
 
-    loader = BatchLoader(splits["train"], sampler, extractor, accelerator, arguments.prefetch)
+    loader = BatchLoader(
+        splits["train"], sampler, extractor, accelerator, arguments.prefetch, arguments.num_micro_batches
+    )
     held_out = validation_rows(splits["validation"], arguments.max_validation_rows)
 
     def validate() -> dict[str, float]:
-        batches = validation_batches(held_out, extractor, accelerator, arguments.batch_size)
+        batches = validation_batches(held_out, extractor, accelerator, arguments.micro_batch_size)
         return {"loss": mean_loss(model, batches, f"{model.modality}_mask", accelerator)}
 
     run.describe(model, sampler)
     with run.tracker() as tracker:
-        for step, batch in loader.steps(run.state.step, arguments.max_steps):
-            values = train_step(accelerator, network, optimizer, batch, step, arguments)
+        for step, micro_batches in loader.steps(run.state.step, arguments.max_steps):
+            values = train_step(accelerator, network, optimizer, micro_batches, step, arguments)
             validation = validate() if run.is_due(step, arguments.eval_steps) else None
             run.end_step(step, tracker, values, validation, model, optimizer)
 

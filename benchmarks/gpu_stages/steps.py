@@ -82,7 +82,7 @@ def _measure(
     losses: list[float] = []
 
     def one_step() -> None:
-        losses.append(train_step(accelerator, network, optimizer, batch, len(losses), arguments)["loss"])
+        losses.append(train_step(accelerator, network, optimizer, [batch], len(losses), arguments)["loss"])
 
     reset_peak_memory(job)
     seconds = median_seconds(one_step, job)

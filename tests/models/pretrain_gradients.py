@@ -20,12 +20,13 @@ train_step = pretrain.train_step
 def main() -> None:
     for file, config, output in JOBS:
 
-        def train_step_kept(accelerator, model, optimizer, batch, step, arguments, file=file):
-            values = train_step(accelerator, model, optimizer, batch, step, arguments)
+        def train_step_kept(accelerator, model, optimizer, micro_batches, step, arguments, file=file):
+            values = train_step(accelerator, model, optimizer, micro_batches, step, arguments)
             if accelerator.is_main_process:
                 parameters = accelerator.unwrap_model(model).named_parameters()
                 gradients = {name: value.grad.clone() for name, value in parameters if value.grad is not None}
-                save_file({**gradients, "loss": torch.tensor(values["loss"])}, file)
+                parts = torch.tensor(len(micro_batches))
+                save_file({**gradients, "loss": torch.tensor(values["loss"]), "micro_batches": parts}, file)
             return values
 
         pretrain.train_step = train_step_kept

@@ -284,21 +284,22 @@ def test_a_run_that_ended_goes_on_to_the_same_weights(
 
 
 @pytest.mark.slow
-def test_two_processes_and_one_give_the_same_loss_and_gradients(
+def test_two_processes_with_micro_batches_and_one_without_give_the_same_loss_and_gradients(
     dataset: Path, tmp_path: Path, environment: dict[str, str]
 ):
     script = Path(__file__).with_name("pretrain_gradients.py")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    for name, launcher in (("one", []), ("two", torchrun)):
-        jobs = []
+    for name, launcher, parts in (("one", [], "1"), ("two", torchrun, "2")):
+        jobs, told = [], {**environment, "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": parts}
         for model_type in TINY:
             config = write_config(tmp_path, model_type, dataset)
             output = tmp_path / f"{model_type}-{name}"
             jobs += [f"{output}.safetensors", str(config), str(output)]
-        subprocess.run([sys.executable, *launcher, str(script), *jobs], check=True, timeout=300, env=environment)
+        subprocess.run([sys.executable, *launcher, str(script), *jobs], check=True, timeout=300, env=told)
     for model_type in TINY:
         one, two = (load_file(tmp_path / f"{model_type}-{name}.safetensors") for name in ("one", "two"))
         assert one.keys() == two.keys()
+        assert (one.pop("micro_batches"), two.pop("micro_batches")) == (1, 2)
         torch.testing.assert_close(one.pop("loss"), two.pop("loss"), rtol=1e-6, atol=0, msg=model_type)
         whole = torch.cat([gradient.double().flatten() for gradient in one.values()])
         difference = whole - torch.cat([gradient.double().flatten() for gradient in two.values()])

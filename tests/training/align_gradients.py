@@ -17,12 +17,12 @@ FILE, OPTIONS = sys.argv[1], sys.argv[2:]
 train_step = align.train_step
 
 
-def train_step_kept(accelerator, model, optimizer, batch, step, arguments):
-    values = train_step(accelerator, model, optimizer, batch, step, arguments)
+def train_step_kept(accelerator, model, optimizer, micro_batches, step, arguments):
+    values = train_step(accelerator, model, optimizer, micro_batches, step, arguments)
     if step == 0 and accelerator.is_main_process:
         parameters = accelerator.unwrap_model(model).named_parameters()
         gradients = {name: parameter.grad.clone() for name, parameter in parameters if parameter.grad is not None}
-        rows = torch.tensor(len(batch["spectrum_mask"]))
+        rows = torch.tensor([len(batch["spectrum_mask"]) for batch in micro_batches])
         save_file({**gradients, "loss": torch.tensor(values["loss"]), "rows": rows}, FILE)
     return values
 

@@ -66,9 +66,19 @@ def test_batches_are_those_of_the_sampler_whatever_is_prepared_ahead(accelerator
     loader = BatchLoader(rows, sampler, double, accelerator, prefetch)
     found = list(loader.steps(2, 11))
     assert [step for step, _ in found] == list(range(2, 11))
-    for step, batch in found:
+    for step, (batch,) in found:
         assert batch.keys() == {"value"}
         assert np.array_equal(batch["value"], 2 * sampler.batch(step))
+
+
+def test_micro_batches_are_the_rows_of_a_batch_in_order(accelerator):
+    rows = make_rows()
+    sampler = BatchSampler(np.arange(len(rows)), 6, seed=1)
+    for step, parts in BatchLoader(rows, sampler, double, accelerator, micro_batches=3).steps(0, 5):
+        assert [len(part["value"]) for part in parts] == [2, 2, 2]
+        assert np.array_equal(torch.cat([part["value"] for part in parts]), 2 * sampler.batch(step))
+    with pytest.raises(ValueError, match="equal"):
+        BatchLoader(rows, sampler, double, accelerator, micro_batches=4).batch(0)
 
 
 def test_what_goes_wrong_in_the_thread_is_raised_here_and_the_thread_ends(accelerator):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -60,12 +63,39 @@ def _all_gather(rows: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+class SharedDraws:
+    """What a whole batch draws once, for its micro-batches: each gets in `micro_batch` what the first one drew."""
+
+    def __init__(self) -> None:
+        self.values: list[Tensor] = []
+        self.place = 0
+
+    @contextmanager
+    def micro_batch(self) -> Iterator[None]:
+        self.place = 0
+        token = _DRAWS.set(self)
+        try:
+            yield
+        finally:
+            _DRAWS.reset(token)
+
+
+_DRAWS: ContextVar[SharedDraws | None] = ContextVar("shared draws", default=None)
+
+
 def shared_uniform(device: torch.device) -> Tensor:
     """Scalar in [0, 1), drawn by process 0 and the same in all: what a whole batch draws once.
 
-    Each process seeds its own dropout; a draw of its own here would make the loss depend on the number of processes.
+    Processes and micro-batches seed their own dropout; a draw of their own here would tie the loss to their number.
     """
-    value = torch.rand((), device=device)
-    if num_processes() > 1:
-        dist.broadcast(value, 0)
+    value, draws = torch.rand((), device=device), _DRAWS.get()  # drawn in any case: the generator goes on alike
+    if draws is not None and draws.place < len(draws.values):
+        value = draws.values[draws.place]
+    else:
+        if num_processes() > 1:
+            dist.broadcast(value, 0)
+        if draws is not None:
+            draws.values.append(value)
+    if draws is not None:
+        draws.place += 1
     return value

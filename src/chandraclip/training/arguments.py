@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,8 +18,20 @@ from chandraclip.errors import InputFileError
 
 CONFIG_FILE = "train_config.yaml"
 # What may differ between a run and its continuation: it changes where and how fast, not what comes out.
-FREE_OPTIONS = ("output_dir", "resume_from_checkpoint", "overwrite_output_dir", "prefetch", "logging_steps")
+FREE_OPTIONS = (
+    "output_dir",
+    "resume_from_checkpoint",
+    "overwrite_output_dir",
+    "prefetch",
+    "logging_steps",
+    "gradient_accumulation_steps",
+)
+NAMED_NUMBERS = ("pair_weights",)  # a mapping in the YAML file, name=number on the command line
 MODEL_OPTIONS_HELP = "options of the model's configuration, a mapping in YAML or JSON, e.g. '{\"latent_size\": 8}'"
+
+
+class OptionError(ValueError):
+    """An option that cannot be honoured with this dataset, model, machine or number of processes."""
 
 
 def option(default: Any, help: str) -> Any:
@@ -52,7 +65,10 @@ class RunArguments:
     simulation_seed: int = option(0, "of the simulated dataset")
     seed: int = option(0, "of the initial weights, the order of the rows and dropout")
 
-    batch_size: int = option(128, "rows a step, over all processes")
+    batch_size: int = option(128, "rows a step, over all processes and micro-batches")
+    gradient_accumulation_steps: int | None = option(
+        None, "micro-batches a process cuts its rows of a step in; default: what accelerate was told, else 1"
+    )
     max_steps: int = option(1000, "optimizer steps")
     learning_rate: float = option(1e-3, "peak, after the warm-up")
     warmup_steps: int = option(50, "steps of linear rise; a cosine fall to 0 follows")
@@ -80,14 +96,25 @@ class RunArguments:
             "logging_steps",
             "learning_rate",
             "max_grad_norm",
+            "gradient_accumulation_steps",
         )
         for name in positive:
-            if not getattr(self, name) > 0:
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, it is {getattr(self, name)}")
         for name in ("warmup_steps", "weight_decay", "prefetch", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, it is {getattr(self, name)}")
         _ = self.model_config
+
+    @property
+    def num_micro_batches(self) -> int:
+        """`gradient_accumulation_steps`; 1 where neither we nor accelerate were told a number."""
+        return self.gradient_accumulation_steps or 1
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Rows of a micro-batch, over all processes."""
+        return self.batch_size // self.num_micro_batches
 
     @property
     def model_config(self) -> dict[str, Any]:
@@ -135,7 +162,9 @@ def _as_options(path: Path, kind: type[RunArguments]) -> list[str]:
     for name, value in content.items():
         if value is None or value == []:
             continue
-        if isinstance(value, list):
+        if isinstance(value, dict) and name in NAMED_NUMBERS:
+            options += [f"--{name}", *(f"{key}={number}" for key, number in value.items())]
+        elif isinstance(value, list):
             options += [f"--{name}", *map(str, value)]
         else:
             options.append(f"--{name}={json.dumps(value) if isinstance(value, dict) else value}")
@@ -164,8 +193,27 @@ def as_yaml(arguments: RunArguments) -> str:
     return yaml.safe_dump(dataclasses.asdict(arguments), sort_keys=False)
 
 
-def differences(arguments: RunArguments, saved: dict[str, Any]) -> list[str]:
-    """ "option: saved -> now" for each that makes another run of it."""
+def named_numbers(texts: Sequence[str], option: str) -> dict[str, float]:
+    """ "name=number" texts as a mapping.
+
+    Raises:
+        ValueError: a text is not of that form, or names one twice; the message names the option.
+    """
+    numbers: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            raise ValueError(f"{option} takes name=number, as in spectrum_text=0.5; not {text!r}") from None
+        if name in numbers:
+            raise ValueError(f"{option} names {name} twice")
+        numbers[name] = value
+    return numbers
+
+
+def differences(arguments: RunArguments, saved: dict[str, Any], but: Sequence[str] = ()) -> list[str]:
+    """ "option: saved -> now" for each, `but` for some, that makes another run of it."""
     now = dataclasses.asdict(arguments)
-    names = [name for name in {**saved, **now} if name not in FREE_OPTIONS]
+    names = [name for name in {**saved, **now} if name not in (*FREE_OPTIONS, *but)]
     return [f"{name}: {saved.get(name)} -> {now.get(name)}" for name in names if saved.get(name) != now.get(name)]

@@ -2,7 +2,7 @@
 
 checkpoints/step-00000400/model.safetensors       weights and buffers
                           optimizer.safetensors   "<parameter>/<exp_avg | exp_avg_sq | step>"
-                          state.json              step, best validation so far, sha256 of the two files
+                          state.json              step, best validation so far, fp16's loss scale, sha256 of both files
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ class TrainingState:
         step: steps done.
         best_step: step of the best validation so far, None before the first.
         best_value: its value, higher is better.
+        grad_scaler: state of fp16's `torch.amp.GradScaler`, numbers by name; None in other precisions.
     """
 
     step: int = 0
     best_step: int | None = None
     best_value: float | None = None
+    grad_scaler: dict[str, float] | None = None
 
     def improves(self, value: float) -> bool:
         """Whether a validation beats the best so far (a NaN does not)."""

@@ -166,6 +166,7 @@ class BatchLoader:
         processor: Arrow rows to tensors.
         accelerator: says which process this is, how many share a batch, and on which device.
         prefetch: batches prepared ahead by a thread; 0 prepares each when it is asked for.
+        micro_batches: equal parts that the processor gets this process' rows of a batch in.
     """
 
     def __init__(
@@ -175,21 +176,27 @@ class BatchLoader:
         processor: Processor,
         accelerator: Accelerator,
         prefetch: int = 2,
+        micro_batches: int = 1,
     ):
         self.rows, self.sampler, self.processor = rows, sampler, processor
-        self.accelerator, self.prefetch = accelerator, prefetch
+        self.accelerator, self.prefetch, self.micro_batches = accelerator, prefetch, micro_batches
 
-    def batch(self, step: int) -> dict[str, Tensor]:
-        """Tensors of one step, on the CPU."""
+    def batch(self, step: int) -> list[dict[str, Tensor]]:
+        """Tensors of each micro-batch of one step, on the CPU.
+
+        Raises:
+            ValueError: the rows of a process do not divide into equal micro-batches.
+        """
         indices = self.sampler.batch(step, self.accelerator.process_index, self.accelerator.num_processes)
-        return to_tensors(self.processor(self.rows[indices.tolist()]), torch.device("cpu"))
+        parts = np.split(indices, self.micro_batches)  # which refuses unequal ones
+        return [to_tensors(self.processor(self.rows[part.tolist()]), torch.device("cpu")) for part in parts]
 
-    def steps(self, start: int, stop: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """(step, tensors on the device) for start <= step < stop."""
-        for step, batch in self._prepared(start, stop):
-            yield step, to_tensors(batch, self.accelerator.device)
+    def steps(self, start: int, stop: int) -> Iterator[tuple[int, list[dict[str, Tensor]]]]:
+        """(step, tensors of its micro-batches on the device) for start <= step < stop."""
+        for step, parts in self._prepared(start, stop):
+            yield step, [to_tensors(part, self.accelerator.device) for part in parts]
 
-    def _prepared(self, start: int, stop: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    def _prepared(self, start: int, stop: int) -> Iterator[tuple[int, list[dict[str, Tensor]]]]:
         if self.prefetch == 0:
             yield from ((step, self.batch(step)) for step in range(start, stop))
             return

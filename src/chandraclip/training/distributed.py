@@ -16,13 +16,20 @@ import torch.distributed as dist
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from chandraclip.errors import InputFileError
+from chandraclip.training.arguments import OptionError, RunArguments
 
 
-def make_accelerator(find_unused_parameters: bool = False) -> Accelerator:
+def make_accelerator(arguments: RunArguments, find_unused_parameters: bool = False) -> Accelerator:
     """For one CPU, one GPU, or what torchrun or accelerate launch set up.
 
     Args:
+        arguments: of the run. Where they say nothing of gradient_accumulation_steps, accelerate's number is put there
+            (its launcher's, of ACCELERATE_GRADIENT_ACCUMULATION_STEPS). The loops cut their batches themselves, so
+            the accelerator, which would divide the loss of each part by that number, is told of none.
         find_unused_parameters: for models of others, which may hold parameters that the loss does not depend on.
+
+    Raises:
+        OptionError: batch_size does not divide into that many equal parts, or fp16 is asked for on a CPU.
     """
     handlers = [
         DistributedDataParallelKwargs(find_unused_parameters=find_unused_parameters),
@@ -31,6 +38,16 @@ def make_accelerator(find_unused_parameters: bool = False) -> Accelerator:
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=handlers)
     if accelerator.num_processes == 1 and accelerator.device.type == "cpu":
         undo_one_thread()
+    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise OptionError("mixed precision fp16 needs a GPU (accelerate would train in fp32); on a CPU take bf16")
+    parts = arguments.gradient_accumulation_steps or accelerator.gradient_accumulation_steps
+    accelerator.gradient_accumulation_steps = 1
+    if arguments.batch_size % (accelerator.num_processes * parts):
+        raise OptionError(
+            f"batch_size {arguments.batch_size} does not divide into {accelerator.num_processes} process(es) x "
+            f"{parts} gradient_accumulation_steps; take a multiple of {accelerator.num_processes * parts}"
+        )
+    arguments.gradient_accumulation_steps = parts
     return accelerator
 
 
@@ -69,6 +86,6 @@ def run_program(main: Callable[[], None]) -> None:
     keep_memory_flat()
     try:
         main()
-    except InputFileError as error:
+    except (InputFileError, OptionError) as error:
         sys.exit(f"error: {error}")
     shut_down()

@@ -1,10 +1,12 @@
 """The output folder of a run: new, to be continued, or finished.
 
 OUT/train_config.yaml     the resolved options, written first; another run does not go on with them
-OUT/run.json              the dataset's identity and the versions
-OUT/checkpoints/, metrics.jsonl, tensorboard/
+OUT/checkpoints/run.json  the dataset's and models' identities, the versions, and where the run was lengthened
+OUT/checkpoints/step-*, metrics.jsonl, tensorboard/
 OUT/{config.json,model.safetensors,...,README.md}   the best model, when the run is over
 OUT/metrics.json          written last: a folder that has it is finished
+
+The same options with a larger max_steps lengthen a run, finished or not: it goes on from its newest checkpoint.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from chandraclip.training.checkpoint import (
     newest_checkpoint,
     save_checkpoint,
 )
+from chandraclip.training.lengthening import Lengthening, find_lengthening, record_lengthening
 from chandraclip.training.tracker import Tracker
 from chandraclip.versions import installed_versions
 
@@ -68,13 +71,15 @@ class Run:
             greater_is_better: or smaller.
 
         Raises:
-            InputFileError: the folder holds another run, or files of another origin, and overwrite_output_dir is off.
+            InputFileError: the folder holds another run, a longer one, or files of another origin, and
+                overwrite_output_dir is off.
         """
         self.arguments, self.accelerator = arguments, accelerator
         self.metric_for_best_model, self.sign = metric_for_best_model, 1 if greater_is_better else -1
         self.folder = Path(arguments.output_dir)
         self.state = TrainingState()
         known = (self.folder / CONFIG_FILE).exists()
+        lengthened: Lengthening | None = None
         if known and arguments.overwrite_output_dir:
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
@@ -82,10 +87,10 @@ class Run:
             accelerator.wait_for_everyone()
             known = False
         elif known:
-            self._check_same(inputs)
+            lengthened = self._check_same(inputs)
         elif self.folder.is_dir() and any(path.name != CHECKPOINTS for path in self.folder.iterdir()):
             raise InputFileError(self.folder, "is not empty and holds no run; choose another output_dir")
-        self.finished = (self.folder / METRICS_FILE).exists()
+        self.finished = (self.folder / METRICS_FILE).exists() and not lengthened
         accelerator.wait_for_everyone()  # all have looked before one writes
         if accelerator.is_main_process and not known:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -93,13 +98,23 @@ class Run:
             facts = {"inputs": inputs, "python": platform.python_version(), **packages}
             write_json(self.folder / RUN_FILE, facts)
             write_text(self.folder / CONFIG_FILE, as_yaml(arguments))
+        elif accelerator.is_main_process and lengthened:
+            (self.folder / METRICS_FILE).unlink(missing_ok=True)  # first, or it would be a finished one of max_steps
+            record_lengthening(lengthened, self.folder / RUN_FILE, arguments)
+            write_text(self.folder / CONFIG_FILE, as_yaml(arguments))
         accelerator.wait_for_everyone()
 
-    def _check_same(self, inputs: dict[str, str]) -> None:
+    def _check_same(self, inputs: dict[str, str]) -> Lengthening | None:
+        """Refuse another run; whether this one is lengthened."""
         advice = "choose another output_dir, or --overwrite_output_dir"
-        changed = differences(self.arguments, read_yaml(self.folder / CONFIG_FILE))
+        config = read_yaml(self.folder / CONFIG_FILE)
+        changed = differences(self.arguments, config, but=["max_steps"])
         if changed:
             raise InputFileError(self.folder, f"holds another run ({'; '.join(changed)}); {advice}")
+        before, now = int(config.get("max_steps", 0)), self.arguments.max_steps
+        if now < before:
+            reason = f"holds a run of {before} steps, which cannot be shortened to max_steps {now}"
+            raise InputFileError(self.folder, f"{reason}; {advice}")
         try:
             saved = json.loads((self.folder / RUN_FILE).read_text())["inputs"]
             other = [name for name in {**saved, **inputs} if saved.get(name) != inputs.get(name)]
@@ -107,6 +122,8 @@ class Run:
             raise InputFileError(self.folder / RUN_FILE, f"cannot be read: {error!r}; {advice}") from error
         if other:
             raise InputFileError(self.folder, f"holds a run from another {' and another '.join(other)}; {advice}")
+        finished = (self.folder / METRICS_FILE).exists()
+        return find_lengthening(self.folder / CHECKPOINTS, self.arguments, before, finished)
 
     def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Go on from the checkpoint asked for, or the newest whole one of the folder; from the start if there is none.
@@ -121,6 +138,8 @@ class Run:
         self.state = load_checkpoint(path, model, optimizer)
         if self.state.step > self.arguments.max_steps:
             raise InputFileError(path, f"is at step {self.state.step}, past max_steps {self.arguments.max_steps}")
+        if self.accelerator.scaler is not None and self.state.grad_scaler is not None:
+            self.accelerator.scaler.load_state_dict(self.state.grad_scaler)
         if self.accelerator.is_main_process:
             logger.info("goes on from %s", path)
 
@@ -131,10 +150,11 @@ class Run:
             epochs = self.arguments.max_steps / sampler.num_batches
             logger.info(
                 "%s: %s trainable parameters; %d steps of %d rows, %.1f epochs of %d steps; each epoch leaves out %d "
-                "of %d rows (other ones every time); %d process(es) on %s",
+                "of %d rows (other ones every time); %d process(es) on %s, %d micro-batch(es) each, precision %s",
                 *(self.folder, f"{trainable:,}", self.arguments.max_steps, sampler.batch_size, epochs),
                 *(sampler.num_batches, sampler.num_dropped, len(sampler.groups)),
                 *(self.accelerator.num_processes, self.accelerator.device),
+                *(self.arguments.num_micro_batches, self.accelerator.mixed_precision),
             )
 
     def tracker(self) -> Tracker:
@@ -174,6 +194,8 @@ class Run:
             if best := self.state.improves(value):
                 self.state.best_step, self.state.best_value = step + 1, value
         if best or self.is_due(step, options.save_steps):
+            scaler = self.accelerator.scaler
+            self.state.grad_scaler = None if scaler is None else scaler.state_dict()
             if self.accelerator.is_main_process:
                 save_checkpoint(self.folder / CHECKPOINTS, model, optimizer, self.state, options.keep_checkpoints)
             self.accelerator.wait_for_everyone()

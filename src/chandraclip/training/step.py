@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
 from chandraclip.training.arguments import RunArguments
+from chandraclip.training.gradient_accumulation import Batch, accumulate_gradients
 from chandraclip.training.optimizer import learning_rate_at, set_learning_rate
 from chandraclip.training.randomness import seed_step
+
+# The scaler halves its scale with every overflow. Below 1 it is not the scale that overflows (as in DeepSpeed).
+MIN_LOSS_SCALE = 1.0
 
 
 def train_step(
     accelerator: Accelerator,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batch: Mapping[str, Any],
+    micro_batches: Sequence[Batch],
     step: int,
     arguments: RunArguments,
 ) -> dict[str, float]:
@@ -26,33 +29,37 @@ def train_step(
 
     Args:
         accelerator: that prepared model and optimizer.
-        model: its output has `loss`, of which the mean over processes is the loss of the whole batch.
+        model: as `accumulate_gradients` takes it.
         optimizer: over the model's trainable parameters.
-        batch: keyword arguments of the model, this process' share of the rows.
+        micro_batches: keyword arguments of the model, this process' share of the rows, in one part or more.
         step: from 0; seeds dropout and sets the learning rate.
         arguments: of the run.
 
     Returns:
         loss, its parts and logit_scale where the model gives them, all of the whole batch; grad_norm (before clipping)
-        and learning_rate.
+        and learning_rate; in fp16 loss_scale, too. There grad_norm is not finite in a step that was skipped: its
+        gradient overflowed at that scale, the next step has half of it.
 
     Raises:
-        FloatingPointError: the gradient is not finite; the weights are as they were.
+        FloatingPointError: the gradient is not finite, whatever the scale; the weights are as they were.
     """
-    seed_step(arguments.seed, step, accelerator.process_index)
     learning_rate = learning_rate_at(step, arguments.learning_rate, arguments.warmup_steps, arguments.max_steps)
     set_learning_rate(optimizer, learning_rate)
     model.train()
     optimizer.zero_grad()
-    output = model(**batch)
-    accelerator.backward(output.loss)
+    parts = accumulate_gradients(
+        accelerator,
+        model,
+        micro_batches,
+        lambda number: seed_step(arguments.seed, step, accelerator.process_index, number),
+    )
     grad_norm = accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
-    if grad_norm is None or not torch.isfinite(grad_norm):
-        raise FloatingPointError(f"the gradient of step {step} is not finite, the loss is {output.loss.item()}")
+    whole = accelerator.reduce(torch.stack(list(parts.values())), reduction="mean")
+    values = dict(zip(parts, whole.tolist()))
+    scale = None if accelerator.scaler is None else accelerator.scaler.get_scale()
+    if grad_norm is None or (not torch.isfinite(grad_norm) and (scale is None or scale < MIN_LOSS_SCALE)):
+        at_scale = "" if scale is None else f", the loss scale {scale}"
+        raise FloatingPointError(f"the gradient of step {step} is not finite, the loss is {values['loss']}{at_scale}")
     optimizer.step()
-
-    parts = {"loss": output.loss, **(getattr(output, "loss_parts", None) or {})}
-    if getattr(output, "logit_scale", None) is not None:
-        parts["logit_scale"] = output.logit_scale
-    whole = accelerator.reduce(torch.stack([part.detach().float() for part in parts.values()]), reduction="mean")
-    return {**dict(zip(parts, whole.tolist())), "grad_norm": grad_norm.item(), "learning_rate": learning_rate}
+    values |= {"grad_norm": grad_norm.item(), "learning_rate": learning_rate}
+    return values if scale is None else {**values, "loss_scale": scale}

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
-from chandraclip.losses import REGULARIZERS
+from chandraclip.losses import REGULARIZERS, check_pair_weights
 from chandraclip.models.chandraclip.text_tokenizer import small_text_config
 from chandraclip.models.configuration import ChandraConfig
 
@@ -32,6 +32,8 @@ class ChandraClipConfig(ChandraConfig):
         text_pooling: "mean" over the tokens, or "cls", the first one.
         freeze_text: the text tower gets no gradient and no dropout.
         regularizer: "variance_covariance", "distance" or "none"; gamma: its weight in the loss.
+        pair_weights: "spectrum_event", "spectrum_text", "event_text" -> weight of that pair's InfoNCE in the loss;
+            1 for pairs not named, hence for all where None.
     """
 
     model_type = "chandraclip"
@@ -55,6 +57,7 @@ class ChandraClipConfig(ChandraConfig):
     freeze_text: bool = False
     regularizer: str = "variance_covariance"
     gamma: float = 0.01
+    pair_weights: dict[str, float] | None = None
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -76,6 +79,7 @@ class ChandraClipConfig(ChandraConfig):
         self.check_positive("projection_dim", "max_logit_scale")
         self.check_choice("text_pooling", TEXT_POOLINGS)
         self.check_choice("regularizer", REGULARIZERS)
+        check_pair_weights(self.pair_weights or {}, self.modalities)
 
 
 def _config(given: PreTrainedConfig | dict[str, Any] | None, default_type: str) -> PreTrainedConfig:

@@ -278,27 +278,44 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
             masks["text"] = _mask(text_mask, latents["text"])
             embeds["text"] = _unit_vectors(self.text_projection(latents["text"]), masks["text"])
 
-        logit_scale = self.logit_scale.exp().clamp(max=self.config.max_logit_scale)
-        loss, parts = None, None
-        if return_loss:
-            loss, parts = alignment_loss(
-                embeds,
-                masks,
-                logit_scale,
-                gamma=self.config.gamma,
-                regularizer=self.config.regularizer,
-                features=latents,
-            )
-        return ChandraClipOutput(
-            loss=loss,
+        output = ChandraClipOutput(
             spectrum_embeds=embeds.get("spectrum"),
             event_embeds=embeds.get("event"),
             text_embeds=embeds.get("text"),
-            logit_scale=logit_scale,
+            logit_scale=self.clamped_logit_scale(),
             spectrum_latents=latents.get("spectrum"),
             event_latents=latents.get("event"),
             text_features=latents.get("text"),
-            loss_parts=parts,
+        )
+        if not return_loss:
+            return output
+        loss, parts = self.loss_of_embeddings(output, masks)
+        return ChandraClipOutput(loss=loss, loss_parts=parts, **output)
+
+    def clamped_logit_scale(self) -> Tensor:
+        """Scalar, 1 / temperature."""
+        return self.logit_scale.exp().clamp(max=self.config.max_logit_scale)
+
+    def loss_of_embeddings(
+        self, output: ChandraClipOutput, masks: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The alignment loss of an output, which may be several ones end to end, and its parts without gradient.
+
+        Args:
+            output: with the embeddings of two modalities or more, what came before their projection, and logit_scale.
+            masks: modality -> (B,) bool, rows that have it.
+        """
+        if output.logit_scale is None:
+            raise ValueError("the loss needs logit_scale in the output")
+        before = {"spectrum": output.spectrum_latents, "event": output.event_latents, "text": output.text_features}
+        return alignment_loss(
+            {name: output[f"{name}_embeds"] for name in before if f"{name}_embeds" in output},
+            masks,
+            output.logit_scale,
+            gamma=self.config.gamma,
+            regularizer=self.config.regularizer,
+            features={name: rows for name, rows in before.items() if rows is not None},
+            pair_weights=self.config.pair_weights,
         )
 
 
