@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,20 +68,18 @@ def test_a_step_draws_the_same_numbers_on_the_device_whenever_it_is_run() -> Non
     assert not torch.equal(drawn[0], drawn[1])
 
 
-def test_an_alignment_goes_on_from_its_checkpoint(
-    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def align(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Runs the alignment of small models for a few steps, with further options, into a folder."""
     pytest.importorskip("datasets")
     pytest.importorskip("tensorboard")
-    from safetensors.torch import load_file
-
     from chandraclip.simulate.dataset import build_from_simulation
 
     build_from_simulation(tmp_path / "data", 250, progress=False)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(sys, "path", [str(TRAINING), *sys.path])
-    align = importlib.import_module("align")
+    program = importlib.import_module("align")
     options: dict[str, Any] = {
         "dataset": tmp_path / "data",
         "spectrum_model_name_or_path": models / "spectrum_autoencoder",
@@ -91,17 +91,45 @@ def test_an_alignment_goes_on_from_its_checkpoint(
         "save_steps": 2,
         "logging_steps": 1,
     }
-    arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    align.main([*arguments, "--output_dir", str(whole)])
+
+    def run(folder: Path, **further: Any) -> Path:
+        arguments = [text for name, value in {**options, **further}.items() for text in (f"--{name}", str(value))]
+        program.main([*arguments, "--output_dir", str(folder)])
+        return folder
+
+    return run
+
+
+def test_an_alignment_goes_on_from_its_checkpoint(align: Callable[..., Path], tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    whole, resumed = align(tmp_path / "whole"), tmp_path / "resumed"
     shutil.copytree(whole, resumed)
     shutil.rmtree(resumed / "checkpoints" / "step-00000004")
     for name in ("metrics.json", "model.safetensors"):
         (resumed / name).unlink()
-    align.main([*arguments, "--output_dir", str(resumed)])
+    align(resumed)
     expected, found = load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors")
     start = load_file(whole / "checkpoints" / "step-00000002" / "model.safetensors")
     # Sums over photons are not ordered on a GPU, so equal to rounding, and much nearer than two steps apart.
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=2e-4, msg=name)
     assert max(float((start[name] - value).abs().max()) for name, value in expected.items()) > 1e-3
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_mixed_precision_trains(
+    align: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(True)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", precision)
+    folder = align(tmp_path / "align", max_steps=24, gradient_accumulation_steps=2)
+    AcceleratorState._reset_state(True)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["train/loss"] for line in lines if "train/loss" in line]
+    assert sum(losses[-6:]) < sum(losses[:6])
+    (state, *_) = sorted((folder / "checkpoints").glob("step-*/state.json"), reverse=True)
+    scaler = json.loads(state.read_text()).get("grad_scaler")
+    assert scaler["scale"] > 0 if precision == "fp16" else not scaler

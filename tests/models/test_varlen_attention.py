@@ -87,12 +87,15 @@ def test_it_applies_to_half_precision_on_a_gpu_only(monkeypatch: pytest.MonkeyPa
             return self.length
 
     some: Any = OnGpu(3)
+    monkeypatch.setattr(torch, "is_grad_enabled", lambda: False)
     assert not varlen_attention.varlen_applies(some, 4, 16)
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: kind == "cuda")
     monkeypatch.setattr(torch, "get_autocast_dtype", lambda kind: torch.bfloat16)
     assert varlen_attention.varlen_applies(some, 4, 16)
     none: Any = OnGpu(0)
     assert not varlen_attention.varlen_applies(none, 4, 16)
+    monkeypatch.setattr(torch, "is_grad_enabled", lambda: True)  # training is faster by chunks
+    assert not varlen_attention.varlen_applies(some, 4, 16)
 
 
 @pytest.mark.parametrize("surroundings", [torch.no_grad, torch.inference_mode, torch.enable_grad])

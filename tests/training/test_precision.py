@@ -186,17 +186,3 @@ def end_at(step, last):
     if step == last:
         raise KeyboardInterrupt
     return False
-
-
-@pytest.mark.gpu
-def test_fp16_trains_on_a_gpu(towers, tmp_path, run_loop, precision, monkeypatch):
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    precision("fp16")
-    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
-    run_loop("align", "--config", towers / "align.yaml", "--max_steps", 24, "--output_dir", tmp_path / "align")
-    lines = [json.loads(line) for line in (tmp_path / "align/metrics.jsonl").read_text().splitlines()]
-    losses = [line["train/loss"] for line in lines if "train/loss" in line]
-    assert sum(losses[-6:]) < sum(losses[:6])
-    (state, *_) = sorted((tmp_path / "align/checkpoints").glob("step-*/state.json"), reverse=True)
-    assert json.loads(state.read_text())["grad_scaler"]["scale"] > 0

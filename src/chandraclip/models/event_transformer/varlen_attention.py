@@ -1,4 +1,4 @@
-"""The attention of `packed_attention` by PyTorch's variable-length flash kernel, on GPUs and in half precision.
+"""The attention of `packed_attention` by PyTorch's flash kernel for lists: on GPUs, in half precision, no gradient.
 
 The kernel reads each list where it lies, so nothing is padded and no score is ever written to memory. It has no CPU
 version and takes float16 and bfloat16 only; elsewhere, and wherever it fails or disagrees, the chunks do the work.
@@ -68,13 +68,15 @@ def varlen_attention(query: Tensor, key: Tensor, value: Tensor, lists: Lists) ->
 
 
 def varlen_applies(photons: Tensor, num_heads: int, head_dim: int) -> bool:
-    """Whether attention over these photons, in the precision that autocast sets, can go by the kernel.
+    """Whether attention over these photons, in the precision that autocast sets, goes by the kernel: outside training.
 
     Args:
         photons: (T, ...) values of the photons, on the device and of the dtype of the model.
         num_heads, head_dim: of the attention.
     """
-    if photons.device.type != "cuda" or not len(photons):
+    # Measured on an H200 (benchmarks/RESULTS.md): forward in a quarter of the chunks' time, with its backward pass in
+    # twice as much. So training goes by chunks.
+    if photons.device.type != "cuda" or not len(photons) or torch.is_grad_enabled():
         return False
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else photons.dtype
     return dtype in _HALF and _passes_trial(photons.device, dtype, num_heads, head_dim)
