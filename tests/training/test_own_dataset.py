@@ -150,8 +150,8 @@ def test_a_tower_of_other_pretraining_options_is_not_taken_in_silence(tmp_path, 
     dataset = write(tmp_path / "mine", make_table())
     options = ["--dataset", dataset, *SPECTRUM_TEXT, *small_towers]
     run_loop("align", *options, "--output_dir", tmp_path / "align", *SHORT)
-    with pytest.raises(InputFileError, match="max_steps: 2 -> 3"):
-        run_loop("align", *options, "--output_dir", tmp_path / "other", *SHORT, "--pretrain_max_steps", 3)
+    with pytest.raises(InputFileError, match="batch_size: 8 -> 4"):
+        run_loop("align", *options, "--output_dir", tmp_path / "other", *SHORT, "--pretrain_batch_size", 4)
     with caplog.at_level(logging.INFO):
         run_loop("align", *options, "--output_dir", tmp_path / "other", "--max_steps", 2, "--batch_size", 8)
     assert "pre-trained for 2 steps" in caplog.text
