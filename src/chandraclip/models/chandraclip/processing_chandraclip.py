@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,13 @@ from transformers import PreTrainedTokenizerBase, ProcessorMixin
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.utils import logging
 
-from chandraclip.models.columns import column_names
+from chandraclip.data.rows import detection_columns
+from chandraclip.models.batches import as_columns
+from chandraclip.models.columns import column_names, text_column
 from chandraclip.models.contract import FAMILIES
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
+from chandraclip.ogip.events import EventList
+from chandraclip.ogip.spectrum import Spectrum
 
 logger = logging.get_logger(__name__)
 
@@ -63,40 +68,53 @@ class ChandraClipProcessor(ProcessorMixin):
 
     def __call__(
         self,
-        batch: Mapping[str, Any] | pa.Table,
+        batch: Any = None,
         modalities: Iterable[str] | None = None,
         return_tensors: str | None = "pt",
+        *,
+        text: Any = None,
+        spectrum: Spectrum | Sequence[Spectrum | None] | None = None,
+        events: EventList | Sequence[EventList | None] | None = None,
     ) -> BatchFeature:
         """
         Args:
-            batch: dataset columns, one entry a row: name -> column, or an Arrow table.
+            batch: one row (a dict, as ``dataset[0]``), a list of rows, ``dataset[:8]`` (columns, one entry a row), a
+                `datasets.Dataset` or an Arrow table.
             modalities: of "spectrum", "event", "text"; by default those of the processor whose column the batch has.
             return_tensors: "pt" or "np".
+            text: a string or one string or None a row, in place of the column `summary`; may stand alone.
+            spectrum, events: what `chandraclip.ogip` reads, one or one (or None) a row, in place of `batch`.
 
         Returns:
             The keys of both feature extractors; input_ids, attention_mask (B, L) int64 and text_mask (B,) bool, False
-            where the summary is null or blank.
+            where the text is null or blank. B is 1 for one row.
 
         Raises:
-            ValueError: a modality of another name.
+            TypeError: the batch is of no such form.
+            ValueError: a modality of another name; a column that holds something else than it should, or is not as long
+                as the others.
             KeyError: the batch lacks the column of a modality that was asked for.
         """
-        present = column_names(batch)
+        columns = _columns(batch, text, spectrum, events)
+        present = column_names(columns)
         if modalities is None:
             modalities = [name for name in self.modalities if MODALITIES[name] in present]
-        modalities = list(modalities)
+        modalities = [modalities] if isinstance(modalities, str) else list(modalities)
         unknown = sorted(set(modalities) - set(MODALITIES))
         if unknown or not modalities:
-            raise ValueError(f"modalities are {list(MODALITIES)}; asked for {unknown}, the batch has {present}")
+            raise ValueError(
+                f"modalities are {list(MODALITIES)} (columns {list(MODALITIES.values())}); asked for {unknown}, "
+                f"and the batch has {present}"
+            )
         data: dict[str, Any] = {}
         if "spectrum" in modalities:
-            data.update(self.spectrum_feature_extractor(batch, return_tensors=return_tensors))
+            data.update(self.spectrum_feature_extractor(columns, return_tensors=return_tensors))
         if "event" in modalities:
-            data.update(self.event_feature_extractor(batch, return_tensors=return_tensors))
+            data.update(self.event_feature_extractor(columns, return_tensors=return_tensors))
         if "text" in modalities:
             if MODALITIES["text"] not in present:
                 raise KeyError(f"text needs the column {MODALITIES['text']}, the batch has {present}")
-            data.update(self.tokenize(batch[MODALITIES["text"]], return_tensors))
+            data.update(self.tokenize(columns[MODALITIES["text"]], return_tensors))
         return BatchFeature(data)
 
     def tokenize(self, texts: Any, return_tensors: str | None = "pt") -> BatchFeature:
@@ -104,10 +122,11 @@ class ChandraClipProcessor(ProcessorMixin):
 
         Args:
             texts: strings or None, or an Arrow column of them.
+
+        Raises:
+            ValueError: one of them is no text.
         """
-        if isinstance(texts, pa.Array | pa.ChunkedArray):
-            texts = texts.to_pylist()
-        texts = [text or "" for text in texts]
+        texts = text_column(texts, MODALITIES["text"])
         encoded = self.tokenizer(
             texts,
             padding="longest",
@@ -127,3 +146,33 @@ class ChandraClipProcessor(ProcessorMixin):
             },
             tensor_type=return_tensors,
         )
+
+
+def _columns(batch: Any, text: Any, spectrum: Any, events: Any) -> Mapping[str, Any] | pa.Table:
+    """The columns of a call, whatever its rows were given as."""
+    if spectrum is not None or events is not None:
+        if batch is not None:
+            raise ValueError("give rows, or spectrum= and events=, not both")
+        batch = _rows_of_files(_as_list(spectrum), _as_list(events))
+    columns = {} if batch is None else as_columns(batch)
+    if text is None:
+        return columns
+    texts = [text] if isinstance(text, str) else text_column(text, "text")
+    rest = {name: columns[name] for name in column_names(columns) if name != MODALITIES["text"]}
+    return as_columns({**rest, MODALITIES["text"]: texts})
+
+
+def _as_list(files: Any) -> list[Any]:
+    return list(files) if isinstance(files, list | tuple) else [] if files is None else [files]
+
+
+def _rows_of_files(spectra: list[Any], events: list[Any]) -> list[dict[str, Any]]:
+    if spectra and events and len(spectra) != len(events):
+        raise ValueError(
+            f"there are {len(spectra)} spectra and {len(events)} event lists: give None where one is missing"
+        )
+    pairs = list(zip_longest(spectra, events))
+    empty = next((row for row, pair in enumerate(pairs) if pair == (None, None)), None)
+    if empty is not None or not pairs:
+        raise ValueError(f"row {empty or 0} has neither a spectrum nor events")
+    return [detection_columns(*pair) for pair in pairs]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from transformers.feature_extraction_utils import BatchFeature
 
 from chandraclip.catalog.bands import BANDS
 from chandraclip.catalog.ragged import Ragged
+from chandraclip.models.batches import as_columns
 from chandraclip.models.columns import column_names, interpolate_rows, list_column, row_index
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 
@@ -61,11 +60,12 @@ class EventFeatureExtractor(ColumnFeatureExtractor):
         self.mesh_size = mesh_size
         self.max_events = max_events
 
-    def __call__(self, batch: Mapping[str, Any] | pa.Table, return_tensors: str | None = "pt") -> BatchFeature:
+    def __call__(self, batch: Any, return_tensors: str | None = "pt") -> BatchFeature:
         """
         Args:
-            batch: dataset columns, one entry a row: event_time (s), event_energy (keV), gti_start, gti_stop (s, same
-                zero). Where a row has no GTI, or there are no such columns, its good time is from 0 to its last photon.
+            batch: one row, a list of rows, dataset columns or a `Dataset` (see `as_columns`) with event_time (s),
+                event_energy (keV), gti_start, gti_stop (s, same zero). Where a row has no GTI, or there are no such
+                columns, its good time is from 0 to its last photon.
             return_tensors: "pt", "np" or None.
 
         Returns:
@@ -77,8 +77,9 @@ class EventFeatureExtractor(ColumnFeatureExtractor):
 
         Raises:
             KeyError: a column is missing.
-            ValueError: lists of different lengths in one row.
+            ValueError: lists of different lengths in one row; a column that holds something else.
         """
+        batch = as_columns(batch)
         time, energy, gti_start, gti_stop = (
             list_column(batch, name, np.float64) for name in ("event_time", "event_energy", "gti_start", "gti_stop")
         )

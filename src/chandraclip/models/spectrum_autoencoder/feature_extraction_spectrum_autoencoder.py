@@ -11,6 +11,7 @@ from transformers.feature_extraction_utils import BatchFeature
 
 from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH
 from chandraclip.catalog.ragged import Ragged
+from chandraclip.models.batches import as_columns
 from chandraclip.models.columns import column_names, interpolate_rows, is_null, list_column, row_index, scalar_column
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 
@@ -64,12 +65,13 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         """(num_points,) keV, where spectra are resampled."""
         return np.geomspace(self.energy_min, self.energy_max, self.num_points)
 
-    def __call__(self, batch: Mapping[str, Any] | pa.Table, return_tensors: str | None = "pt") -> BatchFeature:
+    def __call__(self, batch: Any, return_tensors: str | None = "pt") -> BatchFeature:
         """
         Args:
-            batch: dataset columns, one entry a row: spectrum_counts (required); spectrum_background, background_scale
-                (no subtraction where null), exposure in s, channel_energy_edges in keV. Where the exposure is null, or
-                there is no such column, the count rate is not known; the values do not depend on it.
+            batch: one row, a list of rows, dataset columns or a `Dataset` (see `as_columns`) with spectrum_counts
+                (required); spectrum_background, background_scale (no subtraction where null), exposure in s,
+                channel_energy_edges in keV. Where the exposure is null, or there is no such column, the count rate is
+                not known; the values do not depend on it.
             return_tensors: "pt", "np" or None.
 
         Returns:
@@ -80,8 +82,10 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
 
         Raises:
             KeyError: no column spectrum_counts.
-            ValueError: an exposure that is given and not positive; lengths that do not match.
+            ValueError: an exposure that is given and not positive; lengths that do not match; a column that holds
+                something else.
         """
+        batch = as_columns(batch)
         counts = list_column(batch, "spectrum_counts", np.float64)
         if counts is None:
             raise KeyError(f"a spectrum needs the column spectrum_counts, the batch has {column_names(batch)}")
@@ -139,7 +143,7 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         if wrong.size:
             raise ValueError(
                 f"row {wrong[0]}: {lengths[wrong[0]]} channels need {lengths[wrong[0]] + 1} energy edges, "
-                f"there are {num_edges[wrong[0]]}"
+                f"channel_energy_edges has {num_edges[wrong[0]]}"
             )
         given = given_rows[rows]
         first = edges.offsets[rows[given]] + channel[given]
@@ -159,7 +163,8 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         wrong = np.flatnonzero(has & (num_background != lengths))
         if wrong.size:
             raise ValueError(
-                f"row {wrong[0]}: {lengths[wrong[0]]} source and {num_background[wrong[0]]} background channels"
+                f"row {wrong[0]}: {lengths[wrong[0]]} source and {num_background[wrong[0]]} background channels, of "
+                "spectrum_counts and spectrum_background"
             )
         scaled[has[row_index(counts)]] = (background.values * np.nan_to_num(scale)[row_index(background)])[
             has[row_index(background)]
