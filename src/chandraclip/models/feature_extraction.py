@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import pyarrow as pa
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 
 
@@ -22,6 +20,6 @@ class ColumnFeatureExtractor(FeatureExtractionMixin):
     optional_columns: ClassVar[tuple[str, ...]] = ()
     model_input_names: list[str]
 
-    def __call__(self, batch: Mapping[str, Any] | pa.Table, return_tensors: str | None = "pt") -> BatchFeature:
-        """Dataset columns, one entry a row, to the batch of the modality."""
+    def __call__(self, batch: Any, return_tensors: str | None = "pt") -> BatchFeature:
+        """Rows to the batch of the modality; `models.batches.as_columns` makes columns of any form they come in."""
         raise NotImplementedError(f"{type(self).__name__} has no __call__")

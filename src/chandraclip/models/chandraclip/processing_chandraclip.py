@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +12,14 @@ from transformers import PreTrainedTokenizerBase, ProcessorMixin
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.utils import logging
 
-from chandraclip.data.rows import detection_columns
 from chandraclip.models.batches import as_columns
 from chandraclip.models.columns import column_names, text_column
 from chandraclip.models.contract import FAMILIES
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
-from chandraclip.ogip.events import EventList
-from chandraclip.ogip.spectrum import Spectrum
+
+if TYPE_CHECKING:
+    from chandraclip.ogip.events import EventList
+    from chandraclip.ogip.spectrum import Spectrum
 
 logger = logging.get_logger(__name__)
 
@@ -167,6 +168,8 @@ def _as_list(files: Any) -> list[Any]:
 
 
 def _rows_of_files(spectra: list[Any], events: list[Any]) -> list[dict[str, Any]]:
+    from chandraclip.data.rows import detection_columns  # astropy, which no model needs
+
     if spectra and events and len(spectra) != len(events):
         raise ValueError(
             f"there are {len(spectra)} spectra and {len(events)} event lists: give None where one is missing"
