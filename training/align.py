@@ -57,7 +57,7 @@ from chandraclip.training.data import (
 )
 from chandraclip.training.distributed import make_accelerator, run_program
 from chandraclip.training.fine_tuning import load_aligned_model, refuse_other_towers
-from chandraclip.training.model_card import write_model_card
+from chandraclip.training.model_card import public_name, write_model_card
 from chandraclip.training.optimizer import build_optimizer
 from chandraclip.training.run import METRICS_FILE, Run
 from chandraclip.training.step import train_step
@@ -320,14 +320,14 @@ def main(argv: list[str] | None = None) -> None:
         merge_lora(model)
         model.save_pretrained(run.folder)
         processor.save_pretrained(run.folder)
-        starts = [Path(source).name if Path(source).exists() else source for source in sources.values()]
+        starts = [public_name(source) for source in sources.values()]
         if aligned is not None:
             started_from = f"the aligned model {starts[0]}, with its towers, heads and temperature (fine-tuning)"
         else:
             families = [f"{start} ({towers[kind].config.model_type})" for start, kind in zip(starts, sources)]
-            text = [given or "a text tower trained along"] if "text" in modalities else []
+            text = [public_name(given) if given else "a text tower trained along"] if "text" in modalities else []
             started_from = ", ".join([*families, *text])
-        write_model_card(run, "chandraclip", dataset, metrics, len(splits["train"]), f"It started from {started_from}.")
+        write_model_card(run, dataset, metrics, len(splits["train"]), f"It started from {started_from}.")
     run.finish({**metrics, "bad_rows": bad_rows})
     print_table(metrics, accelerator)
 

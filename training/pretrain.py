@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     if accelerator.is_main_process:
         model.save_pretrained(run.folder)
         extractor.save_pretrained(run.folder)
-        write_model_card(run, arguments.model_type, dataset, metrics, len(splits["train"]))
+        write_model_card(run, dataset, metrics, len(splits["train"]))
         logger.info(
             "%s: validation loss %.4f (step %d)", run.folder, metrics["validation"]["loss"], run.state.best_step
         )

@@ -209,8 +209,9 @@ def _summary(manifest: Mapping[str, Any]) -> str:
     return f"{rows} detections of X-ray sources, packaged from mission files (spectra, responses, event lists)."
 
 
-def _provenance(manifest: Mapping[str, Any]) -> str:
-    parameters, versions = manifest["parameters"], manifest["versions"]
+def build_command(manifest: Mapping[str, Any]) -> str:
+    """The command that builds a dataset again, its folder named OUTPUT_DIR."""
+    parameters = manifest["parameters"]
     if parameters["source"] == "simulation":
         options = "" if parameters["selection"] == "all" else f"--selection {parameters['selection']} "
         options += "" if parameters["arf_sha256"] is None else "--arf ARF --rmf RMF "
@@ -224,8 +225,13 @@ def _provenance(manifest: Mapping[str, Any]) -> str:
         command = f"simulate --from_catalog {parameters['detections']} {options}--seed {parameters['seed']} OUTPUT_DIR"
     else:
         command = f"files {parameters['input']} OUTPUT_DIR"
-    packages = ", ".join(f"{name} {number}" for name, number in versions.items())
-    return f"```\npython scripts/build_dataset.py {command}\n```\n\nSchema {parameters['schema_version']}; {packages}."
+    return f"python scripts/build_dataset.py {command}"
+
+
+def _provenance(manifest: Mapping[str, Any]) -> str:
+    packages = ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
+    schema = manifest["parameters"]["schema_version"]
+    return f"```\n{build_command(manifest)}\n```\n\nSchema {schema}; {packages}."
 
 
 def _column_table(schema: pa.Schema, descriptions: Mapping[str, tuple[str, str]]) -> str:

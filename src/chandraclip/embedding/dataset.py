@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from chandraclip.data.keys import with_keys
 from chandraclip.data.loading import dataset_id, load_splits
+from chandraclip.data.provenance import num_simulated
 from chandraclip.data.row_checks import find_bad_rows, usable_columns, without_bad_modalities
 from chandraclip.data.schema import MODALITY_COLUMNS, SCHEMA_VERSION, TABLE_SCHEMA
 from chandraclip.embedding.embedder import EmbedConfig, Embedder
@@ -128,7 +129,7 @@ def embed_dataset(
         "model": config.model,
         "dataset": config.dataset,
         "rows": {name: len(rows) for name, rows in splits.items()},
-        "simulated_rows": sum(_num_simulated(rows) for rows in splits.values()),
+        "simulated_rows": sum(num_simulated(rows) for rows in splits.values()),
         "device": config.device,
         "dtype": "float32",
         "versions": installed_versions("chandraclip", "torch", "transformers", "datasets", "pyarrow")
@@ -175,14 +176,6 @@ def _bad_rows(dataset: str, splits: dict[str, Any]) -> dict[str, dict[str, int]]
                 *(dataset, name, int(found.mask.sum()), found.counts, "; ".join(found.examples)),
             )
     return result
-
-
-def _num_simulated(rows: Any) -> int:
-    """Rows that carry the simulator's truth: published figures are of real detections."""
-    if "true_spectrum" not in rows.column_names:
-        return 0
-    column = rows.select_columns(["true_spectrum"])[:]["true_spectrum"]
-    return len(column) - column.null_count
 
 
 def _run(parts: list[Part], config: EmbedConfig, folder: Path, num_processes: int) -> Iterator[int]:

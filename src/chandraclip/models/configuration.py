@@ -70,6 +70,14 @@ class ChandraConfig(PreTrainedConfig):
         """The content of a `config.json` of `version` in the form of `version` + 1."""
         return config_dict
 
+    def to_diff_dict(self) -> dict[str, Any]:
+        """What `config.json` holds: the paths that the parts were loaded from are private to this machine."""
+        content = super().to_diff_dict()
+        for part in content.values():
+            if isinstance(part, dict):
+                part.pop("_name_or_path", None)
+        return content
+
     def check(self) -> None:
         """Raises ValueError for values that no model can be built from."""
 

@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 from transformers.feature_extraction_utils import BatchFeature, FeatureExtractionMixin
 
+from chandraclip.models.publishing import ProcessorPublishingMixin
 
-class ColumnFeatureExtractor(FeatureExtractionMixin):
+
+class ColumnFeatureExtractor(ProcessorPublishingMixin, FeatureExtractionMixin):
     """Base of the feature extractors; they are saved beside each model.
 
     Attributes:

@@ -15,6 +15,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from chandraclip.losses.gather import all_gather_mask, num_processes
+from chandraclip.models.publishing import PublishingMixin
 
 
 def eager_attention_forward(
@@ -126,8 +127,8 @@ class Standardize(nn.Module):
         return torch.where(values.isnan(), 0.0, (values - self.mean) / self.std)
 
 
-class ChandraPreTrainedModel(PreTrainedModel):
-    """What every family shares: the initialisation and the attention backends that are tested."""
+class ChandraPreTrainedModel(PublishingMixin, PreTrainedModel):
+    """What every family shares: initialisation, the attention backends that are tested, publishing with a card."""
 
     supports_gradient_checkpointing = True
     _supports_sdpa = True

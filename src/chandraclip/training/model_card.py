@@ -2,106 +2,194 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+import math
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Any
 
-from huggingface_hub import ModelCardData
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+from safetensors import safe_open
+from transformers import MODEL_MAPPING, AutoConfig
 
+from chandraclip.data.loading import load_splits
+from chandraclip.data.provenance import Provenance, provenance_of
 from chandraclip.files import write_text
-from chandraclip.training.run import Run
+from chandraclip.models.cards import CARD_FILE, TAGS, description, title, usage, with_header
+from chandraclip.models.publishing import PROCESSOR_FILES, weights_id
+from chandraclip.training.arguments import FREE_OPTIONS, as_yaml
+from chandraclip.training.run import RUN_FILE, Run
+
+Metrics = Mapping[str, Mapping[str, float]]
+
+ON_THE_SKY = (
+    "Scores on simulated data say whether the method works; they say nothing of how well it does on the sky."
+)
+RETRIEVAL_NOTE = """Beside each number what chance gives: of a pool of N candidates, ceil(N / 100) / N for Recall@1% and
+the middle of the pool for the median rank. Pools hold each distinct text once. For intervals and baselines:
+`scripts/embed.py`, then `eval/retrieval.py`."""
+LOSS_NOTE = "The loss has no level of chance; it compares models of one kind on one dataset."
 
 
-@dataclass(frozen=True)
-class Family:
-    """What the card says of a model family."""
-
-    title: str
-    description: str
-    energy_bands: str
-    usage: str
-
-
-EXTRACTOR_USAGE = """extractor = transformers.AutoFeatureExtractor.from_pretrained(path)
-latents = model.encode(**extractor(rows))"""
-
-FAMILIES = {
-    "spectrum_autoencoder": Family(
-        "ChandraCLIP spectrum autoencoder",
-        "A transformer autoencoder of X-ray count spectra: 400 log-spaced energies to latents.",
-        "0.5-8 keV",
-        EXTRACTOR_USAGE,
-    ),
-    "spectrum_recurrent_autoencoder": Family(
-        "ChandraCLIP recurrent spectrum autoencoder",
-        "A recurrent autoencoder (GRU) of X-ray count spectra: 400 log-spaced energies to latents.",
-        "0.5-8 keV",
-        EXTRACTOR_USAGE,
-    ),
-    "event_transformer": Family(
-        "ChandraCLIP event transformer",
-        "Reads an X-ray photon list of any length in one pass and gives latents. Its decoder is a neural field of the "
-        "count rate in time and energy band, trained on the Poisson likelihood of the photons.",
-        "0.3-10 keV",
-        EXTRACTOR_USAGE,
-    ),
-    "chandraclip": Family(
-        "ChandraCLIP",
-        "X-ray spectra, X-ray photon lists and texts about the same sources in one space: three encoders, aligned with "
-        "a regularized InfoNCE. Any modality may be missing.",
-        "0.5-8 keV (spectra) and 0.3-10 keV (photons)",
-        """processor = transformers.AutoProcessor.from_pretrained(path)
-output = model(**processor(rows))  # spectrum_embeds, event_embeds, text_embeds: (rows, 64) unit vectors""",
-    ),
-}
-CHANCE = """By chance, Recall@1% is 1 % and Recall@5% is 5 %, up to the rounding of the pool, and the median rank is
-half of the pool (0.5). Pools hold each distinct text once. For intervals and baselines: `scripts/embed.py`, then
-`eval/retrieval.py`."""
-
-
-def write_model_card(
-    run: Run, family: str, dataset: str, metrics: Mapping[str, Mapping[str, float]], num_rows: int, provenance: str = ""
-) -> None:
-    """Write README.md into the run's folder.
+def write_model_card(run: Run, dataset: str, metrics: Metrics, num_rows: int, provenance: str = "") -> None:
+    """Write README.md into the run's folder, which the best model and its processor were saved to.
 
     Args:
-        run: whose best model was saved there.
-        family: model type.
+        run: of the model.
         dataset: folder or Hub id.
         metrics: split -> metric -> value.
         num_rows: rows trained on.
         provenance: a sentence on the models it started from.
     """
-    facts, options, is_local = FAMILIES[family], run.arguments, Path(dataset).exists()
-    names = list(dict.fromkeys(name for values in metrics.values() for name in values))
-    data = ModelCardData(
+    config = AutoConfig.from_pretrained(run.folder)
+    model_class: Any = MODEL_MAPPING[type(config)]
+    is_local = Path(dataset).exists()
+    name = Path(dataset).resolve().name if is_local else dataset
+    options = run.arguments
+    data = provenance_of(dataset, load_splits(dataset, "pairs")["train"])
+    facts = json.loads((run.folder / RUN_FILE).read_text())
+    names = list(dict.fromkeys(metric for values in metrics.values() for metric in values))
+    has_retrieval = any("recall" in metric for metric in names)
+    caution = ON_THE_SKY if data.num_simulated else ""
+    header = ModelCardData(
         license="apache-2.0",
         library_name="transformers",
         pipeline_tag="feature-extraction",
-        tags=["astronomy", "x-ray", "chandra", "chandraclip", family],
+        tags=[*TAGS, config.model_type, *(["simulated-data"] if data.num_simulated else [])],
         datasets=None if is_local else [dataset],
-        metrics=["recall"] if any("recall" in name for name in names) else None,
+        metrics=["recall"] if has_retrieval else None,
+        model_name=run.folder.resolve().name,
+        eval_results=eval_results(metrics, name, data),
     )
-    rows = [["metric", *metrics], ["---"] * (1 + len(metrics))]
-    rows += [[name, *(f"{values.get(name, float('nan')):.4g}" for values in metrics.values())] for name in names]
     body = Template((files("chandraclip") / "templates" / "model_card.md").read_text()).substitute(
-        title=facts.title,
-        description=facts.description,
-        usage=facts.usage,
-        path=run.folder.name,
-        dataset=Path(dataset).name if is_local else dataset,
+        title=title(config.model_type),
+        description=description(model_class),
+        usage=usage(model_class),
+        path=run.folder.resolve().name,
+        dataset=name,
+        data_sentence=data.sentence,
+        caution=caution,
         num_rows=f"{num_rows:,}",
-        energy_bands=facts.energy_bands,
-        provenance=provenance,
-        max_steps=options.max_steps,
-        batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
-        seed=options.seed,
+        dataset_id=facts["inputs"]["dataset"],
+        data_license=f", licence {data.license}" if data.license else "",
+        data_command=f"Built by `{data.command}`." if data.command else "",
+        energy_bands=energy_bands(run.folder),
         metric_for_best_model=run.metric_for_best_model,
         best_step=run.state.best_step,
-        metrics_table="\n".join(f"| {' | '.join(row)} |" for row in rows),
-        chance=CHANCE if family == "chandraclip" else "",
+        max_steps=options.max_steps,
+        metrics_table=metrics_table(metrics),
+        results_note=f"{RETRIEVAL_NOTE if has_retrieval else LOSS_NOTE} {caution}".strip(),
+        provenance=provenance,
+        script=Path(inspect.getfile(type(options))).name,
+        options=public_options(run),
+        versions=", ".join(f"{package} {number}" for package, number in facts.items() if package != "inputs"),
+        num_parameters=f"{num_parameters(run.folder):,}",
+        weights=weights_id(run.folder),
     )
-    write_text(run.folder / "README.md", f"---\n{data.to_yaml()}\n---\n\n{body}")
+    write_text(run.folder / CARD_FILE, with_header(header, body))
+
+
+def chance(metric: str, values: Mapping[str, float]) -> float | None:
+    """What ranking at random gives, None where the metric has no such level.
+
+    Args:
+        metric: "<left>_<right>/<name>".
+        values: of the same split; they hold the size of the pool.
+    """
+    pair, _, name = metric.rpartition("/")
+    pool = values.get(f"{pair}/num_candidates")
+    if not pool:
+        return None
+    if name == "median_rank_share":
+        return (pool + 1) / (2 * pool)
+    if name.startswith("recall@"):
+        return math.ceil(float(name.removeprefix("recall@").removesuffix("%")) / 100 * pool) / pool
+    return None
+
+
+def metrics_table(metrics: Metrics) -> str:
+    """Markdown: one line a metric; beside each split's number the one that chance gives, where there is one."""
+    names = list(dict.fromkeys(metric for values in metrics.values() for metric in values))
+    columns: dict[str, list[float | None]] = {}
+    for split, values in metrics.items():
+        columns[split] = [values.get(name) for name in names]
+        by_chance = [chance(name, values) for name in names]
+        if any(value is not None for value in by_chance):
+            columns[f"{split}, by chance"] = by_chance
+    lines = [["metric", *columns], ["---"] * (1 + len(columns))]
+    lines += [[name, *(_number(column[row]) for column in columns.values())] for row, name in enumerate(names)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.4g}"
+
+
+def eval_results(metrics: Metrics, dataset: str, data: Provenance) -> list[EvalResult]:
+    """The scores of the last split (test, where there is one) for the `model-index` that the Hub shows.
+
+    Its dataset is called simulated where it is, so that the table of the Hub says so too.
+    """
+    if not metrics:
+        return []
+    split, values = list(metrics.items())[-1]
+    kind = "simulated" if data.num_simulated == data.num_rows else "partly simulated" if data.num_simulated else ""
+    return [
+        EvalResult(
+            task_type="feature-extraction",
+            dataset_type=dataset,
+            dataset_name=f"{dataset} ({kind})" if kind else dataset,
+            dataset_split=split,
+            metric_type=metric.rpartition("/")[2],
+            metric_name=metric.replace("/", ": ").replace("_", " to ", 1) if "/" in metric else metric,
+            metric_value=value,
+        )
+        for metric, value in values.items()
+        if math.isfinite(value) and not metric.endswith("num_candidates")
+    ]
+
+
+def public_options(run: Run) -> str:
+    """The options of a run as YAML, without where it ran: of folders the last name alone."""
+    options = yaml.safe_load(as_yaml(run.arguments))
+    return yaml.safe_dump(
+        {name: _public(value) for name, value in options.items() if name not in FREE_OPTIONS}, sort_keys=False
+    ).strip()
+
+
+def _public(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_public(item) for item in value]
+    return public_name(value) if isinstance(value, str) else value
+
+
+def public_name(source: str) -> str:
+    """A Hub id as it is; of a folder or file, the last name."""
+    is_path = source[:1] in ("/", "~", ".") or os.path.exists(source)
+    return Path(source).resolve().name if source and is_path else source
+
+
+def energy_bands(folder: Path) -> str:
+    """The bands that the feature extractors of a saved processor read, from its files."""
+    bands = {}
+    for file in (folder / name for name in PROCESSOR_FILES[:2]):
+        content = json.loads(file.read_text()) if file.is_file() else {}
+        for name, part in {"": content, **content}.items():
+            if isinstance(part, dict) and {"energy_min", "energy_max"} <= set(part):
+                what = f" ({name.split('_')[0]})" if name else ""
+                bands[name] = f"{part['energy_min']:g}-{part['energy_max']:g} keV{what}"
+    return " and ".join(bands.values()) or "what their options say"
+
+
+def num_parameters(folder: Path) -> int:
+    """Numbers in the weights of a saved model."""
+    total = 0
+    for file in folder.glob("model*.safetensors"):
+        with safe_open(file, "np") as weights:
+            total += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return total

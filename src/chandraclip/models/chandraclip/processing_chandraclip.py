@@ -16,6 +16,7 @@ from chandraclip.models.batches import as_columns
 from chandraclip.models.columns import column_names, text_column
 from chandraclip.models.contract import FAMILIES
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
+from chandraclip.models.publishing import ProcessorPublishingMixin
 
 if TYPE_CHECKING:
     from chandraclip.ogip.events import EventList
@@ -27,7 +28,7 @@ logger = logging.get_logger(__name__)
 MODALITIES = {"spectrum": "spectrum_counts", "event": "event_time", "text": "summary"}
 
 
-class ChandraClipProcessor(ProcessorMixin):
+class ChandraClipProcessor(ProcessorPublishingMixin, ProcessorMixin):
     """The feature extractors of a spectrum and an event tower and any tokenizer, saved and loaded together.
 
     Args:

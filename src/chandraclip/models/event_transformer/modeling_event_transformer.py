@@ -146,7 +146,9 @@ class EventEncoder(EventTransformerPreTrainedModel):
 
 
 class EventTransformerModel(EventTransformerPreTrainedModel, TowerModel):
-    """Encoder, and PPAD's neural field of the count rate as decoder, trained on the photons' own likelihood.
+    """Reads an X-ray photon list of any length in one pass and gives latents; trained on the photons' own likelihood.
+
+    The decoder is PPAD's neural field of the count rate in time and energy band.
 
     Source: Song et al. 2025 (arXiv:2502.01627) for the decoder and the loss; theirs has a free latent a list and no
     encoder, ours reads the list in one pass.

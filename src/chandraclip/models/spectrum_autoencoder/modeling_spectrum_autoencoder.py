@@ -100,7 +100,7 @@ class SpectrumDecoder(SpectrumAutoencoderPreTrainedModel):
 
 
 class SpectrumAutoencoderModel(SpectrumAutoencoderPreTrainedModel, TowerModel):
-    """Encoder, bottleneck and decoder, trained on the reconstruction.
+    """A transformer autoencoder of X-ray count spectra, trained on the reconstruction; its bottleneck is the latents.
 
     Source: Pinciroli Vago et al. 2025 (arXiv:2510.14102) and 2026 (arXiv:2603.04516): a transformer autoencoder of 400
     points on the mean absolute error. Layers and widths are not published; ours are in the configuration.
