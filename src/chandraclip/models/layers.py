@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from chandraclip.losses.gather import all_gather_mask, num_processes
-from chandraclip.models.publishing import PublishingMixin
+from chandraclip.models.publishing import PublishingModel
 
 
 def eager_attention_forward(
@@ -127,7 +126,7 @@ class Standardize(nn.Module):
         return torch.where(values.isnan(), 0.0, (values - self.mean) / self.std)
 
 
-class ChandraPreTrainedModel(PublishingMixin, PreTrainedModel):
+class ChandraPreTrainedModel(PublishingModel):
     """What every family shares: initialisation, the attention backends that are tested, publishing with a card."""
 
     supports_gradient_checkpointing = True

@@ -20,6 +20,7 @@ from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from chandraclip.files import content_hash, sha256_of
@@ -63,27 +64,25 @@ class Origin:
     def repo_id(self) -> str | None:
         return None if self.folder else self.name
 
-    def files(self, fetch: bool) -> Path | None:
+    def files(self, fetch: bool, token: bool | str | None = None) -> Path | None:
         """The folder, or what the cache holds of the repository; None where there is neither.
 
         Args:
             fetch: get card, metrics and processor from the Hub first.
+            token: for that.
         """
         if self.folder:
             return self.folder if self.folder.is_dir() else None
         patterns = [CARD_FILE, METRICS_FILE, *PROCESSOR_FILES]
         try:
-            return Path(
-                snapshot_download(
-                    self.name, revision=self.revision, allow_patterns=patterns, local_files_only=not fetch
-                )
-            )
+            options: Any = {"allow_patterns": patterns, "local_files_only": not fetch, "token": token}
+            return Path(snapshot_download(self.name, revision=self.revision, **options))
         except (OSError, ValueError) as error:
             logger.warning(f"card and processor of {self.name} cannot be had ({type(error).__name__})")
             return None
 
 
-class PublishingMixin:
+class PublishingModel(PreTrainedModel):
     """`save_pretrained` and `push_to_hub` of a `PreTrainedModel`, with card, metrics and processor.
 
     Attributes:
@@ -95,7 +94,7 @@ class PublishingMixin:
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """See `PreTrainedModel.from_pretrained`; the model remembers where it came from."""
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)  # type: ignore[misc]
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded  # with output_loading_info
         if pretrained_model_name_or_path is not None:
             folder = Path(pretrained_model_name_or_path).resolve()
@@ -103,7 +102,7 @@ class PublishingMixin:
             model.origin = Origin(folder.name, folder) if folder.is_dir() else on_hub
         return loaded
 
-    def save_pretrained(
+    def save_pretrained(  # type: ignore[override]
         self,
         save_directory: str | os.PathLike[str],
         is_main_process: bool = True,
@@ -118,10 +117,9 @@ class PublishingMixin:
             save_directory, is_main_process, state_dict, push_to_hub, kwargs: see `PreTrainedModel.save_pretrained`;
                 `repo_id` and the options of `push_to_hub` are among kwargs.
         """
-        model: Any = self
         names = ("repo_id", "commit_message", "commit_description", "private", "revision", "create_pr", "tags")
         hub = {name: kwargs.pop(name) for name in names if name in kwargs}
-        super().save_pretrained(save_directory, is_main_process, state_dict, **kwargs)  # type: ignore[misc]
+        super().save_pretrained(save_directory, is_main_process, state_dict, **kwargs)
         if not is_main_process:
             return
         folder = Path(save_directory)
@@ -129,9 +127,11 @@ class PublishingMixin:
             carry(self.origin.files(fetch=False), folder)
         if push_to_hub:
             repo_id = hub.pop("repo_id", folder.name)
-            publish(model, folder, repo_id, token=kwargs.get("token"), **hub)
+            publish(self, folder, repo_id, token=kwargs.get("token"), **hub)
 
-    def push_to_hub(self, repo_id: str, *, max_shard_size: int | str | None = "50GB", **kwargs: Any) -> Any:
+    def push_to_hub(  # type: ignore[override]
+        self, repo_id: str, *, max_shard_size: int | str = "50GB", **kwargs: Any
+    ) -> Any:
         """Publish weights, configuration, processor, metrics and card, as one commit.
 
         Args:
@@ -143,12 +143,11 @@ class PublishingMixin:
         Returns:
             `huggingface_hub.CommitInfo`.
         """
-        model: Any = self
         if self.origin is not None:
-            self.origin.files(fetch=True)  # into the cache, where saving looks
+            self.origin.files(fetch=True, token=kwargs.get("token"))  # into the cache, where saving looks
         with tempfile.TemporaryDirectory() as folder:
-            model.save_pretrained(folder, max_shard_size=max_shard_size)
-            return publish(model, Path(folder), repo_id, **kwargs)
+            self.save_pretrained(folder, max_shard_size=max_shard_size)
+            return publish(self, Path(folder), repo_id, **kwargs)
 
 
 class ProcessorPublishingMixin:
@@ -200,7 +199,7 @@ def publish(
 ) -> Any:
     """Commit a saved model to the Hub; the arguments are those of `push_to_hub`."""
     repo_id = HfApi(token=token).create_repo(repo_id, private=options.pop("private", None), exist_ok=True).repo_id
-    card = _card(model, folder, repo_id, token)
+    card: Any = _card(model, folder, repo_id, token)
     card.data.tags = list(dict.fromkeys([*(card.data.tags or []), *tags]))
     # The code in the card loads the model by the name under which it was saved; here it has another.
     text = re.sub(r'(?m)^(path = )"[^"]*"', rf'\1"{repo_id}"', str(card))
@@ -225,10 +224,11 @@ def commit(
     repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
     if revision is not None and not revision.startswith("refs/pr"):
         api.create_branch(repo_id, branch=revision, exist_ok=True)
-    paths = {file.name: file for pattern in patterns for file in sorted(folder.glob(pattern)) if file.is_file()}
+    found = [file for pattern in patterns for file in sorted(folder.glob(pattern)) if file.is_file()]
+    files: dict[str, Any] = {file.name: file for file in found}
     return api.create_commit(
         repo_id,
-        [CommitOperationAdd(name, content) for name, content in {**paths, **contents}.items()],
+        [CommitOperationAdd(name, content) for name, content in {**files, **contents}.items()],
         commit_message=commit_message or "Upload with chandraclip",
         commit_description=commit_description,
         revision=revision,
@@ -236,7 +236,7 @@ def commit(
     )
 
 
-def _card(model: Any, folder: Path, repo_id: str, token: bool | str | None) -> ModelCard:
+def _card(model: Any, folder: Path, repo_id: str, token: Any) -> ModelCard:
     """The card beside the weights, else the one of the repository, else one that says the little that is known."""
     if (folder / CARD_FILE).is_file() and describes(text := (folder / CARD_FILE).read_text(), folder):
         return ModelCard(text)

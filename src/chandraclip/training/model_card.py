@@ -27,9 +27,7 @@ from chandraclip.training.run import RUN_FILE, Run
 
 Metrics = Mapping[str, Mapping[str, float]]
 
-ON_THE_SKY = (
-    "Scores on simulated data say whether the method works; they say nothing of how well it does on the sky."
-)
+ON_THE_SKY = "Scores on simulated data say whether the method works; they say nothing of how well it does on the sky."
 RETRIEVAL_NOTE = """Beside each number what chance gives: of a pool of N candidates, ceil(N / 100) / N for Recall@1% and
 the middle of the pool for the median rank. Pools hold each distinct text once. For intervals and baselines:
 `scripts/embed.py`, then `eval/retrieval.py`."""
