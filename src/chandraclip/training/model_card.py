@@ -82,7 +82,7 @@ def write_model_card(run: Run, dataset: str, metrics: Metrics, num_rows: int, pr
         max_steps=options.max_steps,
         metrics_table=metrics_table(metrics),
         results_note=f"{RETRIEVAL_NOTE if has_retrieval else LOSS_NOTE} {caution}".strip(),
-        provenance=provenance,
+        provenance=f"{provenance} " if provenance else "",
         script=Path(inspect.getfile(type(options))).name,
         options=public_options(run),
         versions=", ".join(f"{package} {number}" for package, number in facts.items() if package != "inputs"),
