@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
@@ -110,6 +113,32 @@ def test_the_card_says_simulated_chance_and_how_to_repeat(towers: Path, aligned:
     assert "by chance" not in text
 
 
+@pytest.mark.parametrize("share", [0, 1], ids=["real", "mixed"])
+def test_the_card_of_a_strangers_dataset(
+    share: int, towers: Path, dataset: Path, run_loop: Callable[..., None], tmp_path: Path
+) -> None:
+    rows = datasets.load_dataset(str(dataset), "pairs", split="all").with_format("arrow")[:]
+    simulated = ["powerlaw" if share and number % 3 == 0 else None for number in range(rows.num_rows)]
+    rows = rows.select(["name", "spectrum_counts"]).append_column("true_spectrum", pa.array(simulated, pa.string()))
+    (tmp_path / "survey").mkdir()
+    pq.write_table(rows, tmp_path / "survey" / "all.parquet")
+    folder = tmp_path / "model"
+    run_loop("pretrain", "--config", towers / "spectrum.yaml", "--dataset", tmp_path / "survey", "--output_dir", folder)
+    text = (folder / "README.md").read_text()
+    found = re.search(r"\*\*Mixed data\*\*: (\d+) of the (\d+) detections were simulated, (\d+) are real", text)
+    if share:
+        assert found is not None
+        assert int(found[1]) + int(found[3]) == int(found[2]) < rows.num_rows
+        assert 0 < int(found[1]) < int(found[2])
+    else:
+        assert "**Real data**, as far as the dataset tells" in text
+    assert ("on the sky" in text) == ("simulated-data" in text) == bool(share)
+    names: dict[str, Any] = {}
+    code = code_of(text).replace('"survey"', repr(str(tmp_path / "survey"))).replace('"model"', repr(str(folder)))
+    exec(code, names)
+    assert names["latents"].shape == (16, 8)
+
+
 def test_the_hub_reads_the_metrics(towers: Path, aligned: Path) -> None:
     for folder, split in ((aligned, "test"), (towers / "events", "validation")):
         metrics = json.loads((folder / "metrics.json").read_text())[split]
@@ -141,7 +170,7 @@ def test_push_to_hub_publishes_a_model_that_works(
     assert not [name for name in files if "train_config" in name or name.endswith(".jsonl")]
     assert_nothing_private(files, dataset.parent, aligned.parent, towers)
     # The card's own code, in a process that has nothing but the repository's name.
-    code = code_of(card).replace('load_dataset("simulated"', f'load_dataset("{dataset}", "pairs"')
+    code = code_of(card).replace('load_dataset("simulated"', f'load_dataset("{dataset}"')
     code += "\nprint(tuple(output.text_embeds.shape), type(processor).__name__)"
     code += "\nmodel.push_to_hub('tester/copy')"
     assert run(code).strip() == "(16, 64) ChandraClipProcessor"
@@ -171,7 +200,7 @@ for name in ("spectrum", "events"):
         assert "| loss |" in card
         assert "simulated" in card
         assert_nothing_private(files, dataset.parent, towers, tmp_path)
-        code += code_of(card).replace('load_dataset("simulated"', f'load_dataset("{dataset}", "pairs"')
+        code += code_of(card).replace('load_dataset("simulated"', f'load_dataset("{dataset}"')
         code += "print(tuple(latents.shape), type(extractor).__name__)\n"
     assert run(code).splitlines() == ["(16, 8) SpectrumFeatureExtractor", "(16, 8) EventFeatureExtractor"]
 

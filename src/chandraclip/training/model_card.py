@@ -49,7 +49,7 @@ def write_model_card(run: Run, dataset: str, metrics: Metrics, num_rows: int, pr
     is_local = Path(dataset).exists()
     name = Path(dataset).resolve().name if is_local else dataset
     options = run.arguments
-    data = provenance_of(dataset, load_splits(dataset, "pairs")["train"])
+    data = provenance_of(dataset, load_splits(dataset, "pairs", options.dataset_config)["train"])
     facts = json.loads((run.folder / RUN_FILE).read_text())
     names = list(dict.fromkeys(metric for values in metrics.values() for metric in values))
     has_retrieval = any("recall" in metric for metric in names)
@@ -70,6 +70,8 @@ def write_model_card(run: Run, dataset: str, metrics: Metrics, num_rows: int, pr
         usage=usage(model_class),
         path=run.folder.resolve().name,
         dataset=name,
+        rows_code=rows_code(name, options.dataset_config, data.is_packaged),
+        rows_import="import datasets" if data.is_packaged else "from chandraclip.data.loading import load_splits",
         data_sentence=data.sentence,
         caution=caution,
         num_rows=f"{num_rows:,}",
@@ -90,6 +92,13 @@ def write_model_card(run: Run, dataset: str, metrics: Metrics, num_rows: int, pr
         weights=weights_id(run.folder),
     )
     write_text(run.folder / CARD_FILE, with_header(header, body))
+
+
+def rows_code(dataset: str, config: str | None, is_packaged: bool) -> str:
+    """The line of the card that loads rows, from whatever the training loaded them from."""
+    if is_packaged:
+        return f'datasets.load_dataset("{dataset}", "{config or "pairs"}", split="test")[:16]'
+    return f'load_splits("{dataset}", "pairs", {config!r})["train"][:16]'
 
 
 def chance(metric: str, values: Mapping[str, float]) -> float | None:
