@@ -10,7 +10,6 @@ from astropy.io import fits
 
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.files import find_detections, read_detection
-from chandraclip.data.names import iau_name
 from chandraclip.data.rows import detection_columns, region_id_of
 from chandraclip.data.schema import TABLE_SCHEMA, build_table
 from chandraclip.data.splits import split_of
@@ -167,14 +166,6 @@ def test_observation_ids_that_are_no_number(ogip):
         assert row["region_id"] == region_id_of("source.pi")
         assert -(2**31) <= row["region_id"] < 0
         assert as_table(row).num_rows == 1
-
-
-def test_iau_names_are_cut_off_not_rounded():
-    assert iau_name(10.684708, 41.268749) == "CXO J004244.3+411607"
-    assert iau_name(359.99999999, -0.99999999, "2CXO") == "2CXO J235959.9-005959"
-    assert iau_name(15 * (1 + 2 / 60 + 3.3 / 3600), 5.5) == "CXO J010203.3+053000"
-    with pytest.raises(ValueError, match="no such position"):
-        iau_name(np.nan, 0.0)
 
 
 def test_the_real_folder(real_data):

@@ -1,17 +1,35 @@
 from __future__ import annotations
 
+import astropy.units as u
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
+from regions import (
+    CircleAnnulusPixelRegion,
+    CirclePixelRegion,
+    EllipsePixelRegion,
+    PixCoord,
+    PolygonPixelRegion,
+    RectanglePixelRegion,
+)
 
 from chandraclip.errors import InputFileError
 from chandraclip.ogip.fits import FitsFile
 from chandraclip.ogip.region_reader import read_region
 from chandraclip.ogip.regions import Shape
-from chandraclip.ogip.sky import SkyCoordinates, angular_distance, sky_coordinates
+from chandraclip.ogip.sky import SkyCoordinates, sky_coordinates
 
-SKY = SkyCoordinates(4096.5, 4096.5, 10.0, 41.0, -0.492 / 3600, 0.492 / 3600)
+
+def tangent_plane() -> SkyCoordinates:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [10.0, 41.0]
+    wcs.wcs.crpix, wcs.wcs.cdelt = [4096.5, 4096.5], [-0.492 / 3600, 0.492 / 3600]
+    return SkyCoordinates(wcs)
+
+
+SKY = tangent_plane()
 
 
 @pytest.mark.parametrize(
@@ -38,6 +56,28 @@ def test_shapes(name, numbers, inside, outside):
     np.testing.assert_array_equal(shape.contains(points[:, 0], points[:, 1]), expected)
 
 
+def other_shapes():
+    """(our shape, the same of astropy's `regions`), which has no sector and takes whole axes."""
+    centre, angle = PixCoord(10, 9), 37 * u.deg
+    yield Shape("circle", (10, 9, 3)), CirclePixelRegion(centre, 3)
+    yield Shape("annulus", (10, 9, 1, 4)), CircleAnnulusPixelRegion(centre, 1, 4)
+    yield Shape("ellipse", (10, 9, 5, 2, 37)), EllipsePixelRegion(centre, 10, 4, angle)
+    yield Shape("box", (10, 9, 6, 3, 37)), RectanglePixelRegion(centre, 6, 3, angle)
+    yield Shape("rectangle", (8, 6, 12, 12, 37)), RectanglePixelRegion(centre, 4, 6, angle)
+    yield (
+        Shape("polygon", (2, 2, 16, 3, 15, 15, 8, 6, 3, 17)),
+        PolygonPixelRegion(PixCoord([2, 16, 15, 8, 3], [2, 3, 15, 6, 17])),
+    )
+
+
+@pytest.mark.parametrize("ours, other", [pytest.param(*pair, id=pair[0].name) for pair in other_shapes()])
+def test_shapes_equal_those_of_another_library(ours, other):
+    x, y = np.random.default_rng(0).uniform(0, 20, (2, 100_000))
+    inside = ours.contains(x, y)
+    assert 0.01 < inside.mean() < 0.5
+    np.testing.assert_array_equal(inside, other.contains(PixCoord(x, y)))
+
+
 @pytest.mark.parametrize(
     "name, numbers", [("circle", (1, 2)), ("star", (1, 2, 3)), ("polygon", (1, 2, 3, 4)), ("circle", (1, 2, np.nan))]
 )
@@ -46,19 +86,55 @@ def test_bad_shapes(name, numbers):
         Shape(name, numbers)
 
 
-def test_the_tangent_plane_equals_astropys():
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [10.0, 41.0]
-    wcs.wcs.crpix, wcs.wcs.cdelt = [4096.5, 4096.5], [-0.492 / 3600, 0.492 / 3600]
+def test_the_tangent_plane_by_its_definition():
+    """Calabretta & Greisen 2002, A&A 395, 1077: offsets are tan of the distance, along the direction from the point."""
     x, y = np.random.default_rng(0).uniform(0, 8192, (2, 50))
     ra, dec = SKY.to_celestial(x, y)
-    np.testing.assert_allclose(np.transpose([ra, dec]), wcs.wcs_pix2world(np.transpose([x, y]), 1), atol=1e-10)
+    point = SkyCoord(10.0, 41.0, unit="deg")
+    there = SkyCoord(ra, dec, unit="deg")
+    offset = np.degrees(np.tan(point.separation(there).rad)) * 3600 / 0.492
+    direction = point.position_angle(there).rad
+    np.testing.assert_allclose(4096.5 - offset * np.sin(direction), x, atol=1e-6)  # east is left
+    np.testing.assert_allclose(4096.5 + offset * np.cos(direction), y, atol=1e-6)
     np.testing.assert_allclose(SKY.to_pixels(ra, dec), [x, y], atol=1e-6)
+    assert SKY.degrees_per_pixel * 3600 == pytest.approx(0.492)
+    with pytest.raises(ValueError, match="90 degrees"):
+        SKY.to_pixels(190.0, -41.0)
 
 
-def test_angular_distance():
-    assert angular_distance(10.0, 0.0, 11.0, 0.0) == pytest.approx(1.0)
-    assert angular_distance(0.0, 89.0, 180.0, 89.0) == pytest.approx(2.0)
+def event_sky(ogip, **keywords) -> SkyCoordinates | None:
+    table = ogip.table("EVENTS", [fits.Column("Y", "E", array=[1.0]), fits.Column("X", "E", array=[1.0])])
+    for keyword, value in keywords.items():
+        table.header[keyword] = value
+    return sky_coordinates(FitsFile(ogip.write("sky.fits", table)).tables[0])
+
+
+# Column 1 is Y here.
+AXES = {"TCRPX2": 100.0, "TCRPX1": 200.0, "TCRVL2": 180.0, "TCRVL1": 0.0, "TCDLT2": -1e-3, "TCDLT1": 1e-3}
+
+
+def test_other_projections_than_the_tangent_plane(ogip):
+    sky = event_sky(ogip, TCTYP2="RA---SIN", TCTYP1="DEC--SIN", **AXES)
+    ra, dec = sky.to_celestial(100.0, 200.0 + 1500.0)
+    assert (ra, dec) == pytest.approx((180.0, np.degrees(np.arcsin(np.radians(1.5)))), abs=1e-9)
+    assert event_sky(ogip, **AXES).to_celestial(100.0, 1700.0)[1] == pytest.approx(
+        np.degrees(np.arctan(np.radians(1.5)))
+    )
+
+
+@pytest.mark.parametrize("keywords", [{"TCROT1": 90.0}, {"TP2_2": 0.0, "TP2_1": 1.0, "TP1_2": -1.0, "TP1_1": 0.0}])
+def test_a_turned_sky(ogip, keywords):
+    sky = event_sky(ogip, TCTYP2="RA---TAN", TCTYP1="DEC--TAN", **AXES, **keywords)
+    ra, dec = sky.to_celestial(110.0, 200.0)
+    assert ra == pytest.approx(180.0, abs=1e-9)
+    assert abs(dec) == pytest.approx(0.01, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "keywords", [{}, AXES | {"TCTYP2": "DETX"}, AXES | {"TCDLT1": 0.0}, AXES | {"TCRVL1": "north"}]
+)
+def test_no_sky_coordinates(ogip, keywords):
+    assert event_sky(ogip, **keywords) is None
 
 
 def test_reg3_source_and_background(ogip):
@@ -133,6 +209,7 @@ def test_text(tmp_path, text, inside, outside):
         "icrs;circle(10.0,41.0,0.0013666667)",
         "circle(0:40:00.0,41:00:00,0.082')",
         'circle(4096.5,4096.5,4.92")',
+        "fk5;circle(10.0,41.0d,1.36666667e-3)",
     ],
 )
 def test_celestial_text(text):

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chandraclip.data.names import iau_name, position_of_name
+from chandraclip.data.names import iau_name
 from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES, TABLE_SCHEMA
 from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
 from chandraclip.simulate.catalog import PLANTED_SHARE, plant, simulate_catalog_chunk
-from chandraclip.simulate.catalog_rows import BANDS, read_catalog_rows
+from chandraclip.simulate.catalog_rows import read_catalog_rows
 
 SHARES = {"AGN": (0.60, 0.17, 0.23), "HMXB": (0.97, 0.025, 0.005), "LM-STAR": (0.05, 0.20, 0.75)}  # h, m, s of b
 
@@ -192,15 +192,3 @@ def test_the_documented_queries_give_the_tables(repository: Path, tmp_path: Path
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(InputFileError, match="not readable as CSV"):
         read_catalog_rows(Path(tmp_path / "none.csv"))
-
-
-def test_positions_come_back_from_names():
-    rng = np.random.default_rng(1)
-    for ra, dec in zip(rng.uniform(0, 360, 50), rng.uniform(-90, 90, 50)):
-        found = position_of_name(iau_name(ra, dec))
-        assert 0 <= ra - found[0] < 0.1 / 240.0 + 1e-6
-        assert 0 <= abs(dec) - abs(found[1]) < 1.0 / 3600.0 + 1e-6
-        assert np.sign(dec) == np.sign(found[1]) or abs(found[1]) < 1e-9
-    assert BANDS == ("b", "h", "m", "s")
-    with pytest.raises(ValueError, match="no position"):
-        position_of_name("Crab")

@@ -9,7 +9,7 @@ import pytest
 
 from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, BANDS
 from chandraclip.catalog.ragged import Ragged
-from chandraclip.data.healpix import healpix_nested
+from chandraclip.data.names import healpix_cell
 from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES, TABLE_SCHEMA
 from chandraclip.data.splits import split_of
 from chandraclip.simulate import builtin_response, simulate_chunk, simulate_detections
@@ -87,7 +87,7 @@ def test_names_positions_and_splits_belong_together(table):
     assert all(re.fullmatch(r"SIM J\d{6}\.\d[+-]\d{6}", name) for name in names)
     assert table["split"].to_pylist() == [split_of(name) for name in names]
     ra, dec = floats(table, "ra"), floats(table, "dec")
-    np.testing.assert_array_equal(table["healpix"].to_numpy(), healpix_nested(ra, dec))
+    np.testing.assert_array_equal(table["healpix"].to_numpy(), healpix_cell(ra, dec))
     frame = table.select(["name", "ra", "source_class", "nh_gal", "true_nh", "summary"]).to_pandas()
     same = frame.drop(columns="true_nh").groupby("name").nunique(dropna=False)
     assert (same == 1).all(axis=None)

@@ -1,12 +1,32 @@
-"""Names from positions."""
+"""What a position gives: a name, and a cell of the sky."""
 
 from __future__ import annotations
 
 import re
 
+import astropy.units as u
 import numpy as np
+from astropy_healpix import HEALPix
 
 _POSITION = re.compile(r"J(\d{2})(\d{2})(\d{2}\.\d)([+-])(\d{2})(\d{2})(\d{2})")
+_CELLS = HEALPix(nside=2**4, order="nested")  # 3072 cells of 13.4 square degrees (Gorski et al. 2005, ApJ 622, 759)
+
+
+def healpix_cell(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """The column `healpix`, by which rows are sorted: HEALPix of order 4, nested.
+
+    Args:
+        ra, dec: (...) deg, ICRS.
+
+    Returns:
+        (...) int64 in 0 to 3071.
+
+    Raises:
+        ValueError: a position that is not finite, or |dec| above 90.
+    """
+    if not np.isfinite(ra).all() or not (np.abs(dec) <= 90.0).all():  # NaN fails the second
+        raise ValueError("positions must be finite, with |dec| <= 90 degrees")
+    return _CELLS.lonlat_to_healpix(u.Quantity(ra, u.deg), u.Quantity(dec, u.deg))
 
 
 def iau_name(ra: float, dec: float, prefix: str = "CXO") -> str:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.coordinates import angular_separation
 
 from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
-from chandraclip.data.healpix import healpix_nested
-from chandraclip.data.names import iau_name
+from chandraclip.data.names import healpix_cell, iau_name
 from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
 from chandraclip.ogip.events import EventList
 from chandraclip.ogip.header import ObservationHeader
-from chandraclip.ogip.sky import angular_distance
 from chandraclip.ogip.spectrum import Spectrum
 
 _EDGE_TOLERANCE = 1e-4  # keV; EBOUNDS are float32
@@ -112,8 +111,9 @@ def _position_columns(position: tuple[float, float], header: ObservationHeader) 
     ra, dec = position
     theta = None
     if header.ra_pointing is not None and header.dec_pointing is not None:
-        theta = 60.0 * angular_distance(ra, dec, header.ra_pointing, header.dec_pointing)
-    return {"ra": ra, "dec": dec, "theta": theta, "healpix": int(healpix_nested(np.asarray(ra), np.asarray(dec)))}
+        positions = np.radians([ra, dec, header.ra_pointing, header.dec_pointing])
+        theta = 60.0 * float(np.degrees(angular_separation(*positions)))
+    return {"ra": ra, "dec": dec, "theta": theta, "healpix": int(healpix_cell(np.asarray(ra), np.asarray(dec)))}
 
 
 def _spectrum_columns(spectrum: Spectrum) -> dict[str, Any]:

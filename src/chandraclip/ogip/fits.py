@@ -82,7 +82,7 @@ class FitsTable:
     @cached_property
     def names(self) -> list[str]:
         try:
-            with _quiet():
+            with quiet():
                 return [name or "" for name in self._hdu.columns.names]
         except Exception as error:  # astropy raises many types for damaged column keywords
             raise self.error(f"damaged column keywords: {error}") from error
@@ -142,8 +142,11 @@ class FitsTable:
 
     def column_key(self, keyword: str, column: str) -> Any:
         """A keyword indexed by a column's number, e.g. TLMIN of F_CHAN; None where absent."""
-        number = self.names.index(self._by_upper[column.upper()]) + 1
-        return self.own_key(f"{keyword}{number}")
+        return self.own_key(f"{keyword}{self.column_number(column)}")
+
+    def column_number(self, column: str) -> int:
+        """Counted from 1, as keywords count it."""
+        return self.names.index(self._by_upper[column.upper()]) + 1
 
     def unit(self, column: str) -> str:
         return str(self.column_key("TUNIT", column) or "").strip()
@@ -162,7 +165,7 @@ class FitsTable:
         """
         self.require(name)
         try:
-            with _quiet():
+            with quiet():
                 values = np.asarray(self._hdu.data[self._by_upper[name.upper()]])
         except (ValueError, TypeError, IndexError, OSError, KeyError) as error:
             raise self.error(f"column {name} cannot be decoded: {error}") from error
@@ -233,7 +236,7 @@ class FitsFile:
             begins = self._content[:20].decode("latin-1")
             raise InputFileError(self.path, f"not a FITS file: it begins with {begins!r}, not with SIMPLE")
         try:
-            with _quiet():
+            with quiet():
                 hdus = list(fits.open(io.BytesIO(self._content), memmap=False, lazy_load_hdus=False))
                 self.primary: fits.Header = hdus[0].header
                 places = [(hdu.fileinfo(), hdu.size) for hdu in hdus]
@@ -278,7 +281,7 @@ def file_name(value: Any) -> str | None:
     return "" if text.lower() in _NO_NAME else text
 
 
-class _quiet(warnings.catch_warnings):
+class quiet(warnings.catch_warnings):
     """Silences astropy's remarks about keywords: what matters here is raised, not warned of."""
 
     def __enter__(self) -> Any:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+from astropy.coordinates import Angle
 
 from chandraclip.errors import InputFileError
 from chandraclip.ogip.fits import FitsFile, FitsTable, read_bytes
@@ -16,7 +17,7 @@ SOURCE_EXTENSION, BACKGROUND_EXTENSION = "SRCREG", "BKGREG"  # of a CSC reg3 fil
 _SHAPE_NAMES = {"pie": "sector", "fieldshape": "field", "rotrectangle": "rectangle"}
 _CELESTIAL = {"fk5", "icrs", "j2000", "wcs"}
 _PIXELS = {"physical", "image"}
-_DEGREES_PER_UNIT = {'"': 1 / 3600, "'": 1 / 60, "d": 1.0}
+_UNITS = "\"'d"  # arcsec, arcmin, degrees
 _SHAPE_TEXT = re.compile(r"(?P<operator>[-+*&|!\s]*)(?P<name>[a-z]+)\s*\((?P<body>[^()]*)\)", re.IGNORECASE)
 
 
@@ -161,7 +162,7 @@ def _text_shape(name: str, body: str, system: str, sky: SkyCoordinates | None, i
         numbers = []
         for part in parts:
             match = re.fullmatch(r"([-+.\deE]+)([pi]?)", part)
-            if match is None and sky is not None and part[-1] in _DEGREES_PER_UNIT:  # a radius in arcsec
+            if match is None and sky is not None and part[-1] in _UNITS:  # a radius in arcsec
                 numbers.append(_degrees(part) / sky.degrees_per_pixel)
                 continue
             if match is None:
@@ -173,8 +174,8 @@ def _text_shape(name: str, body: str, system: str, sky: SkyCoordinates | None, i
     corners = len(parts) // 2 if word == "polygon" else 2 if word == "rectangle" else 1
     numbers = []
     for index in range(corners):
-        ra, dec = _sexagesimal(parts[2 * index], 15.0), _sexagesimal(parts[2 * index + 1], 1.0)
-        x, y = sky.to_pixels(ra, dec)
+        ra, dec = parts[2 * index : 2 * index + 2]
+        x, y = sky.to_pixels(_degrees(ra, "hourangle"), _degrees(dec))
         numbers += [float(x), float(y)]
     rest = parts[2 * corners :]
     sizes = {"circle": 1, "annulus": 2, "ellipse": 2, "box": 2, "rotbox": 2}.get(word, 0)
@@ -183,18 +184,9 @@ def _text_shape(name: str, body: str, system: str, sky: SkyCoordinates | None, i
     return Shape(word, tuple(numbers), include)
 
 
-def _degrees(part: str) -> float:
-    """A size in degrees from ``2.5"``, ``0.3'``, ``0.01d`` or ``0.01``."""
-    unit = part[-1]
-    if unit in _DEGREES_PER_UNIT:
-        return float(part[:-1]) * _DEGREES_PER_UNIT[unit]
-    return float(part)
-
-
-def _sexagesimal(part: str, factor: float) -> float:
-    """Degrees from ``10:40:58.7`` (times `factor` for hours) or from decimal degrees."""
-    if ":" not in part:
-        return float(part.rstrip("d"))
-    sign = -1.0 if part.startswith("-") else 1.0
-    fields = [abs(float(field)) for field in part.split(":")]
-    return sign * factor * sum(field / 60**power for power, field in enumerate(fields))
+def _degrees(part: str, unit: str = "deg") -> float:
+    """From degrees, ``2.5"``, ``0.3'``, ``0.01d``, or ``10:40:58.7`` in `unit`."""
+    try:
+        return float(part)  # Angle does not read 1e-3
+    except ValueError:
+        return float(Angle(part, unit).deg)

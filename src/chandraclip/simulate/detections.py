@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from chandraclip.catalog.measure import measure_catalog
 from chandraclip.catalog.ragged import Ragged
-from chandraclip.data.healpix import healpix_nested
-from chandraclip.data.names import iau_name
+from chandraclip.data.names import healpix_cell, iau_name
 from chandraclip.data.schema import SOURCE_CLASSES, build_table
 from chandraclip.data.splits import assign_splits
 from chandraclip.simulate.emission.incident import SPECTRAL_MODELS
@@ -224,7 +223,7 @@ def finish_table(rng: np.random.Generator, columns: dict[str, Any]) -> pa.Table:
     for name in ("event_time", "event_energy", "gti_start", "gti_stop"):
         columns[name] = _where(columns[name], present)
     columns["tstart"] = np.where(present, columns["tstart"], np.nan)
-    columns["healpix"] = healpix_nested(columns["ra"], columns["dec"])
+    columns["healpix"] = healpix_cell(columns["ra"], columns["dec"])
     return build_table(columns)
 
 
