@@ -20,7 +20,7 @@ help:  ## this list
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	PIP_NO_COMPILE=1 $(RUN)/python -m pip install --quiet -c constraints.txt -e ".[dev,text]"
+	PIP_NO_COMPILE=1 $(RUN)/python -m pip install --quiet -c constraints.txt -e ".[dev,docs,text]"
 	touch $@
 
 venv: $(INSTALLED)  ## the virtual environment, with the tested set of packages
@@ -45,10 +45,11 @@ spectra: $(INSTALLED)  ## read and fit every real spectrum of $(DATA), beside th
 test: $(INSTALLED)  ## every test
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n $(WORKERS)
 
-check: $(INSTALLED)  ## ruff and mypy
+check: $(INSTALLED)  ## ruff, mypy and the docs site (site/); warnings are errors
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet
 
 format: $(INSTALLED)  ## let ruff rewrite what it can
 	$(RUN)/ruff check --fix .
@@ -63,4 +64,4 @@ gpu:  ## everything a GPU is for, in 8 minutes; rehearsal: make gpu DEVICE=cpu S
 	$(GPU_PYTHON) benchmarks/gpu.py $(if $(DEVICE),--device $(DEVICE)) $(if $(SIZE),--size $(SIZE)) $(if $(STAGES),--stages $(STAGES))
 
 clean:  ## remove what the runs wrote (not the virtual environment)
-	rm -rf outputs
+	rm -rf outputs site dist build

@@ -43,7 +43,7 @@ class EventList:
         tstart: s, mission elapsed time of the first interval's start.
         header: observation facts.
         path: the file.
-        sky: tangent plane of the file's sky pixels, or None.
+        sky: projection of the file's sky pixels, or None.
         region: the region that was applied, or None.
         num_outside_gti, num_outside_region, num_without_energy: photons of the file that were left out, and why.
     """

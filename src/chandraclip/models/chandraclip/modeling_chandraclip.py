@@ -252,7 +252,7 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
         """
         Args:
             spectrum_mask, event_mask: (B,) bool, rows that have the modality; all by default.
-            input_ids, attention_mask (B, L), text_mask (B,): of the tokenizer; or text_features (B, hidden_size).
+            input_ids, attention_mask: (B, L), of the tokenizer, with text_mask (B,); or text_features (B, hidden_size).
             return_loss: with the alignment loss; the batch needs two modalities or more.
             batch: the other keys of the towers' feature extractors, e.g. spectrum_values (B, num_points),
                 spectrum_summary (B, 3), event_values (T, F), event_cu_seqlens (B + 1,), event_summary (B, 3).
