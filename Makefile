@@ -12,7 +12,7 @@ MODEL ?= outputs/align
 # pytest workers; each runs torch on one thread.
 WORKERS ?= 2
 
-.PHONY: help venv align results real spectra test check format bench gpu clean
+.PHONY: help venv align results real spectra test check wheel format bench gpu clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,14 @@ check: $(INSTALLED)  ## ruff, mypy and the docs site (site/); warnings are error
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet
+
+wheel: $(INSTALLED)  ## build dist/*.whl and try it in an empty environment, outside the checkout
+	rm -rf build dist
+	$(RUN)/python -m build --wheel --outdir dist .
+	$(PYTHON) -m venv dist/venv
+	PIP_NO_COMPILE=1 dist/venv/bin/python -m pip install --quiet -c constraints.txt dist/*.whl
+	cd / && OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(CURDIR)/dist/venv/bin/python -I $(CURDIR)/scripts/smoke_wheel.py
+	rm -rf build dist/venv
 
 format: $(INSTALLED)  ## let ruff rewrite what it can
 	$(RUN)/ruff check --fix .
