@@ -1,4 +1,4 @@
-"""Tries an installed chandraclip as its user would, with no checkout at hand: `make wheel` runs it in a new environment.
+"""Tries an installed chandraclip as its user would, no checkout at hand: `make wheel` runs it in a new environment.
 
 Reads an OGIP spectrum and an event list written on the spot, simulates and packages five detections, makes a tiny model
 with the package's own code and loads it in a fresh process by `AutoModel.from_pretrained`.
@@ -93,7 +93,7 @@ def check_readers(folder: Path) -> None:
     fits.HDUList([fits.PrimaryHDU(), events, good_time]).writeto(folder / "events.fits")
     photons = read_events(folder / "events.fits", region="circle(10,10,5)")
     np.testing.assert_array_equal(photons.time, [1.0, 10.0])
-    np.testing.assert_array_equal(photons.energy, np.float32([2.0, 1.0]))
+    np.testing.assert_array_equal(photons.energy, np.array([2.0, 1.0], np.float32))
 
 
 def check_simulator(folder: Path) -> list[str]:
