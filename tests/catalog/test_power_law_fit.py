@@ -66,6 +66,14 @@ def test_a_known_spectrum_is_recovered(real_data, wabs):
     assert fit.norm == pytest.approx(4e-4, rel=0.1)
 
 
+def test_a_spectrum_of_fewer_channels_than_the_background_is_smoothed_over(ogip):
+    ogip.arf(), ogip.rmf()
+    spectrum = read_spectrum(ogip.pha(counts=(30, 20, 50, 10), ANCRFILE="source.arf", RESPFILE="source.rmf"))
+    fit = fit_power_law(spectrum, lambda energy: np.zeros_like(energy))
+    assert fit.num_bins <= 4
+    assert np.isfinite(fit.statistic)
+
+
 def test_a_fit_needs_a_response(real_data, wabs):
     spectrum = read_spectrum(real_data / "spectra" / "g21.5_obs1838_noresp" / "source1.pi")
     with pytest.raises(ValueError, match="has no response"):

@@ -66,7 +66,8 @@ def fit_power_law(
     if not chosen.any():
         raise ValueError(f"{spectrum.path} has no channel in {band[0]}-{band[1]} keV")
     counts = spectrum.counts[chosen].astype(np.float64)
-    window = np.full(background_channels, 1.0 / background_channels)
+    width = min(background_channels, int(chosen.sum()))  # a window longer than the spectrum would lengthen it
+    window = np.full(width, 1.0 / width)
     background = np.convolve(spectrum.expected_background[chosen], window, "same")
     low = np.maximum(response.energy_lo, _LOWEST_ENERGY)
     high = np.maximum(response.energy_hi, 2 * _LOWEST_ENERGY)
