@@ -111,8 +111,8 @@ def check_simulator(folder: Path) -> list[str]:
     return [row["summary"] for row in rows if row["summary"]]
 
 
-def check_model(folder: Path, texts: list[str]) -> None:
-    """A tiny model saved with its processor, loaded by another process."""
+def make_model(folder: Path, texts: list[str]) -> None:
+    """A tiny model with its processor, in a folder."""
     from chandraclip.models import (
         ChandraClipConfig,
         ChandraClipModel,
@@ -133,7 +133,6 @@ def check_model(folder: Path, texts: list[str]) -> None:
     )
     ChandraClipModel(config).save_pretrained(folder)
     ChandraClipProcessor(SpectrumFeatureExtractor(), EventFeatureExtractor(), tokenizer).save_pretrained(folder)
-    subprocess.run([sys.executable, "-I", "-c", LOAD, folder], cwd=folder.parent, check=True)
 
 
 def main() -> None:
@@ -144,7 +143,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         check_readers(folder)
-        check_model(folder / "model", check_simulator(folder / "dataset"))
+        make_model(folder / "model", check_simulator(folder / "dataset"))
+        subprocess.run([sys.executable, "-I", "-c", LOAD, folder / "model"], cwd=folder, check=True)
     print(f"chandraclip {chandraclip.__version__} works in {sys.prefix}")
 
 
