@@ -12,7 +12,7 @@ MODEL ?= outputs/align
 # pytest workers; each runs torch on one thread.
 WORKERS ?= 2
 
-.PHONY: help venv align results real spectra test check wheel format bench gpu clean
+.PHONY: help venv align results real spectra test check wheel oldest format bench gpu clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -59,6 +59,16 @@ wheel: $(INSTALLED)  ## build dist/*.whl and try it in an empty environment, out
 	cd / && OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(CURDIR)/dist/venv/bin/python -I $(CURDIR)/scripts/smoke_wheel.py
 	rm -rf build dist/venv
 
+# torch stays at the tested version: older ones are gigabytes of CUDA in the package index, and 2.6 to 2.12 are not tried here.
+oldest:  ## the tests with the lowest versions that pyproject.toml allows, in .venv-oldest
+	$(PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet -c constraints.txt uv
+	.venv-oldest/bin/uv pip compile pyproject.toml --quiet --no-annotate --resolution lowest-direct \
+	  --python .venv-oldest/bin/python --extra dev --extra docs --extra text \
+	  --constraint <(grep '^torch==' constraints.txt) --output-file .venv-oldest/lowest.txt
+	PIP_NO_COMPILE=1 .venv-oldest/bin/python -m pip install --quiet -c .venv-oldest/lowest.txt -e ".[dev,docs,text]"
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -q -n $(WORKERS) -m "not slow and not gpu"
+
 format: $(INSTALLED)  ## let ruff rewrite what it can
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
@@ -72,4 +82,4 @@ gpu:  ## everything a GPU is for, in 8 minutes; rehearsal: make gpu DEVICE=cpu S
 	$(GPU_PYTHON) benchmarks/gpu.py $(if $(DEVICE),--device $(DEVICE)) $(if $(SIZE),--size $(SIZE)) $(if $(STAGES),--stages $(STAGES))
 
 clean:  ## remove what the runs wrote (not the virtual environment)
-	rm -rf outputs site dist build
+	rm -rf outputs site dist build .venv-oldest
