@@ -46,6 +46,10 @@ SHORTER = {
     "--num_detections 100000": "--num_detections 250",
     "path/or/repo_id": "DATASET",
     "outputs/data/default": "DATASET",
+    # One word for three things, told apart by the option before it.
+    "--text_model_name_or_path FOLDER_OR_HUB_ID": "--text_model_name_or_path TEXT_MODEL",
+    "--model_name_or_path FOLDER_OR_HUB_ID": "--model_name_or_path outputs/align",
+    "FOLDER_OR_HUB_ID": "DATASET",
 }
 TINY_RUN = ["--max_steps", "2", "--batch_size", "16", "--warmup_steps", "1", "--eval_steps", "2", "--save_steps", "2"]
 TINY_TOWER = '{"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "latent_size": 8}'
@@ -56,6 +60,7 @@ TINY_DEFAULTS = {
         "--dataset": "DATASET",
         "--spectrum_model_name_or_path": "outputs/spectrum",
         "--event_model_name_or_path": "outputs/events",
+        "--output_dir": "outputs/aligned",
     },
 }
 
@@ -128,7 +133,7 @@ def run_script(script: str, options: list[str], patch: pytest.MonkeyPatch, only_
 
 def script_of(command: str) -> tuple[str, list[str]]:
     """The script and its options, after the launcher's own parser has read its part."""
-    program, *words = shlex.split(command)
+    program, *words = shlex.split(command.removesuffix(" ..."))
     if Path(program).name in ("python", "python3"):
         return words[0], words[1:]
     if program == "torchrun":
@@ -162,7 +167,7 @@ def test_a_command_is_one_that_there_is(block, command, monkeypatch, tmp_path):
     else:
         script, options = script_of(command)
         monkeypatch.chdir(REPOSITORY)  # configs are named from there
-        run_script(script, [option for option in options if option != "..."], monkeypatch, only_parse=True)
+        run_script(script, options, monkeypatch, only_parse=True)
 
 
 def test_what_is_not_run_stands_somewhere():
@@ -208,8 +213,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         BertConfig(
             vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
         )
-    ).save_pretrained(folder / "FOLDER_OR_HUB_ID")
-    tokenizer.save_pretrained(folder / "FOLDER_OR_HUB_ID")
+    ).save_pretrained(folder / "TEXT_MODEL")
+    tokenizer.save_pretrained(folder / "TEXT_MODEL")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("ACCELERATE_USE_CPU", "true")
@@ -243,6 +248,10 @@ def tiny(script: str, options: list[str]) -> list[str]:
     if script not in TINY_DEFAULTS:
         return options
     defaults = {name: value for name, value in TINY_DEFAULTS[script].items() if name not in options}
+    if "--num_detections" in options:
+        defaults.pop("--dataset")
+    if "--model_name_or_path" in options:  # an aligned model has its towers
+        defaults = {"--dataset": "DATASET"}
     return [*options, *(word for pair in defaults.items() for word in pair), *TINY_RUN]
 
 

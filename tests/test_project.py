@@ -99,12 +99,11 @@ def test_ci_has_the_real_files_or_says_that_it_does_not(repository, tmp_path, fo
     """In a copy: a real checkout may have ../shared/data beside it."""
     tests = tmp_path / "checkout" / "tests"
     tests.mkdir(parents=True)
-    for name in ("conftest.py", "ogip_files.py"):
-        (tests / name).write_bytes((repository / "tests" / name).read_bytes())
+    (tests / "conftest.py").write_bytes((repository / "tests" / "conftest.py").read_bytes())
     (tests / "test_one.py").write_text("def test_one(real_data):\n    pass\n")
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-o", "pythonpath=.", tests],
-        env=os.environ | {"CI": "true", "CHANDRACLIP_DATA": folder, "PYTHONPATH": str(tests)},
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", tests],
+        env=os.environ | {"CI": "true", "CHANDRACLIP_DATA": folder, "PYTHONPATH": str(repository / "tests")},
         cwd=tests,
         capture_output=True,
         text=True,
