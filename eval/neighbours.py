@@ -9,8 +9,9 @@ Writes neighbours.json and neighbours.md, and prints the latter.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+
+from chandraclip.program import now_try, run_program
 
 FACTS = ("src_cnts_aper_b", "hard_hm", "hard_ms", "var_prob_b", "true_spectrum", "true_nh", "true_variability")
 
@@ -21,9 +22,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("query_embeddings", help="folder of the embeddings to look up")
     parser.add_argument("--dataset", help="dataset of the references: its texts and catalogue facts are printed")
     parser.add_argument("--query_dataset", help="dataset of the queries: their catalogue facts are printed")
-    parser.add_argument("--num_neighbours", type=int, default=5)
-    parser.add_argument("--num_texts", type=int, default=3)
-    parser.add_argument("--text_characters", type=int, default=160, help="of each retrieved text")
+    parser.add_argument("--num_neighbours", type=int, default=5, help="of each detection (default: %(default)s)")
+    parser.add_argument("--num_texts", type=int, default=3, help="of each detection (default: %(default)s)")
+    parser.add_argument(
+        "--text_characters", type=int, default=160, help="of each retrieved text (default: %(default)s)"
+    )
     parser.add_argument("--output", type=Path, help="folder for the results; default QUERY_EMBEDDINGS/neighbours")
     return parser.parse_args(arguments)
 
@@ -31,25 +34,21 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
-    from chandraclip.errors import InputFileError
     from chandraclip.evaluation.dataset import join_columns
     from chandraclip.evaluation.embeddings import EmbeddingTable
     from chandraclip.evaluation.neighbours import describe, find_neighbours
     from chandraclip.files import atomic_path, write_json
 
-    try:
-        references, queries = EmbeddingTable.load(options.embeddings), EmbeddingTable.load(options.query_embeddings)
-        facts, query_facts = {}, {}
-        if options.dataset:
-            facts = join_columns(options.dataset, "catalog", FACTS, references)
-            facts |= join_columns(options.dataset, "texts", ["summary"], references)
-        if options.query_dataset:
-            query_facts = join_columns(options.query_dataset, "catalog", FACTS, queries)
-        lookups = find_neighbours(queries, references, options.num_neighbours, options.num_texts)
-    except (InputFileError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    references, queries = EmbeddingTable.load(options.embeddings), EmbeddingTable.load(options.query_embeddings)
+    facts, query_facts = {}, {}
+    if options.dataset:
+        facts = join_columns(options.dataset, "catalog", FACTS, references)
+        facts |= join_columns(options.dataset, "texts", ["summary"], references)
+    if options.query_dataset:
+        query_facts = join_columns(options.query_dataset, "catalog", FACTS, queries)
+    lookups = find_neighbours(queries, references, options.num_neighbours, options.num_texts)
     if queries.provenance.get("model_id") != references.provenance.get("model_id"):
-        sys.exit("error: the two folders were embedded with different models, so their spaces are not the same")
+        raise ValueError("the two folders were embedded with different models, so their spaces are not the same")
 
     found = {}
     for lookup in lookups:
@@ -79,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
         temporary.write_text(text)
     print(text)
     print(f"wrote {output / 'neighbours.json'}, {output / 'neighbours.md'}")
+    now_try(["eval/retrieval.py", options.embeddings])
 
 
 def to_markdown(entry: dict, text_characters: int) -> str:
@@ -116,4 +116,4 @@ def _short(value: object) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

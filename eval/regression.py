@@ -9,8 +9,9 @@ hand-made features that are not the variable itself. Writes metrics.json and reg
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+
+from chandraclip.program import now_try, run_program
 
 # On stdout; the others stand in regression.md and metrics.json.
 SHOWN = ("spectrum_latents", "event_latents", "text_features", "spectrum+event_embedding", "all_embeddings")
@@ -23,7 +24,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="folder for the results; default EMBEDDINGS/regression")
     parser.add_argument("--variables", nargs="+", help="catalogue columns; default: all of the schema")
     parser.add_argument("--num_resamples", type=int, default=1000, help="bootstrap resamples of sources (default 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
     return parser.parse_args(arguments)
 
 
@@ -47,21 +48,16 @@ def main(arguments: list[str] | None = None) -> None:
     from chandraclip.evaluation.variables import DEFAULT_VARIABLES, HAND_FEATURES
     from chandraclip.files import atomic_path
 
-    try:
-        table = EmbeddingTable.load(options.embeddings)
-        variables = list(options.variables or DEFAULT_VARIABLES)
-        wanted = dict.fromkeys([*variables, *HAND_FEATURES])
-        columns = join_columns(options.dataset, "catalog", list(wanted), table)
-        if not options.variables:
-            variables = [name for name in variables if name in columns]
-            if not variables:
-                needed = "columns such as hard_hs or powlaw_gamma (docs/your_data.md), or name yours with --variables"
-                raise InputFileError(
-                    options.dataset, f"there is none of the variables that are predicted; add {needed}"
-                )
-        result = regression_metrics(table, columns, variables, num_resamples=options.num_resamples, seed=options.seed)
-    except (InputFileError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    table = EmbeddingTable.load(options.embeddings)
+    variables = list(options.variables or DEFAULT_VARIABLES)
+    wanted = dict.fromkeys([*variables, *HAND_FEATURES])
+    columns = join_columns(options.dataset, "catalog", list(wanted), table)
+    if not options.variables:
+        variables = [name for name in variables if name in columns]
+        if not variables:
+            needed = "columns such as hard_hs or powlaw_gamma (docs/your_data.md), or name yours with --variables"
+            raise InputFileError(options.dataset, f"there is none of the variables that are predicted; add {needed}")
+    result = regression_metrics(table, columns, variables, num_resamples=options.num_resamples, seed=options.seed)
 
     records, compared = result["records"], result["representations"]
     cell = {(r["variable"], r["representation"], r["method"]): r for r in records}
@@ -125,7 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
     with atomic_path(output / "regression.md") as temporary:
         temporary.write_text(everything)
     print(f"wrote {path}, {output / 'regression.png'}, {output / 'regression.md'} (every representation)")
+    now_try(["scripts/report.py", output, "--output", output / "report.md"])
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -8,8 +8,9 @@ Writes metrics.json and recall.png; the definitions stand in src/chandraclip/eva
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+
+from chandraclip.program import now_try, run_program
 
 # arXiv:2603.04516, spectrum -> text, 1,719 real test pairs.
 PUBLISHED = {"recall@1%": 0.20, "recall@5%": 0.50, "median_rank_share": 0.049}
@@ -24,7 +25,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--split", default="test", help="train, validation, test (default) or all")
     parser.add_argument("--num_resamples", type=int, default=1000, help="bootstrap resamples of sources (default 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
     return parser.parse_args(arguments)
 
 
@@ -39,17 +40,13 @@ def cell(metric: dict[str, float], kind: str) -> str:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
-    from chandraclip.errors import InputFileError
     from chandraclip.evaluation.embeddings import EmbeddingTable
     from chandraclip.evaluation.figures import plot_recall
     from chandraclip.evaluation.results import Headline, is_simulated, markdown_table, write_metrics
     from chandraclip.evaluation.retrieval_tasks import evaluate_retrieval
 
-    try:
-        table = EmbeddingTable.load(options.embeddings).in_split(options.split)
-        results = evaluate_retrieval(table, options.num_resamples, options.seed)
-    except (InputFileError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    table = EmbeddingTable.load(options.embeddings).in_split(options.split)
+    results = evaluate_retrieval(table, options.num_resamples, options.seed)
 
     rows, headline = [], []
     for direction, result in results.items():
@@ -84,7 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
     known = ", ".join(f"{name} {value:g}" for name, value in PUBLISHED.items())
     print(f"Published (arXiv:2603.04516, spectrum -> text, {'not ' * is_simulated(table)}comparable data): {known}.")
     print(f"wrote {path}, {figure}")
+    now_try(["scripts/report.py", output, "--output", output / "report.md"])
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

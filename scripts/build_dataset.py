@@ -11,11 +11,14 @@ Then: datasets.load_dataset(OUTPUT_DIR, "pairs").
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 
+from chandraclip.program import now_try, run_program
 from chandraclip.simulate.population.selection import SELECTIONS
+
+MODEL = Path("outputs/align")  # what training/align.py makes by default
+ENOUGH_TO_TRAIN = 128  # rows: its default batch
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -42,7 +45,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     for command in (files, simulate):
         command.add_argument("output_dir", metavar="OUTPUT_DIR", type=Path, help="the dataset's folder")
         command.add_argument("--num_processes", type=int, default=1, help="the bytes do not depend on it (default: 1)")
-        command.add_argument("--overwrite", action="store_true", help="replace a build with other parameters")
+        command.add_argument("--overwrite", action="store_true", help="replace a build of other inputs or parameters")
     options = parser.parse_args(arguments)
     if options.command == "simulate":
         from_population = {"--selection": options.selection != "all", "--arf": options.arf, "--rmf": options.rmf}
@@ -57,49 +60,43 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     # slow to import: --help is not
     from chandraclip.data.build_from_files import build_from_files
-    from chandraclip.errors import InputFileError
     from chandraclip.simulate.dataset import build_from_catalog, build_from_simulation
 
-    try:
-        if options.command == "simulate" and options.from_catalog:
-            result = build_from_catalog(
-                options.output_dir,
-                options.from_catalog,
-                options.sources,
-                options.seed,
-                options.num_processes,
-                options.overwrite,
-                pileup=not options.no_pileup,
-            )
-        elif options.command == "simulate":
-            result = build_from_simulation(
-                options.output_dir,
-                options.num_detections,
-                options.seed,
-                options.num_processes,
-                options.overwrite,
-                selection=options.selection,
-                arf=options.arf,
-                rmf=options.rmf,
-                pileup=not options.no_pileup,
-            )
-        else:
-            result = build_from_files(
-                options.input_dir,
-                options.output_dir,
-                options.num_processes,
-                options.overwrite,
-                texts=options.texts,
-                license_id=options.license,
-            )
-    except (InputFileError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
+    if options.command == "simulate" and options.from_catalog:
+        result = build_from_catalog(
+            options.output_dir,
+            options.from_catalog,
+            options.sources,
+            options.seed,
+            options.num_processes,
+            options.overwrite,
+            pileup=not options.no_pileup,
+        )
+    elif options.command == "simulate":
+        result = build_from_simulation(
+            options.output_dir,
+            options.num_detections,
+            options.seed,
+            options.num_processes,
+            options.overwrite,
+            selection=options.selection,
+            arf=options.arf,
+            rmf=options.rmf,
+            pileup=not options.no_pileup,
+        )
+    else:
+        result = build_from_files(
+            options.input_dir,
+            options.output_dir,
+            options.num_processes,
+            options.overwrite,
+            texts=options.texts,
+            license_id=options.license,
+        )
     manifest = result.manifest
     print(f"{result.output}: {'already built' if result.already_built else 'written'}")
     for split, num_rows in manifest["num_rows"].items():
@@ -115,8 +112,15 @@ def main(arguments: list[str] | None = None) -> int:
         for reason, count in Counter(entry["reason"] for entry in manifest["skipped"]).most_common(5):
             if count > 1:
                 print(f"    {count} x {reason}")
-    return 0
+    commands: list[list[str | Path]] = []
+    if manifest["num_rows"].get("train", 0) >= ENOUGH_TO_TRAIN and "validation" in manifest["num_rows"]:
+        align = Path("outputs") / f"{result.output.name}_align"
+        commands.append(["training/align.py", "--dataset", result.output, "--output_dir", align])
+    if (MODEL / "config.json").exists():
+        embeddings = Path("outputs/embeddings") / MODEL.name / result.output.name
+        commands.append(["scripts/embed.py", MODEL, result.output, embeddings])
+    now_try(*(commands or [["training/align.py"]]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -15,11 +15,15 @@ import csv
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
+
+from chandraclip.program import now_try, run_program
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What is compared, and how much it counts: hardness sets how hard the classes are to tell apart.
 WEIGHTS = {
@@ -168,7 +172,7 @@ def write_tables(population: Any, folder: Path, names: list[str]) -> None:
         print(f"wrote {path}")
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", metavar="DATA_DIR", type=Path, help="folder with catalog/csc2_detections.csv.gz")
     parser.add_argument("--output", type=Path, required=True, help="folder of the tables to rewrite")
@@ -190,8 +194,12 @@ def main(arguments: list[str] | None = None) -> int:
         population, before, after = calibrate(population, name, own, options.trials, options.rows, options.seed)
         print(f"{name}: mean KS distance {before:.3f} -> {after:.3f}", flush=True)
         write_tables(population, options.output, [name])
-    return 0
+    dataset = "outputs/data/calibrated"
+    now_try(
+        ["scripts/build_dataset.py", "simulate", "--num_detections", "40000", dataset],
+        ["scripts/validate_simulator.py", dataset, "--data", options.data],
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
+
+from chandraclip.program import now_try, run_program
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -72,8 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1e22 * cross_section(np.clip(energy, 0.03, 10.0))
 
     if not folder.is_dir():
-        print(f"error: {folder} is not a folder", file=sys.stderr)
-        return 1
+        raise InputFileError(folder, "not a folder")
     expected = load_expected(folder)
     compared, wrong, refused = 0, 0, []
     print(HEADER)
@@ -112,8 +112,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"refused: {line}")
     if expected:
         print(f"{compared - wrong} of {compared} spectra as expected ({len(expected)} in spectra_check.json)")
+    now_try(["scripts/build_dataset.py", "files", folder, Path("outputs/data") / folder.resolve().name])
     return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import sys
 from pathlib import Path
+from typing import Any
+
+from chandraclip.program import now_try, run_program
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -40,24 +42,20 @@ def main(arguments: list[str] | None = None) -> None:
 
     from chandraclip.embedding.dataset import embed_dataset
     from chandraclip.embedding.embedder import EmbedConfig
-    from chandraclip.errors import InputFileError
     from chandraclip.evaluation.embeddings import EMBEDDINGS_FILE
 
     logging.basicConfig(format="%(message)s")
     logging.getLogger("chandraclip").setLevel(logging.INFO)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     num_processes = options.num_processes or (len(os.sched_getaffinity(0)) if device == "cpu" else 1)
-    try:
-        facts = embed_dataset(
-            EmbedConfig(options.model, options.dataset, options.batch_size, device, options.dataset_config),
-            options.output,
-            split=options.split,
-            num_processes=num_processes,
-            rows_per_part=options.rows_per_part,
-            revision=options.revision,
-        )
-    except InputFileError as error:
-        sys.exit(f"error: {error}")
+    facts = embed_dataset(
+        EmbedConfig(options.model, options.dataset, options.batch_size, device, options.dataset_config),
+        options.output,
+        split=options.split,
+        num_processes=num_processes,
+        rows_per_part=options.rows_per_part,
+        revision=options.revision,
+    )
     rows = sum(facts["rows"].values())
     done = f", {facts['resumed_rows']} of them found done" if facts["resumed_rows"] else ""
     print(f"{options.output / EMBEDDINGS_FILE}: {rows} detections {facts['rows']}{done}")
@@ -65,7 +63,25 @@ def main(arguments: list[str] | None = None) -> None:
     print(
         f"model {facts['model']} ({facts['model_id'][:12]}), dataset {facts['dataset']}; without: {missing or 'none'}"
     )
+    now_try(*next_commands(options, facts))
+
+
+def next_commands(options: argparse.Namespace, facts: dict[str, Any]) -> list[list[str | Path]]:
+    """What these embeddings can be judged by: regression and retrieval take rows to fit and to choose on."""
+    from chandraclip.evaluation.embeddings import EMBEDDINGS
+    from chandraclip.evaluation.regression import MIN_ROWS
+
+    rows, output = facts["rows"], options.output
+    aligned = sum(facts["missing"][name] < sum(rows.values()) for name in EMBEDDINGS) >= 2
+    commands: list[list[str | Path]] = []
+    if all(rows.get(split, 0) >= least for split, least in MIN_ROWS.items()):
+        commands.append(["eval/regression.py", output, options.dataset, "--output", output / "regression"])
+        if aligned:
+            commands.append(["eval/retrieval.py", output, "--output", output / "retrieval"])
+    if aligned:
+        commands.append(["eval/neighbours.py", output, output, "--dataset", options.dataset])
+    return commands
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -10,8 +10,10 @@ Log in first (`hf auth login`). Of a model go weights, configuration, processor,
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+
+from chandraclip.errors import InputFileError
+from chandraclip.program import now_try, run_program
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -28,14 +30,19 @@ def main(arguments: list[str] | None = None) -> None:
     # slow to import: --help is not
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
-    from chandraclip.errors import InputFileError
-
     private = options.private or None
     try:
         url = (push_dataset if options.dataset else push_model)(options.folder, options.repo_id, private)
-    except (InputFileError, HfHubHTTPError, HFValidationError, LocalTokenNotFoundError) as error:
-        sys.exit(f"error: {error}")
+    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError) as error:
+        raise InputFileError(options.repo_id, str(error)) from error
     print(f"{options.folder}: published at {url}")
+    if options.dataset:
+        now_try(
+            ["training/align.py", "--dataset", options.repo_id, "--output_dir", f"outputs/{options.folder.name}_align"]
+        )
+    else:
+        embeddings = Path("outputs/embeddings") / options.folder.name / "default"
+        now_try(["scripts/embed.py", options.repo_id, "outputs/data/default", embeddings])
 
 
 def push_model(folder: Path, repo_id: str, private: bool | None) -> str:
@@ -44,7 +51,6 @@ def push_model(folder: Path, repo_id: str, private: bool | None) -> str:
     Raises:
         InputFileError: the folder holds none, or a run that is not finished.
     """
-    from chandraclip.errors import InputFileError
     from chandraclip.model_folder import model_folder
 
     if not folder.is_dir():
@@ -69,7 +75,6 @@ def push_dataset(folder: Path, repo_id: str, private: bool | None) -> str:
     from huggingface_hub import HfApi
 
     from chandraclip.data.shards import STAGING
-    from chandraclip.errors import InputFileError
 
     if (folder / STAGING).exists():
         raise InputFileError(folder, "its build is not finished: give the command again to go on")
@@ -82,4 +87,4 @@ def push_dataset(folder: Path, repo_id: str, private: bool | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -6,8 +6,9 @@ python scripts/report.py outputs/results --output outputs/results/report.md
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
+
+from chandraclip.program import run_program
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -20,14 +21,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
-    from chandraclip.errors import InputFileError
     from chandraclip.evaluation.results import join_metrics, markdown_table
     from chandraclip.files import atomic_path
 
-    try:
-        frame = join_metrics(options.results).drop(columns="file")
-    except InputFileError as error:
-        sys.exit(f"error: {error}")
+    frame = join_metrics(options.results).drop(columns="file")
     text = markdown_table(frame.astype(object).where(frame.notna(), None).to_dict("records")) + "\n"
     print(text, end="")
     if options.output:
@@ -37,4 +34,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
+
+from chandraclip.program import now_try, run_program
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -23,7 +24,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("dataset", metavar="DATASET", type=Path, help="folder built by build_dataset.py simulate")
     default = os.environ.get("CHANDRACLIP_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
     parser.add_argument(
-        "--data", type=Path, default=Path(default), help="folder with the real catalog/ (default: $CHANDRACLIP_DATA)"
+        "--data",
+        type=Path,
+        default=Path(default),
+        help="folder with the real catalog/ (default: $CHANDRACLIP_DATA, here %(default)s)",
     )
     parser.add_argument(
         "--mock", type=Path, help="folder with a simulated detection for each real one, of the same obsid and region"
@@ -34,10 +38,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
-    from chandraclip.errors import InputFileError
     from chandraclip.files import write_json
     from chandraclip.realism import report as report
     from chandraclip.realism.catalog_tables import (
@@ -48,38 +51,34 @@ def main(arguments: list[str] | None = None) -> int:
     )
     from chandraclip.realism.figures import plot_confusion, plot_distances, plot_distributions
 
-    try:
-        real, published = read_real_detections(options.data), read_published_sources(options.data)
-        simulated = read_dataset(options.dataset)
-        frames = {"CSC 2": real, "simulated": simulated}
-        parts = {"row_by_row": "Not measured: the report was made without `--mock`."}
-        validation = report.validate(real, published, simulated)
-        content = {"parameters": _parameters(options.dataset), **report.summary(validation)}
-        if options.mock is not None:
-            frames["one for each of CSC 2"] = mock = read_dataset(options.mock)
-            twins = report.validate(real, published, mock, same_rows=True)
-            content["mock"] = {"parameters": _parameters(options.mock), **report.summary(twins)}
-            parts["row_by_row"] = "\n\n".join(
-                [
-                    report.row_table(twins.rows),
-                    report.distance_tables(twins.distances),
-                    report.transfer_tables(twins.scores, twins.apart),
-                ]
-            )
-        command = f"python scripts/validate_simulator.py DATASET{' --mock MOCK' if options.mock else ''}"
-        published_counts = published.assign(source_class=published["Class"])
-        frames["published table"] = published_counts
-        parts["inputs"] = f"`{command}`, DATASET: {_describe(options.dataset)}. Sources (detections):\n\n"
-        parts["inputs"] += report.class_counts(frames)
-        parts["distributions"] = report.distance_tables(validation.distances)
-        parts["held_out"] = report.held_out_table(**validation.quantities)
-        parts["photon_hardness"] = report.photon_hardness_table(simulated, photon_hardness(options.data))
-        parts["transfer"] = report.transfer_tables(validation.scores, validation.apart)
-        parts["differences"] = report.difference_list(validation.distances)
-        report.write_parts(options.output, parts)
-    except InputFileError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    real, published = read_real_detections(options.data), read_published_sources(options.data)
+    simulated = read_dataset(options.dataset)
+    frames = {"CSC 2": real, "simulated": simulated}
+    parts = {"row_by_row": "Not measured: the report was made without `--mock`."}
+    validation = report.validate(real, published, simulated)
+    content = {"parameters": _parameters(options.dataset), **report.summary(validation)}
+    if options.mock is not None:
+        frames["one for each of CSC 2"] = mock = read_dataset(options.mock)
+        twins = report.validate(real, published, mock, same_rows=True)
+        content["mock"] = {"parameters": _parameters(options.mock), **report.summary(twins)}
+        parts["row_by_row"] = "\n\n".join(
+            [
+                report.row_table(twins.rows),
+                report.distance_tables(twins.distances),
+                report.transfer_tables(twins.scores, twins.apart),
+            ]
+        )
+    command = f"python scripts/validate_simulator.py DATASET{' --mock MOCK' if options.mock else ''}"
+    published_counts = published.assign(source_class=published["Class"])
+    frames["published table"] = published_counts
+    parts["inputs"] = f"`{command}`, DATASET: {_describe(options.dataset)}. Sources (detections):\n\n"
+    parts["inputs"] += report.class_counts(frames)
+    parts["distributions"] = report.distance_tables(validation.distances)
+    parts["held_out"] = report.held_out_table(**validation.quantities)
+    parts["photon_hardness"] = report.photon_hardness_table(simulated, photon_hardness(options.data))
+    parts["transfer"] = report.transfer_tables(validation.scores, validation.apart)
+    parts["differences"] = report.difference_list(validation.distances)
+    report.write_parts(options.output, parts)
     images = options.output.parent / "images"
     plot_distributions(**validation.quantities, path=images / "simulator_distributions.png")
     plot_distances(validation.distances, images / "simulator_distances.png")
@@ -90,7 +89,8 @@ def main(arguments: list[str] | None = None) -> int:
     write_json(options.output.with_suffix(".json"), content)
     print(parts["transfer"], parts["differences"], sep="\n\n")
     print(f"wrote {options.output}, {options.output.with_suffix('.json')} and {images}/simulator_*.png")
-    return 0
+    align = Path("outputs") / f"{options.dataset.name}_align"
+    now_try(["training/align.py", "--dataset", options.dataset, "--output_dir", align])
 
 
 def _parameters(dataset: Path) -> dict[str, object]:
@@ -107,4 +107,4 @@ def _describe(dataset: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-FOOT = {"errors", "files", "model_folder", "versions"}
+FOOT = {"errors", "files", "lock", "model_folder", "processes", "program", "versions"}
 # wing -> the wings it may import beside itself and the foot
 MAY_IMPORT = {
     "ogip": set(),

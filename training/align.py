@@ -17,52 +17,28 @@ import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any
 
 import pretrain
-from chandraclip.data.sampler import conflict_groups
-from chandraclip.data.schema import MODALITY_COLUMNS
 from chandraclip.errors import InputFileError
-from chandraclip.losses import REGULARIZERS, check_pair_weights
-from chandraclip.model_folder import model_folder, model_id
-from chandraclip.models import (
-    ChandraClipConfig,
-    ChandraClipModel,
-    ChandraClipProcessor,
-    EventFeatureExtractor,
-    SpectrumFeatureExtractor,
+from chandraclip.program import now_try, run_program
+from chandraclip.training.arguments import (
+    METRICS_FILE,
+    MODALITIES,
+    REGULARIZERS,
+    TEXT_TRAINING,
+    RunArguments,
+    named_numbers,
+    option,
+    parse_arguments,
+    read_yaml,
 )
-from chandraclip.models.chandraclip.configuration_chandraclip import MODALITIES
-from chandraclip.models.contract import (
-    FAMILIES,
-    TOWER_MODALITIES,
-    TowerModel,
-    check_options,
-    families_of,
-    load_feature_extractor,
-    load_tower,
-)
-from chandraclip.training.arguments import RunArguments, named_numbers, option, parse_arguments, read_yaml
-from chandraclip.training.data import (
-    BatchLoader,
-    Processor,
-    batch_sampler,
-    default_dataset,
-    load_rows,
-    validation_batches,
-    validation_rows,
-)
-from chandraclip.training.distributed import make_accelerator, run_program
-from chandraclip.training.fine_tuning import load_aligned_model, refuse_other_towers
-from chandraclip.training.model_card import public_name, write_model_card
-from chandraclip.training.optimizer import build_optimizer
-from chandraclip.training.run import METRICS_FILE, Run
-from chandraclip.training.step import train_step
-from chandraclip.training.text_tower import TEXT_TRAINING, add_lora, cached_text_features, load_text_tower, merge_lora
-from chandraclip.training.validation import embed, retrieval
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from chandraclip.models.contract import TowerModel
+    from chandraclip.training.stages import Stages
 
 logger = logging.getLogger("align")
 
@@ -113,6 +89,9 @@ class AlignArguments(RunArguments):
             raise ValueError(f"modalities must be two or more of {list(MODALITIES)}, they are {self.modalities}")
         if self.text_training not in TEXT_TRAINING:
             raise ValueError(f"text_training must be one of {TEXT_TRAINING}, it is {self.text_training!r}")
+        from chandraclip.losses import check_pair_weights
+        from chandraclip.training.fine_tuning import refuse_other_towers
+
         weights = named_numbers(self.pair_weights or [], "pair_weights")
         check_pair_weights(weights, [name for name in MODALITIES if name in self.modalities])
         self.pair_weights = [f"{name}={weight:g}" for name, weight in sorted(weights.items()) if weight != 1] or None
@@ -163,6 +142,8 @@ def tower_family(kind: str, arguments: AlignArguments) -> type[TowerModel]:
     Raises:
         InputFileError: the model asked for does not load, or the file names no family of the modality.
     """
+    from chandraclip.models.contract import FAMILIES, families_of, load_tower
+
     source, config = tower_source(kind, arguments)
     if is_to_pretrain(kind, arguments):
         model_type = read_yaml(config).get("model_type")
@@ -172,17 +153,23 @@ def tower_family(kind: str, arguments: AlignArguments) -> type[TowerModel]:
     return type(load_tower(source, kind))
 
 
+def is_given(kind: str, arguments: AlignArguments) -> bool:
+    """Whether a tower is asked for by folder or Hub id."""
+    return bool(arguments.spectrum_model_name_or_path if kind == "spectrum" else arguments.event_model_name_or_path)
+
+
 def is_to_pretrain(kind: str, arguments: AlignArguments) -> bool:
     """Whether a tower is pretrained here: none is asked for, and none is beside output_dir, or options are given."""
-    if arguments.spectrum_model_name_or_path if kind == "spectrum" else arguments.event_model_name_or_path:
+    if is_given(kind, arguments):
         return False
     options_given = arguments.pretrain_max_steps is not None or arguments.pretrain_batch_size is not None
     return options_given or not (Path(tower_source(kind, arguments)[0]) / METRICS_FILE).exists()
 
 
-def pretrained_tower(kind: str, dataset: str, arguments: AlignArguments, accelerator: Accelerator) -> str:
+def pretrained_tower(kind: str, dataset: str, arguments: AlignArguments, stages: Stages) -> str:
     """Folder or Hub id of a tower, pretrained now if need be."""
     source, config = tower_source(kind, arguments)
+    stages.begin(source)
     if is_to_pretrain(kind, arguments):  # a folder that holds a pre-training with other options is refused there
         options = {
             "dataset_config": arguments.dataset_config,
@@ -191,18 +178,68 @@ def pretrained_tower(kind: str, dataset: str, arguments: AlignArguments, acceler
         }
         given = [f"--{name}={value}" for name, value in options.items() if value is not None]
         pretrain.main(["--config", str(config), "--dataset", dataset, "--output_dir", source, *given])
-    elif accelerator.is_main_process and (file := Path(source) / METRICS_FILE).is_file():
+    elif (file := Path(source) / METRICS_FILE).is_file():
         steps = json.loads(file.read_text()).get("max_steps")
         logger.info("the %s tower is the one of %s, pre-trained for %s steps", kind, source, steps)
     return source
 
 
+def planned_stages(arguments: AlignArguments, modalities: list[str], simulated: Path) -> list[tuple[str, str | Path]]:
+    """(what, output folder) of all that is made here, in order: the dataset and the towers not given, the model."""
+    stages: list[tuple[str, str | Path]] = []
+    if arguments.dataset is None:
+        stages.append(("simulate the dataset", simulated))
+    for kind in modalities:
+        if kind != "text" and not is_given(kind, arguments) and not arguments.model_name_or_path:
+            stages.append((f"pre-train the {kind} tower", tower_source(kind, arguments)[0]))
+    return [*stages, (f"align {', '.join(modalities)}", arguments.output_dir)]
+
+
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(AlignArguments, DEFAULT_CONFIG, argv)
+
+    # Slow to import: --help is not.
+    import torch
+    from tqdm.auto import tqdm
+
+    from chandraclip.data.sampler import conflict_groups
+    from chandraclip.data.schema import MODALITY_COLUMNS
+    from chandraclip.model_folder import model_folder, model_id
+    from chandraclip.models import (
+        ChandraClipConfig,
+        ChandraClipModel,
+        ChandraClipProcessor,
+        EventFeatureExtractor,
+        SpectrumFeatureExtractor,
+    )
+    from chandraclip.models.contract import TOWER_MODALITIES, check_options, load_feature_extractor, load_tower
+    from chandraclip.training.data import (
+        DATA_FOLDER,
+        BatchLoader,
+        Processor,
+        batch_sampler,
+        default_dataset,
+        load_rows,
+        validation_batches,
+        validation_rows,
+    )
+    from chandraclip.training.distributed import make_accelerator
+    from chandraclip.training.fine_tuning import load_aligned_model
+    from chandraclip.training.model_card import public_name, write_model_card
+    from chandraclip.training.optimizer import build_optimizer
+    from chandraclip.training.run import Run
+    from chandraclip.training.stages import Stages
+    from chandraclip.training.step import train_step
+    from chandraclip.training.text_tower import add_lora, cached_text_features, load_text_tower, merge_lora
+    from chandraclip.training.validation import embed, retrieval
+
     check_options(ChandraClipConfig, arguments.model_config)
     accelerator = make_accelerator(arguments, find_unused_parameters=arguments.foreign_text)
     modalities = [name for name in MODALITIES if name in arguments.modalities]
     kinds = [name for name in modalities if name in TOWER_MODALITIES]
+    simulated = Path(arguments.output_dir).parent / DATA_FOLDER
+    stages = Stages(planned_stages(arguments, modalities, simulated), accelerator.is_main_process)
+    stages.begin(arguments.dataset or simulated)
     dataset = arguments.dataset or default_dataset(
         arguments.num_detections, arguments.simulation_seed, accelerator, beside=arguments.output_dir
     )
@@ -234,11 +271,15 @@ def main(argv: list[str] | None = None) -> None:
         towers: dict[str, Any] = {}
         extractors: dict[str, Any] = {kind: getattr(aligned[1], f"{kind}_feature_extractor") for kind in kinds}
     else:
-        sources = {kind: pretrained_tower(kind, dataset, arguments, accelerator) for kind in kinds}
+        sources = {kind: pretrained_tower(kind, dataset, arguments, stages) for kind in kinds}
         towers = {kind: load_tower(source, kind) for kind, source in sources.items()}
         extractors = {kind: load_feature_extractor(source, type(towers[kind])) for kind, source in sources.items()}
+    stages.begin(arguments.output_dir)
     inputs = {"dataset": dataset_id} | {kind: model_id(model_folder(path)) for kind, path in sources.items()}
     run = Run(arguments, inputs, accelerator, arguments.metric_for_best_model, greater_is_better=True)
+    embeddings = Path("outputs/embeddings") / run.folder.name / Path(dataset).name
+    config = ["--dataset_config", arguments.dataset_config] if arguments.dataset_config else []
+    now_try(["scripts/embed.py", run.folder, dataset, embeddings, *config])
     if run.finished:
         logger.info("%s is finished already", run.folder)
         print_table(json.loads((run.folder / METRICS_FILE).read_text()), accelerator)
@@ -298,7 +339,10 @@ def main(argv: list[str] | None = None) -> None:
     def evaluate(split: str, max_rows: int) -> dict[str, float]:
         rows = validation_rows(splits[split], max_rows)
         batches = validation_batches(rows, prepare, accelerator, arguments.micro_batch_size)
-        embeddings = embed(model, batches, modalities, len(rows), accelerator)
+        total = math.ceil(len(rows) / arguments.micro_batch_size / accelerator.num_processes)
+        hidden = not accelerator.is_main_process
+        shown = tqdm(batches, split, total, leave=False, unit="batch", delay=5, disable=hidden)  # where it takes long
+        embeddings = embed(model, shown, modalities, len(rows), accelerator)
         return retrieval(embeddings, rows["summary"].to_pylist() if "text" in modalities else [None] * len(rows))
 
     run.describe(model, sampler)
@@ -329,6 +373,7 @@ def main(argv: list[str] | None = None) -> None:
             started_from = ", ".join([*families, *text])
         write_model_card(run, dataset, metrics, len(splits["train"]), f"It started from {started_from}.")
     run.finish({**metrics, "bad_rows": bad_rows})
+    logger.info("wrote %s", run.folder)
     print_table(metrics, accelerator)
 
 

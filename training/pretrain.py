@@ -14,25 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from chandraclip.models.contract import make_feature_extractor, make_model
+from chandraclip.program import now_try, run_program
 from chandraclip.training.arguments import RunArguments, mapping_option, option, parse_arguments
-from chandraclip.training.data import (
-    BatchLoader,
-    batch_sampler,
-    default_dataset,
-    load_rows,
-    validation_batches,
-    validation_rows,
-)
-from chandraclip.training.distributed import make_accelerator, run_program
-from chandraclip.training.model_card import write_model_card
-from chandraclip.training.optimizer import build_optimizer
-from chandraclip.training.run import Run
-from chandraclip.training.step import train_step
-from chandraclip.training.validation import mean_loss
 
 logger = logging.getLogger("pretrain")
 
@@ -61,6 +44,27 @@ class PretrainArguments(RunArguments):
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(PretrainArguments, None, argv)
+
+    # Slow to import: --help is not.
+    import numpy as np
+    import torch
+
+    from chandraclip.models.contract import make_feature_extractor, make_model
+    from chandraclip.training.data import (
+        BatchLoader,
+        batch_sampler,
+        default_dataset,
+        load_rows,
+        validation_batches,
+        validation_rows,
+    )
+    from chandraclip.training.distributed import make_accelerator
+    from chandraclip.training.model_card import write_model_card
+    from chandraclip.training.optimizer import build_optimizer
+    from chandraclip.training.run import Run
+    from chandraclip.training.step import train_step
+    from chandraclip.training.validation import mean_loss
+
     accelerator = make_accelerator(arguments)
     torch.manual_seed(arguments.seed)
     model = make_model(arguments.model_type, arguments.model_config).to(accelerator.device)
@@ -78,6 +82,12 @@ def main(argv: list[str] | None = None) -> None:
     # Any two rows may share a batch: nothing is contrasted.
     sampler = batch_sampler(dataset, np.arange(len(splits["train"])), arguments.batch_size, arguments.seed)
     run = Run(arguments, {"dataset": dataset_id}, accelerator, metric_for_best_model="loss", greater_is_better=False)
+    embeddings = Path("outputs/embeddings") / run.folder.name / Path(dataset).name
+    config = ["--dataset_config", arguments.dataset_config] if arguments.dataset_config else []
+    now_try(
+        ["scripts/embed.py", run.folder, dataset, embeddings, *config],
+        ["training/align.py", "--dataset", dataset, f"--{model.modality}_model_name_or_path", run.folder, *config],
+    )
     if run.finished:
         logger.info("%s is finished already", run.folder)
         return
@@ -109,7 +119,7 @@ def main(argv: list[str] | None = None) -> None:
         extractor.save_pretrained(run.folder)
         write_model_card(run, dataset, metrics, len(splits["train"]))
         logger.info(
-            "%s: validation loss %.4f (step %d)", run.folder, metrics["validation"]["loss"], run.state.best_step
+            "wrote %s: validation loss %.4f (step %d)", run.folder, metrics["validation"]["loss"], run.state.best_step
         )
     run.finish({**metrics, "bad_rows": bad_rows})
 

@@ -1,4 +1,4 @@
-"""The one error every reader raises for bad input."""
+"""The errors that are the user's to mend: of every reader for bad input, and of an option that does not fit."""
 
 from __future__ import annotations
 
@@ -23,3 +23,7 @@ class InputFileError(ValueError):
     def __str__(self) -> str:
         place = self.path if self.extension is None else f"{self.path}[{self.extension}]"
         return f"{place}: {self.reason}"
+
+
+class OptionError(ValueError):
+    """An option that cannot be honoured with this dataset, model, machine or number of processes."""

@@ -10,7 +10,10 @@ import sys
 from importlib import import_module
 from types import FrameType
 
-LIGHT = ("errors", "files", "ogip", "catalog", "simulate", "evaluation", "realism", "training.arguments")
+LIGHT = (
+    *("errors", "files", "lock", "processes", "program"),
+    *("ogip", "catalog", "simulate", "evaluation", "realism", "training.arguments"),
+)
 _AUTO_CLASSES = "transformers.models.auto.configuration_auto"
 _PACKAGE = __name__.rpartition(".")[0]
 

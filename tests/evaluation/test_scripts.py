@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from chandraclip.errors import InputFileError
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ def test_regression(script, embeddings, dataset, tmp_path, capsys):
     out = capsys.readouterr().out
     assert re.search("left out, too few rows with a value: 0 train.*bb_kt", out)
     assert "not comparable" in out
-    with pytest.raises(SystemExit, match="not in the catalogue"):
+    with pytest.raises(ValueError, match="not in the catalogue"):
         script("eval/regression.py")([embeddings, str(dataset), "--variables", "colour"])
 
 
@@ -85,7 +89,7 @@ def test_report_joins_both(script, embeddings, dataset, tmp_path, capsys):
     lines = text.splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert "spectrum -> text recall@1%" in text
-    with pytest.raises(SystemExit, match="no evaluation"):
+    with pytest.raises(InputFileError, match="no evaluation"):
         script("scripts/report.py")([str(dataset)])
 
 
@@ -106,13 +110,15 @@ def test_neighbours_of_another_model(script, embeddings, tmp_path, embeddings_ta
     other.mkdir()
     pq.write_table(embeddings_table, other / "embeddings.parquet")
     (other / "embeddings.json").write_text('{"model_id": "2"}')
-    with pytest.raises(SystemExit, match="different models"):
+    with pytest.raises(ValueError, match="different models"):
         script("eval/neighbours.py")([embeddings, str(other)])
 
 
-def test_errors_are_one_line(script, tmp_path):
-    with pytest.raises(SystemExit, match=r"error: .*no embeddings here"):
-        script("eval/retrieval.py")([str(tmp_path)])
+def test_errors_are_one_line(repository, tmp_path):
+    command = [sys.executable, "eval/retrieval.py", str(tmp_path)]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: .*no embeddings here.*\n", done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -130,3 +136,49 @@ def test_help_loads_nothing_heavy(repository, path):
     done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "usage:" in done.stdout
+
+
+def hints(stdout: str) -> list[list[str]]:
+    return [shlex.split(line) for line in stdout[stdout.index("now try:\n") :].splitlines()[1:]]
+
+
+def test_each_evaluation_ends_with_a_command_that_runs(repository, embeddings, dataset, tmp_path):
+    options = {
+        "eval/retrieval.py": [embeddings, "--num_resamples", "20", "--output", str(tmp_path / "my results" / "a")],
+        "eval/neighbours.py": [embeddings, embeddings, "--output", str(tmp_path / "my results" / "n")],
+    }
+    expected = {"eval/retrieval.py": "scripts/report.py", "eval/neighbours.py": "eval/retrieval.py"}
+    for program, arguments in options.items():
+        done = subprocess.run([sys.executable, program, *arguments], cwd=repository, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        (command,) = hints(done.stdout)
+        assert command[1] == expected[program]
+        following = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+        assert following.returncode == 0, following.stderr
+
+
+@pytest.mark.parametrize(
+    ("rows", "aligned", "expected"),
+    [
+        ({"train": 500, "validation": 50, "test": 50}, True, ["regression", "retrieval", "neighbours"]),
+        ({"train": 500, "validation": 50, "test": 50}, False, ["regression"]),
+        ({"train": 20, "test": 5}, True, ["neighbours"]),
+    ],
+)
+def test_embedding_suggests_what_its_rows_and_model_allow(repository, rows, aligned, expected):
+    from chandraclip.evaluation.embeddings import EMBEDDINGS, LATENTS
+
+    def load(path: str):
+        spec = importlib.util.spec_from_file_location(f"parsed_{Path(path).stem}", repository / path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    embed = load("scripts/embed.py")
+    options = embed.parse_arguments(["outputs/align", "my data", "outputs/embeddings"])
+    missing = dict.fromkeys(LATENTS, 0) | dict.fromkeys(EMBEDDINGS, 0 if aligned else sum(rows.values()))
+    commands = embed.next_commands(options, {"rows": rows, "missing": missing})
+    assert [Path(script).stem for script, *_ in commands] == expected
+    for script, *arguments in commands:
+        parsed = load(script).parse_arguments([str(argument) for argument in arguments])
+        assert parsed.embeddings == "outputs/embeddings"

@@ -11,10 +11,11 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "training"))
 
 import pretrain
-from chandraclip.training.distributed import run_program
+from chandraclip.program import run_program
+from chandraclip.training import step as training_step
 
 JOBS = list(zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3], strict=True))
-train_step = pretrain.train_step
+train_step = training_step.train_step
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
                 save_file({**gradients, "loss": torch.tensor(values["loss"]), "micro_batches": parts}, file)
             return values
 
-        pretrain.train_step = train_step_kept
+        training_step.train_step = train_step_kept
         pretrain.main(["--config", config, "--output_dir", output, "--max_steps", "1", "--max_grad_norm", "1e9"])
 
 

@@ -260,11 +260,11 @@ def write_config(folder: Path, model_type: str, dataset: Path, **options: Any) -
 def test_a_run_that_ended_goes_on_to_the_same_weights(
     model_type: str, dataset: Path, run_loop: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    import pretrain
+    from chandraclip.training import step as training_step
 
     config = write_config(tmp_path, model_type, dataset)
     run_loop("pretrain", "--config", config, "--output_dir", tmp_path / "whole")
-    train_step = pretrain.train_step
+    train_step = training_step.train_step
 
     def end_at_step_five(accelerator: Any, model: Any, optimizer: Any, batch: Any, step: int, arguments: Any) -> Any:
         if step == 4:
@@ -272,7 +272,7 @@ def test_a_run_that_ended_goes_on_to_the_same_weights(
         return train_step(accelerator, model, optimizer, batch, step, arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "train_step", end_at_step_five)
+        patch.setattr(training_step, "train_step", end_at_step_five)
         with pytest.raises(KeyboardInterrupt):
             run_loop("pretrain", "--config", config, "--output_dir", tmp_path / "ended")
     assert not (tmp_path / "ended" / "metrics.json").exists()

@@ -18,6 +18,7 @@ import pytest
 from chandraclip.data.response_table import read_responses
 from chandraclip.data.schema import RARE_CLASSES, TABLE_SCHEMA
 from chandraclip.ogip import read_response
+from chandraclip.program import explain
 
 KEY = ["obsid", "obi", "region_id"]
 # Of the real tables: as many whole sources as come first.
@@ -40,7 +41,16 @@ def simulate(repository: Path) -> Callable[..., int]:
     spec = importlib.util.spec_from_file_location("build_dataset", repository / "scripts" / "build_dataset.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    return lambda *arguments: script.main(["simulate", *map(str, arguments)])
+
+    def run(*arguments: object) -> int:
+        try:
+            script.main(["simulate", *map(str, arguments)])
+        except (OSError, ValueError) as error:  # as `run_program` does
+            print(f"error: {explain(error)}", file=sys.stderr)
+            return 1
+        return 0
+
+    return run
 
 
 @pytest.fixture

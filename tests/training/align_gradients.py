@@ -11,10 +11,11 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "training"))
 
 import align
-from chandraclip.training.distributed import run_program
+from chandraclip.program import run_program
+from chandraclip.training import step as training_step
 
 FILE, OPTIONS = sys.argv[1], sys.argv[2:]
-train_step = align.train_step
+train_step = training_step.train_step
 
 
 def train_step_kept(accelerator, model, optimizer, micro_batches, step, arguments):
@@ -27,5 +28,5 @@ def train_step_kept(accelerator, model, optimizer, micro_batches, step, argument
     return values
 
 
-align.train_step = train_step_kept
+training_step.train_step = train_step_kept
 run_program(lambda: align.main(OPTIONS))

@@ -13,8 +13,8 @@ import yaml
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
-from chandraclip.errors import InputFileError
-from chandraclip.training.arguments import OptionError, RunArguments, parse_arguments
+from chandraclip.errors import InputFileError, OptionError
+from chandraclip.training.arguments import RunArguments, parse_arguments
 from chandraclip.training.optimizer import build_optimizer, learning_rate_at
 from chandraclip.training.run import Run
 
@@ -104,11 +104,12 @@ def test_fine_tuning_starts_from_the_whole_model(towers, aligned, dataset, tmp_p
     import transformers
 
     import align
+    from chandraclip.training import optimizer
 
     started = {}
-    build = align.build_optimizer
+    build = optimizer.build_optimizer
     monkeypatch.setattr(
-        align,
+        optimizer,
         "build_optimizer",
         lambda model, *rest: (
             started.update({name: value.clone() for name, value in model.state_dict().items()}),

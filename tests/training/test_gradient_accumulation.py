@@ -10,6 +10,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from chandraclip.errors import OptionError
 from chandraclip.losses import REGULARIZERS
 from chandraclip.models import (
     ChandraClipConfig,
@@ -24,8 +25,9 @@ from chandraclip.models import (
     small_text_config,
     train_tokenizer,
 )
-from chandraclip.training.arguments import OptionError, RunArguments
-from chandraclip.training.distributed import make_accelerator, run_program
+from chandraclip.program import explain
+from chandraclip.training.arguments import RunArguments
+from chandraclip.training.distributed import make_accelerator
 from chandraclip.training.gradient_accumulation import accumulate_gradients
 from chandraclip.training.randomness import seed_step
 
@@ -207,8 +209,4 @@ def test_the_number_is_ours_if_set_and_else_that_of_accelerate(monkeypatch):
 
 
 def test_an_option_that_cannot_be_honoured_ends_the_program_in_one_line():
-    def main():
-        raise OptionError("batch_size 16 is wrong")
-
-    with pytest.raises(SystemExit, match=r"^error: batch_size 16 is wrong$"):
-        run_program(main)
+    assert explain(OptionError("batch_size 16 is wrong")) == "batch_size 16 is wrong"

@@ -81,7 +81,7 @@ def test_three_columns_train_embed_and_evaluate(tmp_path, run_loop, small_towers
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(repository / "eval"))
         importlib.import_module("retrieval").main([output, "--num_resamples", "10"])
-        with pytest.raises(SystemExit, match="there is none of the variables"):
+        with pytest.raises(InputFileError, match="there is none of the variables"):
             importlib.import_module("regression").main([output, dataset])
     assert "recall" in capsys.readouterr().out.lower()
 

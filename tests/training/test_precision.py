@@ -11,7 +11,8 @@ from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from chandraclip.training.arguments import OptionError, RunArguments
+from chandraclip.errors import OptionError
+from chandraclip.training.arguments import RunArguments
 from chandraclip.training.distributed import make_accelerator
 from chandraclip.training.optimizer import build_optimizer
 from chandraclip.training.run import Run
@@ -116,8 +117,7 @@ def test_fp16_on_a_cpu_is_refused(precision):
 
 @pytest.mark.slow
 def test_bf16_trains_resumes_exactly_and_embeds_in_fp32(towers, tmp_path, run_loop, precision, monkeypatch):
-    import align
-    import pretrain
+    from chandraclip.training import step as training_step
 
     precision("bf16")
     dtypes = set()
@@ -144,8 +144,7 @@ def test_bf16_trains_resumes_exactly_and_embeds_in_fp32(towers, tmp_path, run_lo
             assert {tensor.dtype for tensor in tensors} == {torch.float32}
         return values
 
-    monkeypatch.setattr(align, "train_step", look)
-    monkeypatch.setattr(pretrain, "train_step", look)
+    monkeypatch.setattr(training_step, "train_step", look)
     for loop, config, rate in (("pretrain", "spectrum", 3e-3), ("pretrain", "events", 3e-3), ("align", "align", 3e-3)):
         dtypes.clear()
         options = [

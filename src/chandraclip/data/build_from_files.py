@@ -69,7 +69,7 @@ def build_from_files(
     }
     groups = [items[begin : begin + FILES_PER_CHUNK] for begin in range(0, len(items), FILES_PER_CHUNK)]
     tasks = [partial(_read_files, input_dir, group, text_path) for group in groups]
-    return build_dataset(output, parameters, tasks, license_id, num_processes, overwrite, progress)
+    return build_dataset(output, parameters, tasks, license_id, num_processes, overwrite, progress, work="read files")
 
 
 @lru_cache(maxsize=1)

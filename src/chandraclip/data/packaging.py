@@ -7,17 +7,13 @@ kill, with the same bytes.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm.auto import tqdm
 
@@ -28,6 +24,9 @@ from chandraclip.data.shards import STAGING, Chunk
 from chandraclip.data.splits import SPLITS
 from chandraclip.errors import InputFileError
 from chandraclip.files import write_json
+from chandraclip.lock import locked
+from chandraclip.processes import task_runner
+from chandraclip.program import goes_on_from
 from chandraclip.versions import installed_versions
 
 
@@ -48,6 +47,7 @@ def build_dataset(
     num_processes: int = 1,
     overwrite: bool = False,
     progress: bool = True,
+    work: str = "make",
 ) -> BuildResult:
     """Writes what the tasks give as a dataset.
 
@@ -58,22 +58,49 @@ def build_dataset(
         tasks: one a chunk; picklable, independent, and the same bytes each time.
         license_id: for the card, an identifier of the Hub.
         num_processes: chunks are made and shards written by as many; the bytes do not depend on it.
-        overwrite: replace what another build left in `output`.
+        overwrite: replace what another build left in `output`; this very build is kept, and goes on.
         progress: show progress bars.
+        work: what the tasks do, for the bar.
 
     Raises:
-        InputFileError: `output` holds a build with other parameters, or files of another origin; no task gave a row.
+        InputFileError: `output` holds a build with other parameters, or files of another origin, or another process
+            writes there; no task gave a row.
     """
     output = Path(output)
     parameters = {**parameters, "schema_version": SCHEMA_VERSION, **installed_versions("chandraclip")}
     staging = output / STAGING
-    finished = _open(output, staging, parameters, overwrite)
-    if finished is not None:
-        return BuildResult(output, finished, already_built=True)
+    manifest = _manifest(output) if (output / "data").exists() and not staging.exists() else None
+    if manifest is not None and manifest["parameters"] == parameters:
+        return BuildResult(output, manifest, already_built=True)  # nothing is written, so the folder may be read-only
+    with locked(output):
+        finished = _open(output, staging, parameters, overwrite)
+        if finished is not None:
+            return BuildResult(output, finished, already_built=True)
 
-    with _executor(num_processes) as run:
+        def place() -> str:
+            done = sum(shards.read_record(staging, index) is not None for index in range(len(tasks)))
+            return f"chunk {min(done + 1, len(tasks))} of {len(tasks)}"
+
+        with goes_on_from(output, place):
+            manifest = _build(output, staging, parameters, tasks, license_id, num_processes, progress, work)
+    return BuildResult(output, manifest, already_built=False)
+
+
+def _build(
+    output: Path,
+    staging: Path,
+    parameters: dict[str, Any],
+    tasks: Sequence[Callable[[], Chunk]],
+    license_id: str,
+    num_processes: int,
+    progress: bool,
+    work: str,
+) -> dict[str, Any]:
+    """Makes the chunks that are missing, writes the shards and publishes them; the manifest."""
+    with task_runner(num_processes) as run:
         missing = [index for index in range(len(tasks)) if shards.read_record(staging, index) is None]
-        with tqdm(total=len(tasks), initial=len(tasks) - len(missing), desc="chunks", disable=not progress) as bar:
+        done = len(tasks) - len(missing)
+        with tqdm(total=len(tasks), initial=done, desc=work, unit="chunk", disable=not progress) as bar:
             for _ in run([partial(shards.stage_chunk, staging, index, tasks[index]) for index in missing]):
                 bar.update()
         records = [record for index in range(len(tasks)) if (record := shards.read_record(staging, index))]
@@ -84,7 +111,7 @@ def build_dataset(
         for stale in ("data", "responses"):
             shutil.rmtree(staging / stale, ignore_errors=True)
         entries = {}
-        with tqdm(total=len(plans), desc="shards", disable=not progress) as bar:
+        with tqdm(total=len(plans), desc="write", unit="shard", disable=not progress) as bar:
             for entry in run([partial(shards.write_shard, staging, plan) for plan in plans]):
                 entries[entry["path"]] = entry
                 bar.update()
@@ -104,63 +131,41 @@ def build_dataset(
         | installed_versions("chandraclip", "numpy", "pyarrow", "scipy", "astropy"),
     }
     shards.publish(output, staging, manifest, render_card(manifest))
-    return BuildResult(output, manifest, already_built=False)
+    return manifest
 
 
 def _open(output: Path, staging: Path, parameters: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:
     """Makes the staging folder ready; the manifest where this very build is finished already."""
-    if overwrite and output.exists():
+    manifest, record = _manifest(output), staging / "parameters.json"
+    found: dict[str, Any] | None = None
+    if (output / "data").exists():
+        found = {} if manifest is None else manifest["parameters"]
+    elif record.exists() and any((staging / "chunks").glob("*.json")):  # nothing is lost where no chunk was finished
+        found = json.loads(record.read_text())
+    if found is not None and found != parameters:
+        if not overwrite:
+            _refuse(output, found, parameters)
         shards.discard(output, ["data", STAGING, "responses"])  # `data` first: without it nothing loads
         for name in ("manifest.json", "README.md"):
             (output / name).unlink(missing_ok=True)
-    manifest_path = output / "manifest.json"
-    if (output / "data").exists():
-        if not manifest_path.exists():
-            raise InputFileError(output, "holds a dataset without a manifest; choose another folder or --overwrite")
-        manifest = json.loads(manifest_path.read_text())
-        _refuse_others(output, manifest["parameters"], parameters)
+    elif manifest is not None and (output / "data").exists():
         shutil.rmtree(staging, ignore_errors=True)  # killed after the last rename
         return manifest
-    record = staging / "parameters.json"
-    if record.exists() and any((staging / "chunks").glob("*.json")):  # nothing is lost where no chunk was finished
-        _refuse_others(output, json.loads(record.read_text()), parameters)
     staging.mkdir(parents=True, exist_ok=True)
     write_json(record, parameters)
     return None
 
 
-def _refuse_others(output: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _manifest(output: Path) -> dict[str, Any] | None:
+    """What a finished dataset says of itself; None where there is none."""
+    path = output / "manifest.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _refuse(output: Path, found: dict[str, Any], wanted: dict[str, Any]) -> NoReturn:
+    advice = "choose another folder or --overwrite"
+    if not found:
+        raise InputFileError(output, f"holds a dataset without a manifest; {advice}")
     different = [name for name in sorted(found | wanted) if found.get(name) != wanted.get(name)]
-    if different:
-        details = ", ".join(f"{name} {found.get(name)} (now {wanted.get(name)})" for name in different)
-        raise InputFileError(
-            output, f"was built with other parameters: {details}; choose another folder or --overwrite"
-        )
-
-
-@contextmanager
-def _executor(num_processes: int) -> Iterator[Callable[[Sequence[Callable[[], Any]]], Iterator[Any]]]:
-    """A function that calls each task and yields the results as they come, here or in `num_processes` processes."""
-    if num_processes <= 1:
-        yield lambda tasks: (task() for task in tasks)
-        return
-    threads = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # before the children import numpy: their threads would fight for the cores
-    try:
-        with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn")) as pool:
-
-            def run(tasks: Sequence[Callable[[], Any]]) -> Iterator[Any]:
-                futures = [pool.submit(task) for task in tasks]
-                try:
-                    for future in as_completed(futures):
-                        yield future.result()
-                finally:
-                    for future in futures:
-                        future.cancel()
-
-            yield run
-    finally:
-        if threads is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = threads
+    details = ", ".join(f"{name} {found.get(name)} (now {wanted.get(name)})" for name in different)
+    raise InputFileError(output, f"was built with other parameters: {details}; {advice}")

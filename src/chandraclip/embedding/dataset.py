@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import os
 import platform
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,10 @@ from chandraclip.embedding.embedder import EmbedConfig, Embedder
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.embeddings import EMBEDDINGS, EMBEDDINGS_FILE, EMBEDDINGS_SCHEMA, LATENTS, PROVENANCE_FILE
 from chandraclip.files import atomic_path, write_json
+from chandraclip.lock import locked
 from chandraclip.model_folder import model_folder, model_id
+from chandraclip.processes import task_runner
+from chandraclip.program import goes_on_from
 from chandraclip.versions import installed_versions
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,8 @@ def embed_dataset(
         The provenance, with ``resumed_rows``: how many were found done.
 
     Raises:
-        InputFileError: model or dataset do not load, or the dataset lacks the split or has columns that cannot be used.
+        InputFileError: model or dataset do not load, or the dataset lacks the split or has columns that cannot be used;
+            another process writes to `output`.
         ValueError: an embedding is not finite.
     """
     folder = model_folder(config.model, revision)
@@ -145,17 +147,26 @@ def embed_dataset(
         for name, rows in splits.items()
         for start in range(0, len(rows), rows_per_part)
     ]
-    folder = _parts_folder(output, identity)
-    todo = [part for part in parts if not _is_whole(folder / part.file_name, part.stop - part.start)]
-    resumed = total - sum(part.stop - part.start for part in todo)
-    with tqdm(total=total, initial=resumed, desc="embed", unit=" detections") as progress:
-        for num_rows in _run(todo, local, folder, num_processes):
-            progress.update(num_rows)
+    with locked(output), goes_on_from(output, lambda: f"detection {_num_done(parts, output / _PARTS) + 1} of {total}"):
+        folder = _parts_folder(output, identity)
+        todo = [part for part in parts if not _is_whole(folder / part.file_name, part.stop - part.start)]
+        resumed = total - sum(part.stop - part.start for part in todo)
+        if todo:
+            with (
+                task_runner(min(num_processes, len(todo)), _start_worker, (local,)) as run,
+                tqdm(total=total, initial=resumed, desc="embed", unit="detection", unit_scale=True) as progress,
+            ):
+                for num_rows in run([partial(_embed_part, part, folder, config.dataset) for part in todo]):
+                    progress.update(num_rows)
 
-    provenance["missing"] = _merge([folder / part.file_name for part in parts], output / EMBEDDINGS_FILE)
-    write_json(output / PROVENANCE_FILE, provenance)
-    shutil.rmtree(folder)
+        provenance["missing"] = _merge([folder / part.file_name for part in parts], output / EMBEDDINGS_FILE)
+        write_json(output / PROVENANCE_FILE, provenance)
+        shutil.rmtree(folder)
     return {**provenance, "resumed_rows": resumed}
+
+
+def _num_done(parts: list[Part], folder: Path) -> int:
+    return sum(part.stop - part.start for part in parts if (folder / part.file_name).exists())
 
 
 def _bad_rows(dataset: str, splits: dict[str, Any]) -> dict[str, dict[str, int]]:
@@ -176,28 +187,6 @@ def _bad_rows(dataset: str, splits: dict[str, Any]) -> dict[str, dict[str, int]]
                 *(dataset, name, int(found.mask.sum()), found.counts, "; ".join(found.examples)),
             )
     return result
-
-
-def _run(parts: list[Part], config: EmbedConfig, folder: Path, num_processes: int) -> Iterator[int]:
-    """Embed parts, here or in spawned workers; gives the number of rows of each as it is done."""
-    num_processes = min(num_processes, len(parts))
-    if num_processes <= 1:
-        if parts:
-            _start_worker(config)
-        for part in parts:
-            yield _embed_part(part, folder, config.dataset)
-        return
-    for variable, value in {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}.items():
-        os.environ.setdefault(variable, value)  # workers inherit them before they import torch
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_start_worker, initargs=(config,)) as pool:
-        futures = [pool.submit(_embed_part, part, folder, config.dataset) for part in parts]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _parts_folder(output: Path, identity: dict[str, Any]) -> Path:

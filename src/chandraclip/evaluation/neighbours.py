@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from chandraclip.data.schema import SOURCE_CLASSES
 from chandraclip.evaluation.embeddings import KEY, EmbeddingTable
@@ -19,6 +20,7 @@ _TEXT = ("text_embedding",)
 # Similarities held at once: 64 MiB of float32, and 4 GiB where a device has its own memory.
 _BLOCK_ELEMENTS, _DEVICE_BLOCK_ELEMENTS = 2**24, 2**30
 _GROUP = 64
+SHOWN_AFTER = 5.0  # s, of the bar
 
 
 def nearest(queries: np.ndarray, references: np.ndarray, k: int, device: str = "cpu") -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +49,8 @@ def nearest(queries: np.ndarray, references: np.ndarray, k: int, device: str = "
     similarities = torch.empty((len(left), k), dtype=torch.float32)
     block = max(1, (_BLOCK_ELEMENTS if place.type == "cpu" else _DEVICE_BLOCK_ELEMENTS) // max(right.shape[1], 1))
     buffer = torch.empty((min(block, len(left)), right.shape[1]), device=place)
-    for start in range(0, len(left), block):
+    # Drawn where it takes long: of many queries, or of many references.
+    for start in tqdm(range(0, len(left), block), desc="neighbours", unit="block", delay=SHOWN_AFTER):
         rows = left[start : start + block].to(place)
         similarity = torch.mm(rows, right, out=buffer[: len(rows)])
         similarity[:, num_references:] = -torch.inf

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from sklearn.neighbors import NearestNeighbors
+from tqdm.auto import tqdm
 
 from chandraclip.evaluation.bootstrap import NUM_RESAMPLES, interval, resampled_sums
 from chandraclip.evaluation.embeddings import EmbeddingTable
@@ -178,10 +179,11 @@ def regression_metrics(
     kept = [name for names in groups.values() for name in names]
     neighbours = {
         representation: _knn(array, kept, values, splits["train"], evaluated, representation in BEFORE_ALIGNMENT)
-        for representation, (array, _) in representations.items()
+        for representation, (array, _) in tqdm(representations.items(), desc="neighbours", unit="representation")
         if kept
     }
     records: list[dict[str, Any]] = []
+    bar = tqdm(total=len(kept), desc="regression", unit="variable")
     for names in groups.values():
         rows = {split: np.flatnonzero(mask & np.isfinite(values[names[0]])) for split, mask in splits.items()}
         targets = np.stack([values[name] for name in names], axis=1)
@@ -197,6 +199,8 @@ def regression_metrics(
             median = float(np.median(values[name][rows["train"]]))
             of_variable[MEDIAN, MEDIAN] = np.full(len(rows["validation"]) + len(rows["test"]), median)
             records += _score(name, of_variable, values[name], rows, table.name[rows["test"]], num_resamples, seed)
+            bar.update()
+    bar.close()
     order = {name: position for position, name in enumerate(variables)}
     records.sort(key=lambda record: order[record["variable"]])
     return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from chandraclip.evaluation.bootstrap import NUM_RESAMPLES
 from chandraclip.evaluation.embeddings import EmbeddingTable
@@ -93,7 +94,7 @@ def evaluate_retrieval(
         ValueError: no row has two modalities.
     """
     results = {}
-    for direction, queries, candidates in retrieval_tasks(table):
+    for direction, queries, candidates in tqdm(list(retrieval_tasks(table)), desc="retrieval", unit="direction"):
         known = (queries.source_class >= 0).any()
         results[direction] = retrieval_metrics(
             queries.vectors,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from chandraclip.data.schema import SOURCE_CLASSES
 from chandraclip.data.splits import assign_splits
@@ -84,13 +85,10 @@ def validate(
         named = tables["simulated"]["name"].map(twin)
         tables["simulated"]["name"] = named.fillna(tables["simulated"]["name"])
         tables["simulated"] = tables["simulated"].drop_duplicates("name", ignore_index=True)
-    scores = {
-        task: {
-            f"{training} -> {test}": transfer_score(tables[training], tables[test], task)
-            for training, test in (*MAIN_TRAININGS, *CONTROL_TRAININGS)
-        }
-        for task in TASKS
-    }
+    scores: dict[str, dict[str, Any]] = {task: {} for task in TASKS}
+    tasks = [(task, pair) for task in TASKS for pair in (*MAIN_TRAININGS, *CONTROL_TRAININGS)]
+    for task, (training, test) in tqdm(tasks, desc="classify", unit="training"):
+        scores[task][f"{training} -> {test}"] = transfer_score(tables[training], tables[test], task)
     return Validation(
         quantities=quantities,
         distances=ks_table(quantities["real"], quantities["simulated"]),

@@ -60,7 +60,7 @@ def build_from_simulation(
     if num_detections % SIMULATED_ROWS_PER_CHUNK:
         sizes.append(num_detections % SIMULATED_ROWS_PER_CHUNK)
     tasks = [partial(_simulate, seed, index, size, selection, arf, rmf, pileup) for index, size in enumerate(sizes)]
-    return build_dataset(output, parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress)
+    return build_dataset(output, parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress, work="simulate")
 
 
 def build_from_catalog(
@@ -100,7 +100,7 @@ def build_from_catalog(
     }
     bounds = catalog.chunk_bounds(ROWS_PER_CHUNK)
     tasks = [partial(_simulate_catalog, detections, sources, seed, first, last, pileup) for first, last in bounds]
-    return build_dataset(output, parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress)
+    return build_dataset(output, parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress, work="simulate")
 
 
 def _simulate(

@@ -1,4 +1,7 @@
-"""Options of a run: a YAML file plus command-line overrides into a dataclass, saved beside the weights."""
+"""Options of a run: a YAML file plus command-line overrides into a dataclass, saved beside the weights.
+
+transformers' HfArgumentParser does this too, but takes seconds to import, and its `--help` knows nothing of the file.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
-from transformers.hf_argparser import HfArgumentParser
 
 from chandraclip.errors import InputFileError
 
-CONFIG_FILE = "train_config.yaml"
+# Of chandraclip.models and chandraclip.losses, which load torch.
+MODALITIES = ("spectrum", "event", "text")
+REGULARIZERS = ("variance_covariance", "distance", "none")
+TEXT_TRAINING = ("auto", "full", "frozen", "lora")
+CONFIG_FILE, METRICS_FILE = "train_config.yaml", "metrics.json"  # of a run's folder; the second is written last
 # What may differ between a run and its continuation: it changes where and how fast, not what comes out.
 FREE_OPTIONS = (
     "output_dir",
@@ -28,10 +35,6 @@ FREE_OPTIONS = (
 )
 NAMED_NUMBERS = ("pair_weights",)  # a mapping in the YAML file, name=number on the command line
 MODEL_OPTIONS_HELP = "options of the model's configuration, a mapping in YAML or JSON, e.g. '{\"latent_size\": 8}'"
-
-
-class OptionError(ValueError):
-    """An option that cannot be honoured with this dataset, model, machine or number of processes."""
 
 
 def option(default: Any, help: str) -> Any:
@@ -128,6 +131,8 @@ Arguments = TypeVar("Arguments", bound=RunArguments)
 def parse_arguments(kind: type[Arguments], default_config: Path | None, argv: list[str] | None = None) -> Arguments:
     """Options from ``--config FILE`` (or `default_config`), then from the rest of the command line.
 
+    ``--help`` shows the defaults that hold: those of the file, where it has them.
+
     Args:
         kind: the loop's dataclass.
         default_config: YAML file read where there is no ``--config``.
@@ -143,13 +148,48 @@ def parse_arguments(kind: type[Arguments], default_config: Path | None, argv: li
     options, rest = first.parse_known_args(argv)
     # The file's values go in front as options of the command line, so that both are typed and checked in one place.
     from_file = [] if options.config is None else _as_options(options.config, kind)
-    parser = HfArgumentParser(cast(Any, kind), allow_abbrev=False, description=sys.modules[kind.__module__].__doc__)
-    parser.add_argument("--config", help=f"YAML file of these options (default: {default_config})")
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description=sys.modules[kind.__module__].__doc__, formatter_class=_HelpFormatter
+    )
+    parser.add_argument("--config", default=options.config, help="YAML file of these options")
+    _add_options(parser, kind)
+    parser.set_defaults(**vars(parser.parse_args(from_file)))
+    values = vars(parser.parse_args(rest))
+    del values["config"]
     try:
-        (arguments, *_) = parser.parse_args_into_dataclasses([*from_file, *rest], look_for_args_file=False)
+        return kind(**values)
     except ValueError as error:
         parser.error(str(error))
-    return arguments
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default to each line, but for none, which the line itself explains."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+def _add_options(parser: argparse.ArgumentParser, kind: type[RunArguments]) -> None:
+    """An option a field: int, float, str, bool (alone or with true or false), each also ``| None``, or a list."""
+    types = get_type_hints(kind)
+    for item in dataclasses.fields(kind):
+        of, nargs = types[item.name], None
+        if isinstance(of, UnionType):
+            (of,) = (part for part in get_args(of) if part is not NoneType)
+        if get_origin(of) is list:
+            (of,), nargs = get_args(of), "+"
+        default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+        settings: dict[str, Any] = {"default": default, "help": item.metadata.get("help"), "nargs": nargs}
+        if of is bool:
+            settings |= {"nargs": "?", "const": True}
+        parser.add_argument(f"--{item.name}", type=_truth if of is bool else of, **settings)
+
+
+def _truth(text: str) -> bool:
+    try:
+        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"true or false, not {text!r}") from None
 
 
 def _as_options(path: Path, kind: type[RunArguments]) -> list[str]:

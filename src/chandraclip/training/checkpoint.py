@@ -69,13 +69,16 @@ def save_checkpoint(
     temporary = folder / f".{path.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_model(model, str(temporary / MODEL))
-    save_file(_optimizer_tensors(model, optimizer), temporary / OPTIMIZER)
-    content = {**asdict(state), "sha256": {name: sha256_of(temporary / name) for name in (MODEL, OPTIMIZER)}}
-    (temporary / STATE).write_text(json.dumps(content, indent=2) + "\n")
-    if path.exists():
-        shutil.rmtree(path)  # of a run that went back to an earlier step
-    os.replace(temporary, path)
+    try:
+        save_model(model, str(temporary / MODEL))
+        save_file(_optimizer_tensors(model, optimizer), temporary / OPTIMIZER)
+        content = {**asdict(state), "sha256": {name: sha256_of(temporary / name) for name in (MODEL, OPTIMIZER)}}
+        (temporary / STATE).write_text(json.dumps(content, indent=2) + "\n")
+        if path.exists():
+            shutil.rmtree(path)  # of a run that went back to an earlier step
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # where the disk is full, it must not stay so
     newest = sorted(folder.glob("step-*"))[-keep:]
     for other in folder.glob("step-*"):
         if other not in newest and (state.best_step is None or other != checkpoint_path(folder, state.best_step)):

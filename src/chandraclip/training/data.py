@@ -19,6 +19,7 @@ from torch import Tensor
 
 from chandraclip.data.sampler import BatchSampler
 from chandraclip.errors import InputFileError
+from chandraclip.training.distributed import on_main_process
 
 if TYPE_CHECKING:
     import datasets
@@ -46,11 +47,10 @@ class LoadedRows(NamedTuple):
 def default_dataset(num_detections: int, seed: int, accelerator: Accelerator, beside: str = "outputs/run") -> str:
     """The simulated dataset `data/default` beside an output folder, built by the main process if it is not there."""
     folder = Path(beside).parent / DATA_FOLDER
-    if accelerator.is_main_process:
-        from chandraclip.simulate.dataset import build_from_simulation
+    from chandraclip.simulate.dataset import build_from_simulation
 
-        build_from_simulation(folder, num_detections, seed, num_processes=len(os.sched_getaffinity(0)))
-    accelerator.wait_for_everyone()
+    num_processes = len(os.sched_getaffinity(0))
+    on_main_process(accelerator, lambda: build_from_simulation(folder, num_detections, seed, num_processes))
     return str(folder)
 
 

@@ -1,4 +1,4 @@
-"""The accelerator every loop uses, and how a run of several processes ends."""
+"""The accelerator every loop uses, and how several processes agree and end."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ import ctypes
 import gc
 import logging
 import os
-import sys
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
+import datasets
 import torch
 import torch.distributed as dist
+import transformers
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-from chandraclip.errors import InputFileError
-from chandraclip.training.arguments import OptionError, RunArguments
+from chandraclip.errors import OptionError
+from chandraclip.program import OtherProcessError, at_end
+from chandraclip.training.arguments import RunArguments
 
 
 def make_accelerator(arguments: RunArguments, find_unused_parameters: bool = False) -> Accelerator:
-    """For one CPU, one GPU, or what torchrun or accelerate launch set up.
+    """For one CPU, one GPU, or what torchrun or accelerate launch set up; also logs on stdout, and an orderly end.
 
     Args:
         arguments: of the run. Where they say nothing of gradient_accumulation_steps, accelerate's number is put there
@@ -31,11 +34,18 @@ def make_accelerator(arguments: RunArguments, find_unused_parameters: bool = Fal
     Raises:
         OptionError: batch_size does not divide into that many equal parts, or fp16 is asked for on a CPU.
     """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    keep_memory_flat()
+    at_end(shut_down)
     handlers = [
         DistributedDataParallelKwargs(find_unused_parameters=find_unused_parameters),
         InitProcessGroupKwargs(timeout=timedelta(hours=3)),  # all wait while one simulates the data
     ]
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=handlers)
+    if not accelerator.is_main_process:  # it speaks for all
+        logging.getLogger().setLevel(logging.WARNING)
+        datasets.disable_progress_bars()
+        transformers.utils.logging.disable_progress_bar()
     if accelerator.num_processes == 1 and accelerator.device.type == "cpu":
         undo_one_thread()
     if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
@@ -80,12 +90,29 @@ def keep_memory_flat() -> None:
         ctypes.CDLL("libc.so.6").mallopt(-3, 4 * 2**20)  # M_MMAP_THRESHOLD, bytes
 
 
-def run_program(main: Callable[[], None]) -> None:
-    """Run the `main` of a loop: logs on stdout, bad input as one line, and an orderly end of all processes."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    keep_memory_flat()
-    try:
-        main()
-    except (InputFileError, OptionError) as error:
-        sys.exit(f"error: {error}")
-    shut_down()
+T = TypeVar("T")
+
+
+def on_main_process(accelerator: Accelerator, action: Callable[[], T]) -> T | None:
+    """Have the main process do something while the others wait; where it fails, every process ends.
+
+    Returns:
+        What the action gives; None in the other processes.
+
+    Raises:
+        Exception: in the main process, the action's.
+        OtherProcessError: in the others, which then end without a word.
+    """
+    result, error = None, None
+    if accelerator.is_main_process:
+        try:
+            result = action()
+        except Exception as found:
+            error = found
+    failed = torch.tensor(float(error is not None), device=accelerator.device)
+    failed = accelerator.reduce(failed, reduction="sum")
+    if error is not None:
+        raise error
+    if failed.item():
+        raise OtherProcessError("the main process has failed")
+    return result

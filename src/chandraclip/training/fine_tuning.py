@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from chandraclip.errors import InputFileError
-from chandraclip.training.arguments import OptionError
+from chandraclip.errors import InputFileError, OptionError
 
 if TYPE_CHECKING:
     from chandraclip.models import ChandraClipModel, ChandraClipProcessor

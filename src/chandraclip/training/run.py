@@ -16,7 +16,8 @@ import logging
 import math
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from torch import nn
 from chandraclip.data.sampler import BatchSampler
 from chandraclip.errors import InputFileError
 from chandraclip.files import write_json, write_text
-from chandraclip.training.arguments import CONFIG_FILE, RunArguments, as_yaml, differences, read_yaml
+from chandraclip.lock import LOCK_FILE, acquire, release
+from chandraclip.program import goes_on_from
+from chandraclip.training.arguments import CONFIG_FILE, METRICS_FILE, RunArguments, as_yaml, differences, read_yaml
 from chandraclip.training.checkpoint import (
     TrainingState,
     checkpoint_path,
@@ -35,13 +38,14 @@ from chandraclip.training.checkpoint import (
     newest_checkpoint,
     save_checkpoint,
 )
+from chandraclip.training.distributed import on_main_process
 from chandraclip.training.lengthening import Lengthening, find_lengthening, record_lengthening
 from chandraclip.training.tracker import Tracker
 from chandraclip.versions import installed_versions
 
 logger = logging.getLogger(__name__)
 
-METRICS_FILE, RUN_FILE, CHECKPOINTS = "metrics.json", "checkpoints/run.json", "checkpoints"
+RUN_FILE, CHECKPOINTS = "checkpoints/run.json", "checkpoints"
 PACKAGES = ("chandraclip", "torch", "transformers", "datasets", "accelerate", "numpy", "pyarrow")
 
 
@@ -72,37 +76,44 @@ class Run:
 
         Raises:
             InputFileError: the folder holds another run, a longer one, or files of another origin, and
-                overwrite_output_dir is off.
+                overwrite_output_dir is off; or another process trains into it.
         """
         self.arguments, self.accelerator = arguments, accelerator
         self.metric_for_best_model, self.sign = metric_for_best_model, 1 if greater_is_better else -1
         self.folder = Path(arguments.output_dir)
-        self.state = TrainingState()
-        known = (self.folder / CONFIG_FILE).exists()
-        lengthened: Lengthening | None = None
-        if known and arguments.overwrite_output_dir:
-            accelerator.wait_for_everyone()
-            if accelerator.is_main_process:
-                _forget(self.folder)
-            accelerator.wait_for_everyone()
-            known = False
-        elif known:
-            lengthened = self._check_same(inputs)
-        elif self.folder.is_dir() and any(path.name != CHECKPOINTS for path in self.folder.iterdir()):
-            raise InputFileError(self.folder, "is not empty and holds no run; choose another output_dir")
-        self.finished = (self.folder / METRICS_FILE).exists() and not lengthened
-        accelerator.wait_for_everyone()  # all have looked before one writes
-        if accelerator.is_main_process and not known:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            packages = installed_versions(*PACKAGES)
-            facts = {"inputs": inputs, "python": platform.python_version(), **packages}
-            write_json(self.folder / RUN_FILE, facts)
-            write_text(self.folder / CONFIG_FILE, as_yaml(arguments))
-        elif accelerator.is_main_process and lengthened:
-            (self.folder / METRICS_FILE).unlink(missing_ok=True)  # first, or it would be a finished one of max_steps
-            record_lengthening(lengthened, self.folder / RUN_FILE, arguments)
-            write_text(self.folder / CONFIG_FILE, as_yaml(arguments))
+        self.state, self._saved_step = TrainingState(), 0
+        on_main_process(accelerator, lambda: self._claim(inputs))
+        self.finished = (self.folder / METRICS_FILE).exists()
         accelerator.wait_for_everyone()
+
+    def _claim(self, inputs: dict[str, str]) -> None:
+        """In the main process: hold the folder, and see or write whose it is."""
+        overwrite = self.arguments.overwrite_output_dir
+        finished = (self.folder / METRICS_FILE).exists() and (self.folder / CONFIG_FILE).exists() and not overwrite
+        if finished and self._check_same(inputs) is None:
+            return  # nothing is written, so the folder may be read-only
+        acquire(self.folder)
+        try:
+            known, lengthened = (self.folder / CONFIG_FILE).exists(), None
+            if known and overwrite:
+                _forget(self.folder)
+            elif known:
+                lengthened = self._check_same(inputs)
+            elif any(path.name not in (CHECKPOINTS, LOCK_FILE) for path in self.folder.iterdir()):
+                raise InputFileError(self.folder, "is not empty and holds no run; choose another output_dir")
+            if overwrite or not known:
+                packages = installed_versions(*PACKAGES)
+                facts = {"inputs": inputs, "python": platform.python_version(), **packages}
+                write_json(self.folder / RUN_FILE, facts)
+                write_text(self.folder / CONFIG_FILE, as_yaml(self.arguments))
+            elif lengthened is not None:
+                # First, or it would be a finished one of max_steps.
+                (self.folder / METRICS_FILE).unlink(missing_ok=True)
+                record_lengthening(lengthened, self.folder / RUN_FILE, self.arguments)
+                write_text(self.folder / CONFIG_FILE, as_yaml(self.arguments))
+        except BaseException:
+            release(self.folder)
+            raise
 
     def _check_same(self, inputs: dict[str, str]) -> Lengthening | None:
         """Refuse another run; whether this one is lengthened."""
@@ -136,6 +147,7 @@ class Run:
         if path is None:
             return
         self.state = load_checkpoint(path, model, optimizer)
+        self._saved_step = self.state.step
         if self.state.step > self.arguments.max_steps:
             raise InputFileError(path, f"is at step {self.state.step}, past max_steps {self.arguments.max_steps}")
         if self.accelerator.scaler is not None and self.state.grad_scaler is not None:
@@ -157,9 +169,12 @@ class Run:
                 *(self.arguments.num_micro_batches, self.accelerator.mixed_precision),
             )
 
-    def tracker(self) -> Tracker:
-        """The logs, which go on where `state.step` is."""
-        return Tracker(self.folder, self.state.step, self.arguments.max_steps, self.accelerator.is_main_process)
+    @contextmanager
+    def tracker(self) -> Iterator[Tracker]:
+        """The logs, which go on where `state.step` is; an early end of the block says where the run goes on."""
+        tracker = Tracker(self.folder, self.state.step, self.arguments.max_steps, self.accelerator.is_main_process)
+        with goes_on_from(self.folder, lambda: f"step {self._saved_step}"), tracker:
+            yield tracker
 
     def is_due(self, step: int, every: int) -> bool:
         """Whether, with `step` (from 0) done, the steps done are a multiple of `every`, or all."""
@@ -198,6 +213,7 @@ class Run:
             self.state.grad_scaler = None if scaler is None else scaler.state_dict()
             if self.accelerator.is_main_process:
                 save_checkpoint(self.folder / CHECKPOINTS, model, optimizer, self.state, options.keep_checkpoints)
+            self._saved_step = step + 1
             self.accelerator.wait_for_everyone()
 
     def load_best(self, model: nn.Module) -> None:
@@ -215,6 +231,7 @@ class Run:
         if self.accelerator.is_main_process:
             facts = {"best_step": self.state.best_step, "max_steps": self.arguments.max_steps, **metrics}
             write_json(self.folder / METRICS_FILE, facts)
+            release(self.folder)
         self.accelerator.wait_for_everyone()
         self.finished = True
 

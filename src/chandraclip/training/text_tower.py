@@ -20,7 +20,6 @@ from chandraclip.files import atomic_path
 if TYPE_CHECKING:
     from chandraclip.models import ChandraClipModel, ChandraClipProcessor
 
-TEXT_TRAINING = ("auto", "full", "frozen", "lora")
 FEATURES_FILE = "text_features.safetensors"
 
 

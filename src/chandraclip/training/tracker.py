@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -57,7 +58,8 @@ class Tracker:
         if self.enabled:
             self._redirect.__exit__(kind, error, traceback)
             self._bar.close()
-            self._writer.close()
+            with contextlib.suppress(OSError) if error is not None else contextlib.nullcontext():
+                self._writer.close()  # writes what it still has: on a full disk in vain
 
     def advance(self) -> None:
         """One step done."""
