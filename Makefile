@@ -7,8 +7,13 @@ VENV ?= .venv
 RUN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Where the real mission files lie, for `make real` and `make spectra`.
-DATA ?= $(if $(CHANDRACLIP_DATA),$(CHANDRACLIP_DATA),../shared/data)
+DATA ?= $(or $(CHANDRACLIP_DATA),../shared/data)
 MODEL ?= outputs/align
+# What a model and other data give has their name in its path, so that each pair can be made again and compared.
+NAME = $(shell basename "$(MODEL)")
+REAL = real_$(shell cd "$(DATA)" 2>/dev/null && basename "$$PWD")
+EMBEDDINGS = outputs/embeddings/$(NAME)
+RESULTS = outputs/results/$(NAME)
 # pytest workers; each runs torch on one thread.
 WORKERS ?= 2
 
@@ -30,17 +35,18 @@ align: $(INSTALLED)  ## simulate, pre-train, align, embed and evaluate: the main
 	$(MAKE) --no-print-directory results
 
 results: $(INSTALLED)  ## embed the default dataset with $(MODEL) and print the tables
-	$(RUN)/python scripts/embed.py $(MODEL) outputs/data/default outputs/embeddings/default
-	$(RUN)/python eval/regression.py outputs/embeddings/default outputs/data/default --output outputs/results/regression
-	$(RUN)/python eval/retrieval.py outputs/embeddings/default --output outputs/results/retrieval
+	$(RUN)/python scripts/embed.py "$(MODEL)" outputs/data/default "$(EMBEDDINGS)/default"
+	$(RUN)/python eval/regression.py "$(EMBEDDINGS)/default" outputs/data/default --output "$(RESULTS)/regression"
+	$(RUN)/python eval/retrieval.py "$(EMBEDDINGS)/default" --output "$(RESULTS)/retrieval"
 
 real: $(INSTALLED)  ## package the real files of $(DATA), embed them with $(MODEL), print neighbours and texts
-	$(RUN)/python scripts/build_dataset.py files $(DATA) outputs/data/real
-	$(RUN)/python scripts/embed.py $(MODEL) outputs/data/real outputs/embeddings/real
-	$(RUN)/python eval/neighbours.py outputs/embeddings/default outputs/embeddings/real --dataset outputs/data/default --query_dataset outputs/data/real --output outputs/results/neighbours
+	$(RUN)/python scripts/build_dataset.py files "$(DATA)" "outputs/data/$(REAL)" --overwrite
+	$(RUN)/python scripts/embed.py "$(MODEL)" outputs/data/default "$(EMBEDDINGS)/default"
+	$(RUN)/python scripts/embed.py "$(MODEL)" "outputs/data/$(REAL)" "$(EMBEDDINGS)/$(REAL)"
+	$(RUN)/python eval/neighbours.py "$(EMBEDDINGS)/default" "$(EMBEDDINGS)/$(REAL)" --dataset outputs/data/default --query_dataset "outputs/data/$(REAL)" --output "$(RESULTS)/neighbours_$(REAL)"
 
 spectra: $(INSTALLED)  ## read and fit every real spectrum of $(DATA), beside the independent check
-	$(RUN)/python scripts/check_spectra.py $(DATA)
+	$(RUN)/python scripts/check_spectra.py "$(DATA)"
 
 test: $(INSTALLED)  ## every test
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n $(WORKERS)
