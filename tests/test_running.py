@@ -82,7 +82,9 @@ def test_an_interrupted_build_says_where_it_goes_on_and_does(build, tmp_path, nu
 def test_two_builds_into_one_folder_are_refused(build, tmp_path):
     output = tmp_path / "out"
     first = start_until(build(output), lambda: chunks_of(output) >= 1)
+    first.send_signal(signal.SIGSTOP)  # else it may be done before the second has started
     second = run(build(output))
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 1
     assert re.fullmatch(rf"error: {output}: is being written by process {first.pid} on .* since .*\n", second.stderr)
     assert first.wait(timeout=60) == 0
