@@ -337,7 +337,7 @@ def write_dataset(folder, detections: pd.DataFrame) -> None:
     pq.write_table(table, folder / "data" / "train-00000-of-00001.parquet")
 
 
-def test_the_command(script, repository, tmp_path, capsys, monkeypatch):
+def test_the_command(script, repository, tmp_path, monkeypatch):
     monkeypatch.setattr("chandraclip.realism.transfer.NUM_TREES", 6)
     real = population(0, num_sources=40)
     write_real_tables(tmp_path / "real", real)
@@ -347,7 +347,7 @@ def test_the_command(script, repository, tmp_path, capsys, monkeypatch):
     page.parent.mkdir()
     page.write_text((repository / "docs" / "simulator.md").read_text())
     options = [str(tmp_path / "simulated"), "--data", str(tmp_path / "real"), "--output", str(page)]
-    assert script([*options, "--mock", str(tmp_path / "mock")]) == 0
+    script([*options, "--mock", str(tmp_path / "mock")])
     text, content = page.read_text(), json.loads(page.with_suffix(".json").read_text())
     assert "simulated -> real" in text
     assert "AGN higher" in text
@@ -355,8 +355,8 @@ def test_the_command(script, repository, tmp_path, capsys, monkeypatch):
     assert len(content["transfer"]["8 classes"]["real -> real"]["recalls"]) == 2
     for name in ("distributions", "distances", "confusion"):
         assert 5_000 < (page.parent / "images" / f"simulator_{name}.png").stat().st_size < 150_000
-    assert script([str(tmp_path / "nothing"), *options[1:]]) == 1
-    assert "no data/*.parquet" in capsys.readouterr().err
+    with pytest.raises(InputFileError, match=r"no data/\*\.parquet"):
+        script([str(tmp_path / "nothing"), *options[1:]])
 
 
 def test_the_real_tables_are_read(real_data):
