@@ -99,22 +99,15 @@ class SpectrumDecoder(SpectrumAutoencoderPreTrainedModel):
         return self.patch_projection(self.layer_norm(hidden_states)).flatten(1)
 
 
-class SpectrumAutoencoderModel(SpectrumAutoencoderPreTrainedModel, TowerModel):
-    """A transformer autoencoder of X-ray count spectra, trained on the reconstruction; its bottleneck is the latents.
+class SpectrumReconstructionModel(TowerModel):
+    """What the autoencoders of resampled spectra share: `encoder`, `decoder`, and the error of the reconstruction.
 
-    Source: Pinciroli Vago et al. 2025 (arXiv:2510.14102) and 2026 (arXiv:2603.04516): a transformer autoencoder of 400
-    points on the mean absolute error. Layers and widths are not published; ours are in the configuration.
+    The configuration's `reconstruction_loss` is "mae" or "mse".
     """
 
     modality = "spectrum"
     feature_extractor_class = SpectrumFeatureExtractor
-    encoder_class = SpectrumEncoder
-
-    def __init__(self, config: SpectrumAutoencoderConfig):
-        super().__init__(config)
-        self.encoder = SpectrumEncoder(config)
-        self.decoder = SpectrumDecoder(config)
-        self.post_init()
+    decoder: nn.Module
 
     def forward(
         self, spectrum_values: Tensor, spectrum_summary: Tensor, spectrum_mask: Tensor | None = None, **kwargs: Any
@@ -133,3 +126,19 @@ class SpectrumAutoencoderModel(SpectrumAutoencoderPreTrainedModel, TowerModel):
         row_loss = (error.abs() if self.config.reconstruction_loss == "mae" else error.square()).mean(dim=-1)
         loss = masked_mean(row_loss, spectrum_mask, across_processes=self.training)
         return SpectrumAutoencoderOutput(loss=loss, latents=latents, reconstruction=reconstruction)
+
+
+class SpectrumAutoencoderModel(SpectrumAutoencoderPreTrainedModel, SpectrumReconstructionModel):
+    """A transformer autoencoder of X-ray count spectra, trained on the reconstruction; its bottleneck is the latents.
+
+    Source: Pinciroli Vago et al. 2025 (arXiv:2510.14102) and 2026 (arXiv:2603.04516): a transformer autoencoder of 400
+    points on the mean absolute error. Layers and widths are not published; ours are in the configuration.
+    """
+
+    encoder_class = SpectrumEncoder
+
+    def __init__(self, config: SpectrumAutoencoderConfig):
+        super().__init__(config)
+        self.encoder = SpectrumEncoder(config)
+        self.decoder = SpectrumDecoder(config)
+        self.post_init()

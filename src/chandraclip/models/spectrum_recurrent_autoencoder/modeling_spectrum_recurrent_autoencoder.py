@@ -9,10 +9,8 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from chandraclip.models.contract import TowerModel
-from chandraclip.models.layers import ChandraPreTrainedModel, Standardize, masked_mean
-from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import SpectrumFeatureExtractor
-from chandraclip.models.spectrum_autoencoder.modeling_spectrum_autoencoder import SpectrumAutoencoderOutput
+from chandraclip.models.layers import ChandraPreTrainedModel, Standardize
+from chandraclip.models.spectrum_autoencoder.modeling_spectrum_autoencoder import SpectrumReconstructionModel
 from chandraclip.models.spectrum_recurrent_autoencoder.configuration_spectrum_recurrent_autoencoder import (
     SpectrumRecurrentAutoencoderConfig,
 )
@@ -118,15 +116,13 @@ class SpectrumRecurrentDecoder(SpectrumRecurrentPreTrainedModel):
         return self.patch_projection(hidden_states).flatten(1)
 
 
-class SpectrumRecurrentAutoencoderModel(SpectrumRecurrentPreTrainedModel, TowerModel):
+class SpectrumRecurrentAutoencoderModel(SpectrumRecurrentPreTrainedModel, SpectrumReconstructionModel):
     """Recurrent encoder, bottleneck and decoder, trained on the reconstruction.
 
     Source: Pinciroli Vago et al. 2025 (arXiv:2510.14102 and the talk) compare their transformer with a GRU autoencoder
     of the same 400 points and loss.
     """
 
-    modality = "spectrum"
-    feature_extractor_class = SpectrumFeatureExtractor
     encoder_class = SpectrumRecurrentEncoder
 
     def __init__(self, config: SpectrumRecurrentAutoencoderConfig):
@@ -134,21 +130,3 @@ class SpectrumRecurrentAutoencoderModel(SpectrumRecurrentPreTrainedModel, TowerM
         self.encoder = SpectrumRecurrentEncoder(config)
         self.decoder = SpectrumRecurrentDecoder(config)
         self.post_init()
-
-    def forward(
-        self, spectrum_values: Tensor, spectrum_summary: Tensor, spectrum_mask: Tensor | None = None, **kwargs: Any
-    ) -> SpectrumAutoencoderOutput:
-        """
-        Args:
-            spectrum_values: (B, num_points).
-            spectrum_summary: (B, 3).
-            spectrum_mask: (B,) bool, rows that count in the loss; all by default.
-
-        Other keys of a batch are accepted and not read.
-        """
-        latents = self.encoder(spectrum_values, spectrum_summary)
-        reconstruction = self.decoder(latents)
-        error = reconstruction.float() - spectrum_values.float()
-        row_loss = (error.abs() if self.config.reconstruction_loss == "mae" else error.square()).mean(dim=-1)
-        loss = masked_mean(row_loss, spectrum_mask, across_processes=self.training)
-        return SpectrumAutoencoderOutput(loss=loss, latents=latents, reconstruction=reconstruction)
