@@ -48,6 +48,18 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def traps(real_data: Path) -> Path:
+    """Small made-up files that readers got wrong; they lie beside the real ones."""
+    folder = real_data.parent / "traps"
+    if not folder.is_dir():
+        message = f"no trap files at {folder}"
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
 @pytest.fixture
 def hub_server() -> Iterator[HubServer]:
     """A Hub on loopback, empty."""

@@ -40,6 +40,8 @@ class OgipFiles:
         for key, value in header.items():
             if value is None:
                 hdu.header.pop(key, None)
+            elif key.startswith("TUNIT"):  # astropy writes the column's own
+                hdu.columns[int(key[5:]) - 1].unit = value or None
             else:
                 hdu.header[key] = value
         return hdu

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from chandraclip.ogip.event_energy import photon_energies
 from chandraclip.ogip.fits import FitsFile, FitsTable
-from chandraclip.ogip.gti import good_times
+from chandraclip.ogip.gti import GoodTimes, good_times
 from chandraclip.ogip.header import SECONDS_PER_DAY, ObservationHeader, observation_header
+from chandraclip.ogip.intervals import total_time
+from chandraclip.ogip.live_time import live_time
 from chandraclip.ogip.region_reader import read_region
 from chandraclip.ogip.regions import Region
 from chandraclip.ogip.sky import SkyCoordinates, sky_coordinates
+from chandraclip.ogip.times import frame_shift, seconds
 
-_KEV_PER_UNIT = {"ev": 1e-3, "kev": 1.0}
-# keV of PI channel 0 and keV a channel, for missions whose PI is a calibrated energy: (telescope, instrument) prefixes.
-# Chandra ACIS: channel n covers 14.6 (n - 1) to 14.6 n eV, so its middle is 14.6 (n - 0.5).
-_PI_SCALES: dict[tuple[str, str], tuple[float, float]] = {
-    ("CHANDRA", "ACIS"): (-0.0073, 0.0146),
-    ("XMM", "E"): (0.0, 0.001),  # EPN, EMOS1, EMOS2, EPIC: eV
-    ("NICER", ""): (0.0, 0.010),
-    ("NUSTAR", ""): (1.6, 0.040),
-    ("SWIFT", "XRT"): (0.0, 0.010),
-    ("SUZAKU", "XIS"): (0.0, 0.00365),
-    ("IXPE", ""): (0.0, 0.040),
-    ("EROSITA", ""): (0.0, 0.001),
-    ("XRISM", "RESOLVE"): (0.00025, 0.0005),
-    ("XRISM", "XTEND"): (0.0, 0.006),
-}
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +27,8 @@ class EventList:
     """Photons in time order.
 
     Attributes:
-        time: (N,) float64, s since `tstart`, increasing.
+        time: (N,) float64, s since `tstart`, increasing: the middle of each photon's frame, wherever in it the file's
+            stamp lies (TIMEPIXR, TIMEDEL).
         energy: (N,) float32, keV, > 0.
         gti: (n, 2) float64, s since `tstart`: start and stop of each good time interval, in order, disjoint.
         exposure: s, the intervals' sum less dead time.
@@ -46,6 +38,7 @@ class EventList:
         sky: projection of the file's sky pixels, or None.
         region: the region that was applied, or None.
         num_outside_gti, num_outside_region, num_without_energy: photons of the file that were left out, and why.
+        notes: which tables gave the good time, what was left out and what is doubtful, one sentence each.
     """
 
     time: np.ndarray
@@ -60,6 +53,7 @@ class EventList:
     num_outside_gti: int = 0
     num_outside_region: int = 0
     num_without_energy: int = 0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.time.size
@@ -75,13 +69,19 @@ class EventList:
 def read_events(path: str | Path, region: str | Path | Region | None = None) -> EventList:
     """Photons with times and energies, inside the good times.
 
+    Photons without a calibrated energy, outside the region and outside the good times are left out, counted, and told
+    in the log and in `notes`; so is what is doubtful about the good times. `good_times` says which tables hold. The
+    list is taken as screened: STATUS, FLAG, GRADE and PATTERN are not looked at.
+
     Args:
         path: event FITS file (OGIP 93-003); the extension is found by HDUCLAS1 EVENTS, then by name.
         region: keep photons inside it: a `Region`, a region file (CSC reg3, CIAO or ds9), or CIAO text.
 
     Raises:
         InputFileError: missing, damaged or not FITS; no TIME (the error names the columns found); no energy that can be
-            calibrated (PHA only, HRC); NaN times; no good time; a region and no sky coordinates.
+            calibrated (PHA only, HRC); NaN times; a column that is not one number a row; no good time, or none of the
+            file's photons in it; a time keyword, EXPOSURE or DTCOR that makes no sense; a region and no sky
+            coordinates.
     """
     file = FitsFile(path)
     table = event_table(file)
@@ -89,12 +89,8 @@ def read_events(path: str | Path, region: str | Path | Region | None = None) -> 
         raise file.error(f"no event list (HDUCLAS1 EVENTS) in it; extensions: {file.describe()}")
     if not table.has("TIME"):
         raise table.error(f"no column TIME; it has {', '.join(table.names) or 'none'}")
-    # TIMEZERO is added to times as stored (OGIP 93-003).
-    time = np.asarray(table.column("TIME"), np.float64) + (table.number("TIMEZERO") or 0.0)
-    if not np.isfinite(time).all():
-        row = int(np.argmin(np.isfinite(time)))
-        raise table.error(f"TIME is not a number in row {row + 1}")
-    energy = _energies(table)
+    time = seconds(table, "TIME") + frame_shift(table)
+    energy = photon_energies(table)
     sky = sky_coordinates(table)
     shape = region if isinstance(region, Region) or region is None else read_region(region, sky=sky)
 
@@ -104,23 +100,39 @@ def read_events(path: str | Path, region: str | Path | Region | None = None) -> 
     if shape is not None:
         if not table.has("X", "Y"):
             raise table.error(f"a region was given, and there are no columns X and Y; it has {', '.join(table.names)}")
-        inside = shape.contains(table.column("X"), table.column("Y"))
+        inside = shape.contains(table.numbers("X"), table.numbers("Y"))
         num_outside_region = int((keep & ~inside).sum())
         keep &= inside
-    good = good_times(file, table, time)
+    good = good_times(file, table, time, keep)
+    if not good.intervals.size:
+        raise table.error(f"no good time: the intervals are empty or have none in common ({'; '.join(good.notes)})")
     inside = good.contains(time)
+    if time.size and not inside.any():
+        raise table.error(_why_none_is_left(table, time, good))
     num_outside_gti = int((keep & ~inside).sum())
     keep &= inside
-    if not good.intervals.size:
-        raise table.error("no good time: the GTI extensions are empty")
 
+    notes, doubts = list(good.notes), list(good.problems)
+    for number, reason in (
+        (num_without_energy, "without a calibrated energy"),
+        (num_outside_gti, "outside the good times"),
+    ):
+        if number:
+            doubts.append(f"{number} of {time.size} photons left out: {reason}")
+    if num_outside_region:
+        notes.append(f"{num_outside_region} of {time.size} photons left out: outside the region")
+    if time.size and not keep.any():
+        doubts.append(f"none of the {time.size} photons is left")
+    exposure = live_time(table, total_time(good.intervals), good.shares, doubts)
+    for doubt in doubts:
+        logger.warning("%s: %s", file.path, doubt)
     order = np.argsort(time[keep], kind="stable")
     tstart = float(good.intervals[0, 0])
     return EventList(
         time=time[keep][order] - tstart,
         energy=energy[keep][order].astype(np.float32),
         gti=good.intervals - tstart,
-        exposure=_exposure(table, good.intervals),
+        exposure=exposure,
         tstart=tstart,
         header=observation_header(table),
         path=file.path,
@@ -129,6 +141,7 @@ def read_events(path: str | Path, region: str | Path | Region | None = None) -> 
         num_outside_gti=num_outside_gti,
         num_outside_region=num_outside_region,
         num_without_energy=num_without_energy,
+        notes=(*notes, *doubts),
     )
 
 
@@ -143,52 +156,21 @@ def event_table(file: FitsFile) -> FitsTable | None:
         lambda table: table.extname in ("EVENTS", "EVENT", "STDEVT", "XTE_SE"),
         lambda table: not table.hduclas(1) and table.has("TIME") and any(map(table.has, ("ENERGY", "PI", "PHA"))),
     ):
-        found = [table for table in file if test(table)]
+        # ROSAT and RXTE files hold rejected events too.
+        found = [table for table in file if test(table) and table.hduclas(2) != "REJECTED"]
         if found:
             return found[0]
     return None
 
 
-def _energies(table: FitsTable) -> np.ndarray:
-    """(N,) keV, NaN where the file has no value: column ENERGY, else PI by the mission's scale."""
-    telescope = str(table.key("TELESCOP") or "").strip().upper()
-    instrument = str(table.key("INSTRUME") or "").strip().upper()
-    if table.has("ENERGY"):
-        unit = table.unit("ENERGY").lower() or ("ev" if telescope == "CHANDRA" else "")
-        if unit in _KEV_PER_UNIT:
-            return np.asarray(table.column("ENERGY"), np.float64) * _KEV_PER_UNIT[unit]
-        if unit or not table.has("PI"):  # PI tells what an ENERGY without a unit leaves open
-            raise table.error(f"column ENERGY is in {unit!r}; eV or keV is needed")
-    name = f"{telescope or 'unknown telescope'} {instrument}".strip()
-    if not table.has("PI"):
-        found = ", ".join(table.names)
-        if table.has("PHA"):
-            raise table.error(f"no column ENERGY or PI, and PHA is not calibrated energy; it has {found}")
-        raise table.error(f"no column ENERGY or PI; it has {found}")
-    for (wanted_telescope, wanted_instrument), (zero, step) in _PI_SCALES.items():
-        if telescope.startswith(wanted_telescope) and instrument.startswith(wanted_instrument):
-            pi = np.asarray(table.column("PI"), np.float64)
-            null = table.column_key("TNULL", "PI")
-            return np.where(pi == null, np.nan, zero + step * pi) if null is not None else zero + step * pi
-    raise table.error(f"no column ENERGY with a unit, and the energy of PI is not known for {name}")
-
-
-def _exposure(table: FitsTable, intervals: np.ndarray) -> float:
-    """Live time of the intervals, s.
-
-    EXPOSURE or LIVETIME holds where it fits them; a file cut in time keeps the whole observation's, so there the
-    intervals' sum times DTCOR (dead time correction) is used.
-
-    Raises:
-        InputFileError: EXPOSURE is not positive, or DTCOR is not in 0 to 1.
-    """
-    good = float((intervals[:, 1] - intervals[:, 0]).sum())
-    stated = table.number("EXPOSURE", "LIVETIME")
-    if stated is not None and not (np.isfinite(stated) and stated > 0):
-        raise table.error(f"EXPOSURE is {stated}, and must be positive")
-    if stated is not None and stated <= good * 1.001 + 1.0:
-        return stated
-    correction = table.number("DTCOR")
-    if correction is not None and not 0 < correction <= 1:
-        raise table.error(f"DTCOR is {correction}, and must be in 0 to 1")
-    return good * (correction or 1.0)
+def _why_none_is_left(table: FitsTable, time: np.ndarray, good: GoodTimes) -> str:
+    """The reason why no photon of a file lies in its good times, with both spans in s after MJDREF."""
+    spans = f"photons {time.min():.10g} to {time.max():.10g} s, good time {good.intervals.min():.10g} to "
+    hints = [*good.problems, *good.notes]
+    clock = ", ".join(
+        f"{name} {table.key(name)}" for name in ("TIMESYS", "TIMEREF", "MJDREF", "MJDREFI") if table.key(name)
+    )
+    return (
+        f"none of its {time.size} photons lies in the good times: {spans}{good.intervals.max():.10g} s"
+        f" ({'; '.join([*hints, clock] if clock else hints)})"
+    )
