@@ -252,6 +252,21 @@ def test_rejected_times_alone_are_no_good_time(ogip, caplog):
     assert "TSTART to TSTOP is taken" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "time, gti, reason",
+    [
+        ([12.0], (), "no table of it"),
+        ([], (), "no table of it"),
+        ([12.0], (("STDGTI", 0.0, 10.0), ("GTI", 20.0, 30.0)), "STDGTI,2, GTI,3"),
+        ([12.0], (("GTI", 10.0, 10.0),), "GTI,2"),
+    ],
+)
+def test_no_good_time_at_all_is_refused(ogip, time, gti, reason):
+    tables = [ogip.gti((start, stop), name=name) for name, start, stop in gti]
+    with pytest.raises(InputFileError, match=f"no good time: .*{reason}"):
+        read_events(ogip.events(time=time, gti=tables))
+
+
 def test_rejected_events_are_not_the_event_list(ogip):
     rejected = ogip.table("REJEVT", [fits.Column("TIME", "D", array=[12.0])], HDUCLAS1="EVENTS", HDUCLAS2="REJECTED")
     accepted = fits.open(ogip.events(TELESCOP="ROSAT", INSTRUME="PSPCB"))

@@ -105,7 +105,8 @@ def read_events(path: str | Path, region: str | Path | Region | None = None) -> 
         keep &= inside
     good = good_times(file, table, time, keep)
     if not good.intervals.size:
-        raise table.error(f"no good time: the intervals are empty or have none in common ({'; '.join(good.notes)})")
+        found = "; ".join([*good.notes, *good.problems]) or "no table of it, no TSTART and TSTOP"
+        raise table.error(f"no good time: its intervals are empty or have none in common ({found})")
     inside = good.contains(time)
     if time.size and not inside.any():
         raise table.error(_why_none_is_left(table, time, good))

@@ -240,7 +240,7 @@ def _span(events: FitsTable, time: np.ndarray, reader: _Reader) -> np.ndarray:
     if start is not None and stop is not None and stop > start:
         reader.problems.append("no table of good times for it: TSTART to TSTOP is taken")
         return np.array([[start, stop]]) * keyword_unit(events) + time_zero(events)
-    if not time.size:
+    if not time.size or time.min() == time.max():
         return np.zeros((0, 2))
     reader.problems.append("no table of good times for it, and no TSTART and TSTOP: the photons' span is taken")
     return np.array([[time.min(), time.max()]])
