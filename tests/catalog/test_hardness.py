@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln
 
-from chandraclip.catalog.hardness import _background_nodes, hardness_ratios
+from chandraclip.catalog.background_quadrature import background_nodes
+from chandraclip.catalog.hardness import hardness_ratios
 
 AREA = np.array([3e6, 5e6, 3e6])
 
@@ -93,7 +94,7 @@ def test_modes_and_limits_are_those_of_the_exact_posterior(counts, background, s
 def test_background_quadrature_gives_the_moments_of_its_gamma():
     shape = np.array([[1.0, 2.0, 7.0], [30.0, 400.0, 1e6]])
     for num_nodes in (1, 3, 5, 12):
-        node, weight = _background_nodes(shape, num_nodes)
+        node, weight = background_nodes(shape, num_nodes)
         assert node.shape == (2, 3, num_nodes)
         np.testing.assert_allclose((weight * node).sum(-1), shape, rtol=0.02 if num_nodes < 12 else 2e-3)
         if num_nodes > 1:

@@ -2,13 +2,12 @@
 
 In each band, counts ~ Poisson(flux * exposure_area + background) and background_counts ~ Poisson(background /
 background_scale), with flat priors on flux and background (Primini & Kashyap 2014, ApJ 796, 24). The background is
-integrated out by quadrature. In u = ln(flux), H = (F_x - F_y) / (F_x + F_y) = tanh((u_x - u_y) / 2), so the posterior
-of H, P(H) = int P_x((1 + H) F / 2) P_y((1 - H) F / 2) F / 2 dF (CSC 2.1, "Spectral properties"), is a correlation of
-two densities, done for many detections by FFT.
+integrated out (`background_quadrature`). In u = ln(flux), H = (F_x - F_y) / (F_x + F_y) = tanh((u_x - u_y) / 2), so
+the posterior of H, P(H) = int P_x((1 + H) F / 2) P_y((1 - H) F / 2) F / 2 dF (CSC 2.1, "Spectral properties"), is a
+correlation of two densities, done for many detections by FFT.
 
-The quadrature is Gauss-Hermite in the cube root of the background's Gamma variate, which is nearly normal (Wilson &
-Hilferty 1931, PNAS 17, 684), weighted by the true density; it takes as many nodes as the background's variance is
-worth beside the variance of the counts.
+CSC's photon flux is counts over the effective area at one energy of the band (`bands.EFFECTIVE_ENERGY`), so that is the
+area to give.
 """
 
 from __future__ import annotations
@@ -17,9 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Nodes of the background quadrature up to which ratio of the variances of background and counts. The posterior of a
-# rate was then within 2e-3 in total variation of the exact one (0-400 counts, scales 0.02-2, ratios to 10).
-NUM_BACKGROUND_NODES = ((0.002, 1), (0.02, 3), (0.3, 5), (np.inf, 12))
+from chandraclip.catalog.background_quadrature import background_nodes, gamma_quantile, node_groups
+
 NUM_COARSE_POINTS = 32
 NUM_TABLE_POINTS = 96  # of a band's posterior, over its own support
 NUM_GRID_POINTS = 256  # of the posterior of u_x - u_y
@@ -60,7 +58,7 @@ def hardness_ratios(
         counts: (N, 3) counts in the source aperture, bands soft, medium, hard (`schema.BANDS`).
         background_counts: (N, 3) counts in the background aperture; None for no background.
         background_scale: (N,) source / background aperture, area x exposure.
-        exposure_area: (N, 3) cm2 s, effective area averaged over the band times exposure, for photon flux.
+        exposure_area: (N, 3) cm2 s, effective area at the band's `EFFECTIVE_ENERGY` times exposure, for photon flux.
 
     Returns:
         `HardnessRatios`. A ratio is NaN where neither band has a count, where an exposure_area is not positive, or
@@ -90,10 +88,7 @@ def hardness_ratios(
     scale, area = np.where(np.isfinite(scale), scale, 0.0), np.where(usable, area, 1.0)
     result = np.full((num_rows, 3, 3), np.nan)  # row, ratio, (mode, lolim, hilim)
     log_area_ratio = np.log(area[:, X_BANDS]) - np.log(area[:, Y_BANDS])
-    spread = (scale[:, None] ** 2 * (background + 1.0) / (counts + 1.0)).max(axis=1)
-    group = np.searchsorted([limit for limit, _ in NUM_BACKGROUND_NODES[:-1]], spread)
-    for number, (_, num_nodes) in enumerate(NUM_BACKGROUND_NODES):
-        members = np.flatnonzero(group == number)
+    for num_nodes, members in node_groups(counts, background, scale):
         for begin in range(0, members.size, ROWS_PER_BLOCK):
             rows = members[begin : begin + ROWS_PER_BLOCK]
             posterior = _log_rate_posterior(counts[rows], background[rows], scale[rows], num_nodes)
@@ -109,14 +104,14 @@ def _log_rate_posterior(
     counts: np.ndarray, background: np.ndarray, scale: np.ndarray, num_nodes: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """ln of the density (R, 3, K) of u = ln(source counts), 0 at its peak, on uniform grids; their starts and steps."""
-    expected, weight = _background_nodes(background + 1.0, num_nodes)
+    expected, weight = background_nodes(background + 1.0, num_nodes)
     expected *= scale[:, None, None]
     highest_background, lowest_background = (
-        scale[:, None] * _gamma_quantile(background + 1.0, sigma) for sigma in (TAIL_SIGMA, -TAIL_SIGMA)
+        scale[:, None] * gamma_quantile(background + 1.0, sigma) for sigma in (TAIL_SIGMA, -TAIL_SIGMA)
     )
-    rate_low = np.maximum(_gamma_quantile(counts + 1.0, -TAIL_SIGMA) - highest_background, SMALLEST_RATE)
+    rate_low = np.maximum(gamma_quantile(counts + 1.0, -TAIL_SIGMA) - highest_background, SMALLEST_RATE)
     # + 16: a posterior whose peak is at zero falls as exp(-rate), to 1e-7 there.
-    rate_high = np.maximum(_gamma_quantile(counts + 1.0, TAIL_SIGMA) - lowest_background, 0.0) + 16.0
+    rate_high = np.maximum(gamma_quantile(counts + 1.0, TAIL_SIGMA) - lowest_background, 0.0) + 16.0
     start, stop = np.log(rate_low), np.log(rate_high)
 
     # Those bounds are safe but, with a background, far too wide: a coarse table finds where the posterior really is.
@@ -129,25 +124,6 @@ def _log_rate_posterior(
     table = _log_density(counts, expected, weight, start, stop, NUM_TABLE_POINTS)
     table -= table.max(-1, keepdims=True)
     return table, start, (stop - start) / (NUM_TABLE_POINTS - 1)
-
-
-def _gamma_quantile(shape: np.ndarray, sigma: float) -> np.ndarray:
-    """Where Gamma(shape) has the tail of a normal distribution at so many sigma, by Wilson & Hilferty; a bound only."""
-    return shape * np.maximum(1.0 - 1.0 / (9.0 * shape) + sigma / (3.0 * np.sqrt(shape)), 0.0) ** 3
-
-
-def _background_nodes(shape: np.ndarray, num_nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes (R, 3, Q) and weights, which sum to 1, for means over a Gamma(shape) variate, shape (R, 3)."""
-    if num_nodes == 1:
-        return shape[..., None].copy(), np.ones((*shape.shape, 1))
-    sigma, weight = np.polynomial.hermite_e.hermegauss(num_nodes)
-    shape = shape[..., None]
-    cube_root = np.maximum(1.0 - 1.0 / (9.0 * shape) + sigma / (3.0 * np.sqrt(shape)), 1e-3)
-    node = shape * cube_root**3
-    # ln of the Gamma density, relative to its peak, times d(node) / d(sigma), over the normal density of sigma.
-    log_ratio = (shape - 1.0) * 3.0 * np.log(cube_root) - (node - shape) + 2.0 * np.log(cube_root) + 0.5 * sigma**2
-    weight = weight * np.exp(log_ratio)
-    return node, weight / weight.sum(-1, keepdims=True)
 
 
 def _log_density(

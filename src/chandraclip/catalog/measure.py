@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, BANDS
+from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, BANDS, EFFECTIVE_ENERGY
 from chandraclip.catalog.hardness import hardness_ratios
+from chandraclip.catalog.photometry import aperture_photometry
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.catalog.variability import gregory_loredo
 from chandraclip.ogip.response import Response
@@ -42,10 +43,10 @@ def measure_catalog(columns: Mapping[str, Any], responses: Mapping[str, Response
         (N,) float64 a column, NaN where the row lacks what it needs:
 
         - src_cnts_aper_b: counts less scaled background in 0.5-7 keV.
-        - flux_significance_b: that over its error, (counts + background_scale^2 background)^(1/2), and not below 0.
+        - flux_significance_b: `aperture_photometry` in 0.5-7 keV: source counts over half of their interval.
         - flux_aper_b, flux_aper_h, flux_aper_m, flux_aper_s: erg/s/cm2 in the band, sum of channel energy / ARF over
           net counts, over the exposure.
-        - hard_hm, hard_hs, hard_ms: `hardness_ratios`, with the band's mean ARF times the exposure.
+        - hard_hm, hard_hs, hard_ms: `hardness_ratios`, with the ARF at the band's effective energy times the exposure.
         - var_prob_b, var_index_b: `gregory_loredo` of the events in 0.5-7 keV.
 
     Raises:
@@ -125,14 +126,14 @@ def _measure_spectra(
     broad = BAND_NAMES.index("b")
     source_counts, background_counts = sums.counts[:, broad], sums.background[:, broad]
     net = source_counts - scale * background_counts
-    error = np.sqrt(np.maximum(source_counts + scale**2 * background_counts, 1.0))
+    photometry = aperture_photometry(source_counts, background_counts, scale)
     with np.errstate(divide="ignore", invalid="ignore"):
         flux = KEV_TO_ERG * sums.energy_per_area / exposure[:, None]
     flux[~(np.isfinite(flux) & (exposure > 0)[:, None])] = np.nan
     result = {
         "src_cnts_aper_b": net,
         **{name: flux[:, BAND_NAMES.index(name[-1])] for name in FLUX_QUANTITIES},
-        "flux_significance_b": np.maximum(net / error, 0.0),
+        "flux_significance_b": photometry.significance,
         "hard_hm": ratios.hard_hm,
         "hard_hs": ratios.hard_hs,
         "hard_ms": ratios.hard_ms,
@@ -146,7 +147,7 @@ class _BandSums(NamedTuple):
     counts: np.ndarray
     background: np.ndarray
     energy_per_area: np.ndarray  # keV/cm2, sum of net counts x channel energy / ARF; NaN where an ARF is not known
-    area: np.ndarray  # cm2, mean ARF over the band; NaN where not known
+    area: np.ndarray  # cm2, ARF at the band's effective energy; NaN where not known
 
 
 class _Layout:
@@ -164,9 +165,11 @@ class _Layout:
             low, high = np.asarray(response.energy_lo, np.float64), np.asarray(response.energy_hi, np.float64)
             self.grid_size = low.size
             self.area_bin = np.clip(np.searchsorted(low, self.energy, side="right") - 1, 0, low.size - 1)
-            band_low, band_high = np.array([BANDS[band] for band in BAND_NAMES]).T
-            overlap = np.minimum(high[:, None], band_high) - np.maximum(low[:, None], band_low)
-            self.overlap = np.clip(overlap, 0.0, None)
+            effective = np.array([EFFECTIVE_ENERGY[band] for band in BAND_NAMES])
+            # Between the middles of the bins, straight lines; beyond the grid there is no area.
+            middle = 0.5 * (low + high)
+            self.at_effective = np.stack([np.interp(effective, middle, unit) for unit in np.eye(middle.size)])
+            self.at_effective[:, (effective < low[0]) | (effective > high[-1])] = 0.0
 
     def add_up(self, columns: Mapping[str, Any], scale: np.ndarray, rows: np.ndarray, sums: _BandSums) -> None:
         """Set the sums of some of the rows."""
@@ -183,7 +186,7 @@ class _Layout:
             return
         area = _matrix(columns["arf"], rows, self.grid_size)
         with np.errstate(divide="ignore", invalid="ignore"):
-            sums.area[rows] = (area @ self.overlap) / self.overlap.sum(axis=0)
+            sums.area[rows] = area @ self.at_effective
             inverse = np.where(area > 0, 1.0 / area, 0.0)[:, self.area_bin]
         total = (net * (self.energy * inverse)) @ self.in_band
         sums.energy_per_area[rows] = np.where((inverse == 0) @ self.in_band > 0, np.nan, total)
