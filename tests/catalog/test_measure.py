@@ -10,6 +10,7 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.catalog.variability import gregory_loredo
 from chandraclip.data.schema import build_table
 from chandraclip.ogip.response import Response
+from chandraclip.ogip.spectrum import read_spectrum
 
 
 def make_response(low, high, size):
@@ -185,3 +186,27 @@ def test_what_the_catalogue_gave_stays(columns):
     assert table["hard_hs"].to_pylist() == [0.25, pytest.approx(measured["hard_hs"][1], abs=1e-6), None, -0.5]
     assert table["src_cnts_aper_b"][0].as_py() == pytest.approx(measured["src_cnts_aper_b"][0], rel=1e-6)
     assert fill_measured(table.slice(0, 0), RESPONSES).num_rows == 0
+
+
+def test_hardness_of_a_real_spectrum_is_the_catalogues(real_data):
+    """CSC has hard_hm -.071, hard_hs -.369, hard_ms -.305 for it: the mean area of a band gives .120, -.309, -.413."""
+    spectrum = read_spectrum(
+        real_data / "spectra" / "csc_acisf04938_000N002_r0043" / "acisf04938_000N002_r0043_pha3.fits"
+    )
+    response = spectrum.response
+    measured = measure_catalog(
+        {
+            "spectrum_counts": Ragged.from_rows([spectrum.counts]),
+            "spectrum_background": Ragged.from_rows([spectrum.background_counts]),
+            "background_scale": np.array([spectrum.background_scale]),
+            "exposure": np.array([spectrum.exposure]),
+            "arf": Ragged.from_rows([response.arf]),
+            "response_id": [response.response_id],
+            "psf_frac_aper_b": np.array([0.9]),
+        },
+        {response.response_id: response},
+    )
+    for name, published in (("hard_hm", -0.071), ("hard_hs", -0.369), ("hard_ms", -0.305)):
+        assert measured[name][0] == pytest.approx(published, abs=0.02), name
+    # The share of the PSF in the aperture takes counts and fluxes up, and leaves ratios and significance.
+    assert measured["src_cnts_aper_b"][0] == pytest.approx((1608 - 0.0657657 * 3862) / 0.9, rel=1e-4)

@@ -205,3 +205,14 @@ def test_events_alone_make_a_row(real_data, tmp_path):
     assert "spectrum_counts" not in row
     np.testing.assert_array_equal(row["event_time"], read_events(source).time)
     assert as_table(row)["spectrum_counts"][0].as_py() is None
+
+
+def test_a_csc_row_has_the_share_of_the_psf_in_its_aperture(real_data):
+    """CSC divides counts and fluxes by it, and so does `measure`; other files' apertures are not known."""
+    folder = real_data / "spectra" / "csc_acisf04938_000N002_r0043"
+    (item,) = find_detections(folder)
+    row, _ = read_detection(item)
+    assert row["psf_frac_aper_b"] == 0.9
+    (item,) = find_detections(real_data / "spectra" / "gcs25_obs2278")
+    row, _ = read_detection(item)
+    assert row.get("psf_frac_aper_b") is None

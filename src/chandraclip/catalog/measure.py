@@ -35,17 +35,17 @@ def measure_catalog(columns: Mapping[str, Any], responses: Mapping[str, Response
 
     Args:
         columns: columns of the schema, lists as `Ragged`. The spectrum needs spectrum_counts and exposure, and uses
-            spectrum_background, background_scale, arf, response_id and channel_energy_edges; the events need
-            event_time, event_energy, gti_start and gti_stop. A modality left out is missing in every row.
+            spectrum_background, background_scale, arf, psf_frac_aper_b, response_id and channel_energy_edges; the
+            events need event_time, event_energy, gti_start and gti_stop. A modality left out is missing in every row.
         responses: response_id -> `Response`; its energy grid is that of `arf`.
 
     Returns:
         (N,) float64 a column, NaN where the row lacks what it needs:
 
-        - src_cnts_aper_b: counts less scaled background in 0.5-7 keV.
+        - src_cnts_aper_b: counts less scaled background in 0.5-7 keV, over psf_frac_aper_b.
         - flux_significance_b: `aperture_photometry` in 0.5-7 keV: source counts over half of their interval.
         - flux_aper_b, flux_aper_h, flux_aper_m, flux_aper_s: erg/s/cm2 in the band, sum of channel energy / ARF over
-          net counts, over the exposure.
+          net counts, over the exposure and psf_frac_aper_b.
         - hard_hm, hard_hs, hard_ms: `hardness_ratios`, with the ARF at the band's effective energy times the exposure.
         - var_prob_b, var_index_b: `gregory_loredo` of the events in 0.5-7 keV.
 
@@ -98,6 +98,7 @@ _INPUT_COLUMNS = frozenset(
         "background_scale",
         "exposure",
         "arf",
+        "psf_frac_aper_b",
         "response_id",
         "channel_energy_edges",
         "event_time",
@@ -113,6 +114,8 @@ def _measure_spectra(
 ) -> dict[str, np.ndarray]:
     scale = np.nan_to_num(np.asarray(columns.get("background_scale", np.zeros(num_rows)), dtype=np.float64))
     exposure = np.asarray(columns["exposure"], dtype=np.float64)
+    psf_share = np.asarray(columns.get("psf_frac_aper_b", np.full(num_rows, np.nan)), dtype=np.float64)
+    psf_share = np.where(np.isnan(psf_share), 1.0, psf_share)
     sums = _BandSums(*(np.full((num_rows, len(BAND_NAMES)), value) for value in (0.0, 0.0, np.nan, np.nan)))
     has_spectrum = np.diff(columns["spectrum_counts"].offsets) > 0
     for layout in _layouts(columns, responses, num_rows):
@@ -125,10 +128,10 @@ def _measure_spectra(
     )
     broad = BAND_NAMES.index("b")
     source_counts, background_counts = sums.counts[:, broad], sums.background[:, broad]
-    net = source_counts - scale * background_counts
+    net = (source_counts - scale * background_counts) / psf_share
     photometry = aperture_photometry(source_counts, background_counts, scale)
     with np.errstate(divide="ignore", invalid="ignore"):
-        flux = KEV_TO_ERG * sums.energy_per_area / exposure[:, None]
+        flux = KEV_TO_ERG * sums.energy_per_area / (exposure * psf_share)[:, None]
     flux[~(np.isfinite(flux) & (exposure > 0)[:, None])] = np.nan
     result = {
         "src_cnts_aper_b": net,

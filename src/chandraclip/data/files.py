@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from chandraclip.catalog.photometry import CSC_PSF_SHARE
 from chandraclip.data.rows import detection_columns, region_id_of
 from chandraclip.errors import InputFileError
 from chandraclip.ogip.companions import csc_key, csc_product, file_facts, find_companion, newest
@@ -124,6 +125,8 @@ def read_detection(item: DetectionFiles) -> tuple[dict[str, Any], Response | Non
         elif events is None or events.sky is None:
             facts["name"] = f"CSC {obsid}_{obi:03d}_r{region_name}"
     row = detection_columns(spectrum, events, **facts)
+    if key is not None and spectrum is not None:
+        row["psf_frac_aper_b"] = CSC_PSF_SHARE
     return row, None if spectrum is None else spectrum.response
 
 

@@ -84,6 +84,9 @@ SPECTRUM_FIELDS = [
     pa.field("background_scale", pa.float32()),  # source / background: area x exposure
     pa.field("exposure", pa.float32()),  # s, of the spectrum
     pa.field("arf", pa.list_(pa.float32())),  # cm2, on the response's energy grid
+    # Share of the PSF in the source aperture (CSC's name): counts are that share of what flux, arf and exposure give.
+    # null: not known, and then taken as 1.
+    pa.field("psf_frac_aper_b", pa.float32()),
     pa.field("response_id", pa.string()),  # names the RMF in the config `responses`
     # keV, one more than there are channels; null: the ACIS grid, channel n from 14.6 (n - 1) to 14.6 n eV.
     pa.field("channel_energy_edges", pa.list_(pa.float32())),

@@ -169,12 +169,14 @@ def observe_sources(
     """
     instrument = instrument or builtin_instrument()
     num_rows = len(observations.source)
-    good_time = draw_good_time(rng, observations.exposure, observations.subarray)
+    good_time = draw_good_time(rng, observations.exposure, observations.subarray, observations.instrument)
     livetime = good_time.livetime
     bad_columns = draw_bad_columns(rng, observations.theta)
     sight = look(rng, sources, observations, epochs, instrument, good_time, bad_columns, active)
     typical_flux, flux = draw_flux(sight.counts_per_flux)
-    background, background_scale = draw_background(rng, observations.instrument, observations.theta, livetime)
+    background, background_scale = draw_background(
+        rng, observations.instrument, observations.theta, observations.mjd, livetime
+    )
     recorded = record(
         rng,
         sight.rates(flux, background / livetime),
@@ -195,6 +197,7 @@ def observe_sources(
         "background_scale": background_scale.astype(np.float32),
         "exposure": livetime.astype(np.float32),
         "arf": _rows(sight.area.astype(np.float32)),
+        "psf_frac_aper_b": np.full(num_rows, instrument.psf_share, dtype=np.float32),
         "response_id": [response.response_id] * num_rows,
         "event_time": recorded.time,
         "event_energy": recorded.energy,
@@ -206,7 +209,9 @@ def observe_sources(
         columns["channel_energy_edges"] = _rows(edges)
     columns |= measure_catalog(columns, {response.response_id: response})
     if fits:
-        columns |= fit_spectra(recorded.counts, background_counts, background_scale, sight.area, response)
+        columns |= fit_spectra(
+            recorded.counts, background_counts, background_scale, sight.area, response, instrument.psf_share
+        )
     columns |= _truth(sources, observations, sight, flux, recorded.pileup_fraction)
     columns |= write_texts(text_rng, sources, observations, typical_flux)
     return columns | {

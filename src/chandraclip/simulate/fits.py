@@ -69,6 +69,7 @@ def fit_spectra(
     background_scale: np.ndarray,
     area: np.ndarray,
     response: Response | None = None,
+    psf_share: float = 1.0,
 ) -> dict[str, np.ndarray]:
     """Best-fit parameters of four absorbed models.
 
@@ -77,11 +78,12 @@ def fit_spectra(
         background_scale: (D,) source / background.
         area: (D, E) cm2, on the response's energy grid.
         response: energy grid, matrix and channels (its ARF is not read); the built-in one by default.
+        psf_share: of the PSF in the aperture.
 
     Returns:
         (D,) float64 a column: powlaw_gamma, bb_kt, brems_kt, apec_kt, apec_abund, and *_nh, *_stat of each; nh in
         1e20 cm-2, kt in keV, abundance of the metals in solar units, stat the Cash statistic per degree of freedom.
-        NaN below 150 net counts in 0.5-7 keV.
+        NaN below 150 net counts in 0.5-7 keV, over psf_share.
     """
     grid = _grid(response or builtin_response())
     num_rows = len(counts)
@@ -90,7 +92,8 @@ def fit_spectra(
     result = {name: np.full(num_rows, np.nan) for name in columns}
     grouped, outside = grid.group(counts), grid.group(background)
     scaled_background = (outside + EMPTY_BIN_COUNTS) * background_scale[:, None]
-    fitted = np.flatnonzero(grouped.sum(axis=1) - scaled_background.sum(axis=1) >= MIN_NET_COUNTS)
+    net = (grouped.sum(axis=1) - background_scale * outside.sum(axis=1)) / psf_share
+    fitted = np.flatnonzero(net >= MIN_NET_COUNTS)
     for begin in range(0, fitted.size, ROWS_PER_BLOCK):
         rows = fitted[begin : begin + ROWS_PER_BLOCK]
         mean_area = grid.mean_area(area[rows])

@@ -23,7 +23,8 @@ class Sight:
     """D observations of sources of 1 erg/s/cm2 (observed, 0.5-7 keV, mean over the good time).
 
     Attributes:
-        area: (D, E) cm2, with what bad columns take off.
+        area: (D, E) cm2, with what bad columns take off; the aperture's share of the PSF is not in it, but is in the
+            rates below.
         spectrum: parameters of the D spectra, at their epochs.
         kind: (D,) int, index into `VARIABILITY_KINDS`, in this observation.
         steady: (D, E) photons/s/bin, before bad columns, whose photons `exposures.record` loses one by one.
@@ -65,8 +66,9 @@ def look(
     source = observations.source
     area = instrument.area(observations.instrument, observations.theta, observations.mjd)
     exposed = bad_columns.exposed_share()
+    seen = instrument.psf_share * area
     spectrum = sources.spectrum.take(source).shifted(epochs.gamma_shift, epochs.kt_factor)
-    steady = unit_spectra(photon_spectra(spectrum, lo, hi), lo, hi) * area
+    steady = unit_spectra(photon_spectra(spectrum, lo, hi), lo, hi) * seen
 
     kind = np.where(active, sources.kind[source], CONSTANT)
     variable = draw_variability(rng, kind, sources.strength[source], sources.period[source], good_time.duration)
@@ -76,7 +78,7 @@ def look(
     start, stop = good_time.start[row], good_time.stop[row]
     means = [curves.mean_rate(start, stop) for curves in (variable.first, variable.second)]
     flux = means[0] + means[1] * energy_flux(second, lo, hi, BANDS["b"])
-    first, second = first * area[row] / flux[:, None], second * area[row] / flux[:, None]
+    first, second = first * seen[row] / flux[:, None], second * seen[row] / flux[:, None]
     counts_per_flux = steady.sum(axis=1)
     counts_per_flux[row] = means[0] * first.sum(axis=1) + means[1] * second.sum(axis=1)
     counts_per_flux *= exposed

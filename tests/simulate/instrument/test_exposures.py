@@ -132,7 +132,7 @@ def test_counts_are_flux_times_area_times_live_time() -> None:
     exposure, subarray = 10.0 ** rng.uniform(3.5, 5.0, num_rows), rng.random(num_rows) < 0.3
     theta, mjd, instrument = rng.uniform(0, 12, num_rows), rng.uniform(51500, 59500, num_rows), np.arange(num_rows) % 2
     gamma, nh = rng.uniform(0.5, 3.0, num_rows), 10.0 ** rng.uniform(0, 2.5, num_rows)
-    good_time = draw_good_time(rng, exposure, subarray)
+    good_time = draw_good_time(rng, exposure, subarray, instrument)
     assert (good_time.duration > 1.01 * (good_time.stop - good_time.start).sum(axis=1)).sum() > 100  # have gaps
     observations = Observations(np.arange(num_rows), theta, exposure, mjd, instrument, subarray)
     sight = see(observations, powerlaws(gamma, nh), good_time, builtin_instrument())
@@ -141,9 +141,9 @@ def test_counts_are_flux_times_area_times_live_time() -> None:
     photons = (ENERGY_HI**index - ENERGY_LO**index) / index * transmission(ENERGY, nh)
     broad = (ENERGY > 0.5) & (ENERGY < 7.0)
     photons /= ERG * (photons * ENERGY)[:, broad].sum(axis=1, keepdims=True)  # 1 erg/s/cm2 in 0.5-7 keV
-    detected = photons * effective_area(instrument, theta, mjd)
-    good = np.round((good_time.stop - good_time.start).sum(axis=1) / FRAME_TIME) * FRAME_TIME
-    live = good * np.where(subarray, LIVE[True], LIVE[False])
+    detected = 0.9 * photons * effective_area(instrument, theta, mjd)  # of the PSF, in the aperture
+    frame = np.where(subarray, np.where(instrument == 1, 0.4, 0.5), FRAME_TIME)
+    live = (good_time.stop - good_time.start).sum(axis=1) * (1.0 - 0.04104 / frame)
     flux = 10.0 ** rng.uniform(1.5, 2.7, num_rows) / (detected.sum(axis=1) * live)
     expected = (detected * (flux * live)[:, None]) @ SEEN
 

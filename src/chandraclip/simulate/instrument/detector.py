@@ -12,15 +12,25 @@ from chandraclip.catalog.ragged import Ragged
 
 FRAME_TIME = 3.24104  # s, TIMEDEL of ACIS timed exposure with all rows: EXPTIME 3.2 s and 0.04104 s of transfer
 TRANSFER_TIME = 0.04104  # s
-SUBARRAY = 8  # a 1/8 sub-array reads out as many times as often
+# s, of a 1/8 sub-array on ACIS-I and ACIS-S with one chip on (Proposers' Observatory Guide, "Choosing the frame time").
+SUBARRAY_FRAME_TIME = np.array([0.5, 0.4])
 MAX_INTERVALS = 4
 MJD_REFERENCE = 50814.0  # d, zero of Chandra's mission elapsed time
 
 # Events are kept in 0.3 to 10 keV, where ACIS is calibrated.
 EVENT_BAND = (0.3, 10.0)
 
-# counts/s/arcsec2 in 0.5 to 7 keV of a quiet field, ACIS-I and ACIS-S: order of magnitude, not calibrated.
-BACKGROUND_RATE = np.array([3.0e-7, 6.0e-7])
+# counts/s/arcsec2 in 0.5 to 7 keV, mean of the solar cycle, on front-illuminated chips and on S3. Background spectra of
+# 2001 to 2005, when it was lowest, have 5.8e-7 to 1.0e-6, and 2.0e-6, 2.8e-6, 3.6e-6, 4.2e-6, some of it diffuse light.
+# Significances near and far from the axis are then the catalogue's (docs/simulator.md).
+FRONT_ILLUMINATED_RATE, S3_RATE = 8.0e-7, 2.7e-6
+BACKGROUND_SCATTER = 0.12  # dex, from field to field: the sky, and what is left of flares
+# Particles are held off by the solar wind: most came in 2009.5, least 5.5 years before and after.
+SOLAR_MINIMUM, SOLAR_CYCLE, SOLAR_AMPLITUDE = 55000.0, 4018.0, 0.25  # MJD, d, share of the mean
+# A source that far from ACIS-S's aim point (arcmin) is on S3 with that probability, else on a front-illuminated chip.
+S3_THETA, S3_SHARE = (3.0, 9.0), (1.0, 0.25)
+# CSC's source apertures are 1.06 to 2.5 times the circle of 90 % in area; their spectra's up to 4.1 times.
+APERTURE_FACTOR = (1.06, 2.5)
 # Fluorescence lines of the particle background (Al, Si, Au M, Ni K, Au L): keV, and rough counts per 0.5-7 keV count.
 BACKGROUND_LINES = np.array([[1.487, 0.02], [1.740, 0.05], [2.14, 0.06], [7.47, 0.06], [9.67, 0.12]])
 BACKGROUND_PARTICLE_SHARE = 0.7  # of the 0.5-7 keV background: flat in channels; the rest is the X-ray sky
@@ -84,15 +94,19 @@ class GoodTime:
         return Ragged(self.start[used], offsets), Ragged(self.stop[used], offsets)
 
 
-def draw_good_time(rng: np.random.Generator, exposure: np.ndarray, subarray: np.ndarray) -> GoodTime:
+def draw_good_time(
+    rng: np.random.Generator, exposure: np.ndarray, subarray: np.ndarray, instrument: np.ndarray
+) -> GoodTime:
     """Seven in ten observations run through; the others lose 0.3 to 5 ks (background flares) one to three times.
 
     Args:
         exposure: (D,) s of good time to split into intervals.
         subarray: (D,) bool, read out with an eighth of the rows.
+        instrument: (D,) 0 ACIS-I, 1 ACIS-S.
     """
     num_rows = len(exposure)
-    frames = np.maximum(np.round(exposure / FRAME_TIME), 2 * MAX_INTERVALS).astype(np.int64)
+    frame_time = np.where(subarray, SUBARRAY_FRAME_TIME[instrument], FRAME_TIME)
+    frames = np.maximum(np.round(exposure / frame_time), 2 * MAX_INTERVALS).astype(np.int64)
     num_intervals = np.where(rng.random(num_rows) < 0.7, 1, rng.integers(2, MAX_INTERVALS + 1, num_rows))
     cuts = np.sort(rng.random((num_rows, MAX_INTERVALS - 1)), axis=1)
     cuts = np.where(np.arange(1, MAX_INTERVALS) < num_intervals[:, None], cuts, 1.0)
@@ -100,19 +114,20 @@ def draw_good_time(rng: np.random.Generator, exposure: np.ndarray, subarray: np.
     # Good time, in frames, before each interval ends; each used one has a frame at least.
     ends = np.concatenate([np.ceil(cuts * frames[:, None]).astype(np.int64), frames[:, None]], axis=1)
     begins = np.concatenate([np.zeros((num_rows, 1), np.int64), ends[:, :-1]], axis=1)
-    gap = np.ceil(10.0 ** rng.uniform(np.log10(300.0), np.log10(5000.0), (num_rows, MAX_INTERVALS)) / FRAME_TIME)
+    lost = 10.0 ** rng.uniform(np.log10(300.0), np.log10(5000.0), (num_rows, MAX_INTERVALS))
+    gap = np.ceil(lost / frame_time[:, None])
     gap[:, 0] = 0.0
     used = ends > begins
     shift = np.cumsum(np.where(used, gap, 0.0), axis=1)
     return GoodTime(
-        start=(begins + shift) * FRAME_TIME,
-        stop=(ends + shift) * FRAME_TIME,
-        frame_time=np.where(subarray, FRAME_TIME / SUBARRAY, FRAME_TIME),
+        start=(begins + shift) * frame_time[:, None],
+        stop=(ends + shift) * frame_time[:, None],
+        frame_time=frame_time,
     )
 
 
-def aperture_area(theta: np.ndarray) -> np.ndarray:
-    """Source aperture, arcsec2: a circle of the 90 % encircled-energy radius, about 1 + 0.1 theta^2 arcsec."""
+def psf_area(theta: np.ndarray) -> np.ndarray:
+    """arcsec2 of the circle of the 90 % encircled-energy radius, about 1 + 0.1 theta^2 arcsec."""
     return np.pi * (1.0 + 0.1 * np.asarray(theta) ** 2) ** 2
 
 
@@ -167,7 +182,7 @@ def draw_bad_columns(rng: np.random.Generator, theta: np.ndarray) -> BadColumns:
 
 def pileup_cells(theta: np.ndarray) -> np.ndarray:
     """(D,) independent 3 x 3 pixel cells under the core of the PSF (Davis 2001, n): 1 on axis, more off axis."""
-    return np.maximum(np.round(0.7 * aperture_area(theta) / CELL_AREA), 1.0)
+    return np.maximum(np.round(0.7 * psf_area(theta) / CELL_AREA), 1.0)
 
 
 @lru_cache(maxsize=4)
@@ -195,14 +210,19 @@ def background_shape(channel_edges: np.ndarray) -> np.ndarray:
 
 
 def draw_background(
-    rng: np.random.Generator, instrument: np.ndarray, theta: np.ndarray, livetime: np.ndarray
+    rng: np.random.Generator, instrument: np.ndarray, theta: np.ndarray, mjd: np.ndarray, livetime: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Expected 0.5-7 keV background counts in the source aperture (D,) and the source / background area ratio (D,).
 
-    Fields differ by a factor of two; the background region is 5 to 50 times the aperture and at least 30 arcsec2.
+    The level is that of the chip and of the epoch in the solar cycle, with a scatter from field to field; the
+    background region is 5 to 50 times the aperture and at least 30 arcsec2.
     """
     num_rows = len(theta)
-    area = aperture_area(theta)
-    expected = BACKGROUND_RATE[instrument] * area * livetime * 2.0 ** rng.standard_normal(num_rows)
+    area = psf_area(theta) * 10.0 ** rng.uniform(np.log10(APERTURE_FACTOR[0]), np.log10(APERTURE_FACTOR[1]), num_rows)
+    on_s3 = (instrument == 1) & (rng.random(num_rows) < np.interp(theta, S3_THETA, S3_SHARE))
+    rate = np.where(on_s3, S3_RATE, FRONT_ILLUMINATED_RATE)
+    cycle = 1.0 + SOLAR_AMPLITUDE * np.cos(2.0 * np.pi * (mjd - SOLAR_MINIMUM) / SOLAR_CYCLE)
+    rate = rate * (BACKGROUND_PARTICLE_SHARE * cycle + (1.0 - BACKGROUND_PARTICLE_SHARE))
+    expected = rate * area * livetime * 10.0 ** (BACKGROUND_SCATTER * rng.standard_normal(num_rows))
     region = np.maximum(area * 5.0 * 10.0 ** rng.random(num_rows), 30.0)
     return expected, area / region

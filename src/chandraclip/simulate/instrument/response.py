@@ -16,6 +16,7 @@ import scipy.sparse as sparse
 from scipy.special import ndtr
 
 from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
+from chandraclip.catalog.photometry import CSC_PSF_SHARE
 from chandraclip.ogip.response import Response
 
 INSTRUMENTS = ("ACIS-I", "ACIS-S")
@@ -150,11 +151,13 @@ class Instrument:
         response: energy grid, matrix and channels; its ARF is of unit area, since every detection has its own.
         area: (instrument (D,) int, theta (D,) arcmin, mjd (D,) d) -> (D, E) cm2.
         names: what the instrument numbers mean.
+        psf_share: of the PSF in the source aperture, where the area does not hold it.
     """
 
     response: Response
     area: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
     names: tuple[str, ...]
+    psf_share: float = 1.0
 
     @property
     def channel_energy(self) -> np.ndarray:
@@ -171,12 +174,14 @@ class Instrument:
 @cache
 def builtin_instrument() -> Instrument:
     """The built-in ACIS-I and ACIS-S."""
-    return Instrument(_unit_area(builtin_response()), effective_area, INSTRUMENTS)
+    return Instrument(_unit_area(builtin_response()), effective_area, INSTRUMENTS, CSC_PSF_SHARE)
 
 
 @cache
 def instrument_from_files(arf: str | Path, rmf: str | Path, name: str | None = None) -> Instrument:
     """A real ARF and RMF; every detection has this very area, whatever its off-axis angle and date.
+
+    The area is taken to hold the aperture's share of the PSF, as EPIC's and eROSITA's do.
 
     Args:
         arf, rmf: paths.
