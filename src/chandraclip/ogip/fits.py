@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import stat
 import warnings
@@ -150,6 +151,11 @@ class FitsTable:
     def extname(self) -> str:
         return self._hdu.name.upper()
 
+    @property
+    def index(self) -> int:
+        """The extension's number in the file, the primary HDU being 0."""
+        return self._hdu.index
+
     def hduclas(self, level: int) -> str:
         """HDUCLASn in capitals, or ''."""
         return str(self.own_key(f"HDUCLAS{level}") or "").strip().upper()
@@ -178,21 +184,28 @@ class FitsTable:
             raise self.error(f"keyword {name} is damaged: it {error}") from None
 
     def number(self, *names: str) -> float | None:
-        """`key` as a float; None where it is absent or blank.
+        """`key` as a float; None where absent or blank.
 
         Raises:
-            InputFileError: the keyword holds something that is not a number.
+            InputFileError: the keyword holds text, a logical, a complex or an infinite number (FITS standard 4.0,
+                section 4.2: a number stands without quotes, so quotes say that whoever wrote it had none).
         """
         value = self.key(*names)
         if value is None or (isinstance(value, str) and not value):
             return None
-        try:
-            number = np.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError, OverflowError):
-            number = np.nan
-        if not np.isfinite(number):
-            raise self.error(f"{'/'.join(names)} is {value!r}, not a number")
-        return number
+        return self.as_number("/".join(names), value)
+
+    def as_number(self, name: str, value: Any) -> float:
+        """A keyword's or a cell's value as a float.
+
+        Raises:
+            InputFileError: it is no finite real number; the reason names it.
+        """
+        if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+            raise self.error(f"{name} is {value!r}, not a number")
+        if not math.isfinite(value):
+            raise self.error(f"{name} is {value}, not a finite number")
+        return float(value)
 
     def column_key(self, keyword: str, column: str) -> Any:
         """A keyword indexed by a column's number, e.g. TLMIN of F_CHAN; None where absent."""
