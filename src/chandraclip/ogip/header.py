@@ -57,6 +57,8 @@ def observation_header(table: FitsTable) -> ObservationHeader:
 
     object_name = " ".join(text("OBJECT").split())
     obi = table.key("OBI_NUM")
+    if isinstance(obi, float):
+        obi = table.as_number("OBI_NUM", obi)
     return ObservationHeader(
         telescope=text("TELESCOP").upper(),
         instrument=text("INSTRUME").upper(),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -50,7 +52,11 @@ class SkyCoordinates:
 
 
 def sky_coordinates(table: FitsTable) -> SkyCoordinates | None:
-    """The projection in the keywords of columns X and Y; None where there is none, or none that can be used."""
+    """The projection in the keywords of columns X and Y; None where there is none, or none that can be used.
+
+    Raises:
+        InputFileError: a keyword of the projection is of the wrong type.
+    """
     if not table.has("X", "Y"):
         return None
     header = fits.Header()
@@ -58,15 +64,19 @@ def sky_coordinates(table: FitsTable) -> SkyCoordinates | None:
     for number, axis in axis_of.items():
         for keyword, image_keyword in (_NUMBERS | _OTHERS).items():
             value = table.own_key(f"{keyword}{number}")
-            if keyword in _NUMBERS and not isinstance(value, (int, float)):
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            if keyword in _NUMBERS and not is_number:
                 return None  # wcslib would take its default
+            if value is not None and not (is_number if keyword == "TCROT" or keyword in _NUMBERS else _is_text(value)):
+                raise table.error(f"{keyword}{number} is {value!r}, which is no projection's")
             if value is not None:
                 header[f"{image_keyword}{axis}"] = value
     for keyword in table.header:
         match = _MATRIX_KEYWORD.fullmatch(keyword)
         if match is not None and int(match[2]) in axis_of and int(match[3]) in axis_of:
             kind = "PC" if match[1] == "TP" else "CD"
-            header[f"{kind}{axis_of[int(match[2])]}_{axis_of[int(match[3])]}"] = table.own_key(keyword)
+            value = table.as_number(keyword, table.own_key(keyword))
+            header[f"{kind}{axis_of[int(match[2])]}_{axis_of[int(match[3])]}"] = value
     header.setdefault("CTYPE1", "RA---TAN")  # where a file does not say: the plane that most have
     header.setdefault("CTYPE2", "DEC--TAN")
     if not str(header["CTYPE1"]).upper().startswith("RA"):
@@ -78,3 +88,7 @@ def sky_coordinates(table: FitsTable) -> SkyCoordinates | None:
     except (ValueError, TypeError, ArithmeticError):  # wcslib's errors are ValueErrors
         return None
     return SkyCoordinates(wcs)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable()
