@@ -94,6 +94,8 @@ def read_events(path: str | Path, region: str | Path | Region | None = None) -> 
     sky = sky_coordinates(table)
     shape = region if isinstance(region, Region) or region is None else read_region(region, sky=sky)
 
+    with np.errstate(over="ignore", under="ignore"):
+        energy = energy.astype(np.float32)  # first: what is 0 or infinite then has no energy
     keep = np.isfinite(energy) & (energy > 0)
     num_without_energy = int(time.size - keep.sum())
     num_outside_region = 0
@@ -129,9 +131,11 @@ def read_events(path: str | Path, region: str | Path | Region | None = None) -> 
         logger.warning("%s: %s", file.path, doubt)
     order = np.argsort(time[keep], kind="stable")
     tstart = float(good.intervals[0, 0])
+    if not (np.diff(good.intervals - tstart, axis=1) > 0).all():
+        raise table.error(f"the good times begin at {tstart:g} s: too far away to tell times apart")
     return EventList(
         time=time[keep][order] - tstart,
-        energy=energy[keep][order].astype(np.float32),
+        energy=energy[keep][order],
         gti=good.intervals - tstart,
         exposure=exposure,
         tstart=tstart,

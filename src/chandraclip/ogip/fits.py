@@ -259,22 +259,6 @@ class FitsTable:
             raise self.error(f"column {name} holds {column.kind}; one number a row is expected")
         return self.column(name)
 
-    def numbers(self, name: str) -> np.ndarray:
-        """A column of one number a row.
-
-        Returns:
-            (rows,) integers or reals; NaN for TNULL.
-
-        Raises:
-            InputFileError: no such column, or it holds text, logical values, complex numbers or arrays.
-        """
-        values = self.column(name)
-        if values.dtype.kind not in "iuf" or values.shape != (self.num_rows,):
-            kind = self.column_key("TFORM", name)
-            raise self.error(f"column {name} holds {str(kind).strip()}; one number a row is expected")
-        null = self.column_key("TNULL", name)
-        return values if null is None or values.dtype.kind == "f" else np.where(values == null, np.nan, values)
-
     def ragged(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """A column of numbers or arrays as (lengths (rows,), values end to end), stored at fixed or variable length.
 
