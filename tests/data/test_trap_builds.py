@@ -74,12 +74,12 @@ def test_bad_files_of_every_sort_are_listed(ogip, folder, tmp_path):
     (folder / "bad_sky.pi").write_bytes(good[:5000])
     ogip.arf("bad.arf", area=[1.0, np.nan, 1.0])
     ogip.pha("bad_area.pi", counts=[1, 2, 3, 2], ANCRFILE="bad.arf", RESPFILE="source.rmf")
-    ogip.pha("lost.pi", counts=[1, 2, 3, 3], ANCRFILE="source.arf", RESPFILE="lost.rmf")
+    ogip.pha("alone/lost.pi", counts=[1, 2, 3, 3], ANCRFILE="source.arf", RESPFILE="lost.rmf")
     rows, skipped = build(folder, tmp_path / "out")
     assert sorted(row["name"] for row in rows if row["name"] != "Test source scale.pi") == ["Good"]
     assert set(skipped) == {
         "cut.pi", "empty.pi", "packed.pi.gz", "text.pi", "negative.pi", "interval.pi", "huge_scale.pi", "no_sky.pi",
-        "bad_sky.pi", "bad_area.pi", "lost.pi",
+        "bad_sky.pi", "bad_area.pi", "alone/lost.pi",
     }  # fmt: skip
     assert "70000" in skipped["interval.pi"]
     assert skipped["bad_area.pi"].startswith("bad.arf[SPECRESP,1]: ")
@@ -95,7 +95,7 @@ def test_each_bad_row_of_a_type_two_file_is_listed(ogip, folder, tmp_path):
         fits.Column("SPEC_NUM", "J", array=[3, 5, 7]),
         fits.Column("CHANNEL", "4J", array=np.tile([1, 2, 3, 4], (3, 1))),
         fits.Column("COUNTS", "4J", array=[[1, 2, 3, 4], [1, -2, 3, 4], [5, 6, 7, 8]]),
-        fits.Column("ANCRFILE", "10A", array=["source.arf", "source.arf", "gone.arf"]),
+        fits.Column("ANCRFILE", "10A", array=["source.arf", "source.arf", "bad.arf"]),
         fits.Column("RESPFILE", "10A", array=["source.rmf"] * 3),
     ]
     facts = {
@@ -106,12 +106,13 @@ def test_each_bad_row_of_a_type_two_file_is_listed(ogip, folder, tmp_path):
         "INSTRUME": "ACIS",
         "OBS_ID": "7",
     }
+    ogip.arf("bad.arf", area=[1.0, np.nan, 1.0])
     ogip.write("rows.pha2", ogip.table("SPECTRUM", columns, **facts))
     rows, skipped = build(folder, tmp_path / "out")
     assert {row["name"] for row in rows} == {"Good", "rows.pha2#3"}
     assert set(skipped) == {"rows.pha2#5", "rows.pha2#7"}
     assert "negative" in skipped["rows.pha2#5"]
-    assert "gone.arf" in skipped["rows.pha2#7"]
+    assert skipped["rows.pha2#7"].startswith("bad.arf[SPECRESP,1]: ")
     # A row's key is the file's and its SPEC_NUM, whichever other rows are good.
     number = next(row["region_id"] for row in rows if row["name"] == "rows.pha2#3")
     assert number == files.region_id_of("rows.pha2#3")
