@@ -280,11 +280,13 @@ def test_gzip_fallback_and_case(ogip):
     assert (spectrum.companions["arf"].name, spectrum.companions["rmf"]) == ("area.arf.gz", rmf)
 
 
-def test_a_wrong_name_falls_back_on_the_same_stem_and_says_so(ogip):
-    ogip.arf(), ogip.rmf(), ogip.arf("other.arf", area=[1.0, 1.0, 1.0])
-    spectrum = read_spectrum(ogip.pha(ANCRFILE="flaresp.corr.arf", RESPFILE="source.rmf"))
-    np.testing.assert_allclose(spectrum.response.arf, ogip.AREA)
-    assert any("flaresp.corr.arf was not found" in note for note in spectrum.notes)
+def test_a_named_file_that_is_missing_is_not_replaced_by_one_of_the_same_stem(ogip):
+    ogip.arf(), ogip.rmf()
+    path = ogip.pha(ANCRFILE="flaresp.corr.arf", RESPFILE="source.rmf")
+    with pytest.raises(InputFileError, match=r"no ARF: ANCRFILE names flaresp.corr.arf, which is not at"):
+        read_spectrum(path)
+    assert read_spectrum(path, require_response=False).response is None
+    np.testing.assert_allclose(read_spectrum(path, arf=ogip.folder / "source.arf").response.arf, ogip.AREA)
 
 
 def test_an_ambiguous_folder_is_not_guessed_in(ogip):
@@ -295,7 +297,7 @@ def test_an_ambiguous_folder_is_not_guessed_in(ogip):
 
 def test_another_observations_response_is_not_guessed(ogip):
     ogip.arf("area.arf", OBS_ID="99"), ogip.rmf("a.rmf")
-    assert "no ARF" in read_spectrum(ogip.pha()).response_problem
+    assert "no ARF" in read_spectrum(ogip.pha(ANCRFILE=None, RESPFILE=None)).response_problem
 
 
 def test_given_files_go_before_the_header(ogip):

@@ -10,11 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.dispersed_order import DispersedOrder, belongs, order_in_name, order_of
 from chandraclip.ogip.events import event_table
+from chandraclip.ogip.file_names import files_in, files_named, parse_name, places_of
 from chandraclip.ogip.fits import FitsFile, looks_like_fits
 from chandraclip.ogip.header import ObservationHeader, observation_header
+from chandraclip.ogip.matrix import matrix_tables
 from chandraclip.ogip.pha import spectrum_tables
-from chandraclip.ogip.response_reader import arf_table, rmf_table
+from chandraclip.ogip.response_reader import arf_tables
 
 # CSC products: acisf01575_001N001_r0085_pha3.fits.gz = instrument, ObsID, OBI, version tag, region, product.
 CSC_NAME = re.compile(
@@ -23,7 +26,6 @@ CSC_NAME = re.compile(
     re.IGNORECASE,
 )
 _KINDS = {"arf": "ANCRFILE", "rmf": "RESPFILE", "background": "BACKFILE"}
-_SUFFIXES = {"arf": (".arf", ".warf"), "rmf": (".rmf", ".wrmf", ".rsp")}
 _BACKGROUND_WORDS = ("bkg", "bg", "bgd", "back", "background")
 
 
@@ -35,57 +37,91 @@ class Companion:
         path: the file, or None.
         origin: how it was found, or where it was sought in vain.
         named: the header names a file (so its absence is a fault, not a choice).
+        extension: the extension that the name asks for (`file_names.FileName`), or None.
+        row: the row of a type II file that the name asks for, or None.
     """
 
     path: Path | None
     origin: str
     named: bool
+    extension: str | None = None
+    row: int | None = None
 
 
-def find_companion(pha: Path, kind: str, name: str | None, header: ObservationHeader) -> Companion:
+def given_companion(name: str | Path) -> Companion:
+    """A companion that the caller names; ``file[extension]`` and ``file{row}`` as headers write them."""
+    path = Path(name)
+    if path.exists():
+        return Companion(path, "given", named=True)
+    parsed = parse_name(str(name))
+    if parsed.problem is not None:
+        raise InputFileError(path, parsed.problem)
+    return Companion(Path(parsed.file), "given", True, parsed.extension, parsed.row)
+
+
+def find_companion(
+    pha: Path, kind: str, name: str | None, header: ObservationHeader, order: DispersedOrder | None = None
+) -> Companion:
     """The file that goes with a spectrum.
 
-    In order: the name in the header, then with and without ``.gz`` and in other case, beside the PHA (a folder in
-    the name is tried first); the CSC product of the same ObsID, OBI and region; a file of the same stem; the only file
-    of its kind in the folder. A background is guessed only where BACKFILE is absent, not where it is "none".
+    A name in the header is that file: as written, then beside the PHA, with and without ``.gz``, in other case, or with
+    another ending of FITS files. A name that is not there is not replaced by a guess, except that a CSC product stands
+    for another version of itself. Where the keyword is absent: the CSC product of the same ObsID, OBI and region; a
+    file of the same stem; the only one of its kind in the folder. Where it says "none" (as CIAO writes before the
+    responses are made), only a response whose header or name has the spectrum's OBS_ID, never a background.
 
     Args:
         pha: the spectrum.
         kind: ``"arf"``, ``"rmf"`` or ``"background"``.
         name: what the header names; '' for "none", None where the keyword is absent.
         header: the spectrum's facts; a guess must not contradict its OBS_ID and instrument.
+        order: of a grating spectrum; a guess must say the same order.
     """
     keyword = _KINDS[kind]
-    sought: list[str] = []
     if name:
-        plain = name.split("[")[0].strip()  # a CIAO filter may follow the name
-        for candidate in dict.fromkeys([pha.parent / plain, pha.parent / re.split(r"[/\\]", plain)[-1]]):
-            sought.append(str(candidate))
-            found = with_or_without_gz(candidate)
-            if found is not None:
-                return Companion(found, f"{keyword} {name}", named=True)
-    for origin, candidates in _guesses(pha, kind, name, header):
+        named = _named(pha, keyword, name)
+        if named.path is not None:
+            other = file_facts(named.path).order if order is not None and order.is_dispersed else None
+            if other is not None and not belongs(order, other):
+                # One keyword may serve all the rows of a type II file.
+                return Companion(None, f"{keyword} names {name}, which is of {other}, and this is {order}", named=False)
+            return named
+    doubt = ""
+    for origin, candidates in _guesses(pha, kind, name, header, order):
         if len(candidates) == 1:
-            note = f"{keyword} {name} was not found; " if name else ""
+            note = f"{keyword} {name} was not found; " if name else f"{keyword} is none; " if name == "" else ""
             return Companion(candidates[0], note + origin, named=bool(name))
+        if len(candidates) > 1 and not doubt:
+            doubt = (
+                f"; {len(candidates)} could be it, none was taken: {', '.join(path.name for path in candidates[:5])}"
+            )
     if name:
-        places = " and ".join(sought)
-        return Companion(None, f"{keyword} names {name}, which is not at {places}, with or without .gz", named=True)
+        return Companion(None, named.origin + doubt, named=True)
     state = "is absent" if name is None else "is none"
-    return Companion(None, f"{keyword} {state} and no file in {pha.parent} matches", named=False)
+    of_order = f" and is of {order}" if order is not None and order.is_dispersed else ""
+    return Companion(None, f"{keyword} {state} and no file in {pha.parent} matches{of_order}{doubt}", named=False)
 
 
-def with_or_without_gz(path: Path) -> Path | None:
-    """`path`, else with ``.gz`` added or taken off, else the one file whose name differs only in case."""
-    options = [path, path.with_name(path.name + ".gz")]
-    if path.name.lower().endswith(".gz"):
-        options.append(path.with_name(path.name[:-3]))
-    for option in options:
-        if option.is_file():
-            return option
-    wanted = {option.name.lower() for option in options}
-    same = [entry for entry in _files_in(path.parent) if entry.name.lower() in wanted]
-    return same[0] if len(same) == 1 else None
+def _named(pha: Path, keyword: str, name: str) -> Companion:
+    """The file that a header names; without a path, why not."""
+    parsed = parse_name(name)
+    sought: list[str] = []
+    # A file may really be called so, brackets and all.
+    for whole in dict.fromkeys([name, parsed.file]):
+        for candidate in places_of(whole, pha.parent):
+            found = files_named(candidate)
+            if len(found) > 1:
+                names = ", ".join(path.name for path in found)
+                return Companion(None, f"{keyword} names {name}, which may be any of {names}", named=True)
+            if found and (whole == name or parsed.problem is None):
+                described = (None, None) if whole == name else (parsed.extension, parsed.row)
+                return Companion(found[0], f"{keyword} {name}", True, *described)
+            if found:
+                return Companion(None, f"{keyword} names {name}: {parsed.problem}", named=True)
+            if whole == parsed.file:
+                sought.append(str(candidate))
+    reason = f"{keyword} names {name}, which is not at {' and '.join(sought)}, with or without .gz"
+    return Companion(None, reason, named=True)
 
 
 def csc_key(path: Path) -> tuple[str, int, int, str] | None:
@@ -111,11 +147,13 @@ def newest(paths: list[Path]) -> list[Path]:
 @dataclass(frozen=True)
 class FileFacts:
     """What a FITS file is: any of ``"arf"``, ``"rmf"``, ``"pha"`` (a source spectrum), ``"background"`` (of HDUCLAS2
-    BKG), ``"events"``, ``"region"``; and its observation. `problem`: why it cannot be opened."""
+    BKG), ``"events"``, ``"region"``; and its observation. `problem`: why it cannot be opened. `order`: the grating
+    order that a response is of."""
 
     kinds: frozenset[str]
     header: ObservationHeader
     problem: str | None = None
+    order: DispersedOrder | None = None
 
 
 def file_facts(path: Path) -> FileFacts:
@@ -134,10 +172,13 @@ def _file_facts(path: Path, modified: int, size: int) -> FileFacts:
     try:
         file = FitsFile(path)
         kinds = set()
-        if rmf_table(file) is not None:
+        responses = matrix_tables(file)
+        if responses:
             kinds.add("rmf")
-        elif arf_table(file) is not None:
-            kinds.add("arf")
+        else:
+            responses = arf_tables(file)
+            if responses:
+                kinds.add("arf")
         source, background = spectrum_tables(file)
         tables = [*source, *background]
         if source:
@@ -150,29 +191,37 @@ def _file_facts(path: Path, modified: int, size: int) -> FileFacts:
             tables.append(photons)
         if not source and any(table.hduclas(1) == "REGION" for table in file):
             kinds.add("region")
-        header = observation_header((tables or file.tables)[0]) if file.tables else ObservationHeader()
+        header = observation_header((tables or responses or file.tables)[0]) if file.tables else ObservationHeader()
+        order = order_of(responses[0]) if responses else None
     except InputFileError as error:
         place = "" if error.extension is None else f"extension {error.extension}: "
         return FileFacts(frozenset(), ObservationHeader(), f"{place}{error.reason}")
-    return FileFacts(frozenset(kinds), header)
+    return FileFacts(frozenset(kinds), header, order=order)
 
 
-def _guesses(pha: Path, kind: str, name: str | None, header: ObservationHeader) -> Iterator[tuple[str, list[Path]]]:
+def _guesses(
+    pha: Path, kind: str, name: str | None, header: ObservationHeader, order: DispersedOrder | None
+) -> Iterator[tuple[str, list[Path]]]:
     """(how, candidates) in order of trust; a guess holds only where it is the only candidate."""
     if kind == "background":
         if name is None:
             yield "found by its name beside the spectrum", _background_candidates(pha, header)
         return
-    files = [path for path in _files_in(pha.parent) if path != pha]
+    files = [path for path in files_in(pha.parent) if path != pha]
     key = csc_key(pha)
     if key is not None:
         same = [path for path in files if csc_key(path) == key and csc_product(path) == f"{kind}3"]
         yield "the CSC product of the same ObsID, OBI and region", newest(same)
         return  # a folder of CSC products holds other sources' responses
+    if name:
+        return
+    candidates = [path for path in files if _is_kind(path, kind, header) and _is_of_order(path, order)]
+    if name == "":
+        yield "it is of the same OBS_ID", [path for path in candidates if _has_obs_id(path, header)]
+        return
     stem = _stem(pha)
-    by_stem = [path for path in files if _stem(path) == stem and _suffix(path) in _SUFFIXES[kind]]
-    yield "the file of the same stem", by_stem
-    yield f"the only {kind.upper()} in the folder", [path for path in files if _is_kind(path, kind, header)]
+    yield "the file of the same stem", [path for path in candidates if _stem(path) == stem]
+    yield f"the only {kind.upper()} in the folder", candidates
 
 
 def _is_kind(path: Path, kind: str, header: ObservationHeader) -> bool:
@@ -185,25 +234,31 @@ def _is_kind(path: Path, kind: str, header: ObservationHeader) -> bool:
     return all(mine == other for mine, other in pairs if mine and other)
 
 
+def _is_of_order(path: Path, order: DispersedOrder | None) -> bool:
+    return belongs(order, file_facts(path).order or order_in_name(path))
+
+
+def _has_obs_id(path: Path, header: ObservationHeader) -> bool:
+    """Whether a response's header, or its name, has the spectrum's OBS_ID."""
+    if not header.obs_id:
+        return False
+    own = file_facts(path).header.obs_id
+    in_name = len(header.obs_id) > 2 and re.search(rf"(?<!\d){re.escape(header.obs_id)}(?!\d)", path.name) is not None
+    return own == header.obs_id or (not own and in_name)
+
+
 def _background_candidates(pha: Path, header: ObservationHeader) -> list[Path]:
     stem, suffix = _stem(pha), _suffix(pha)
     names = set(_BACKGROUND_WORDS) | {f"{stem}_{word}" for word in _BACKGROUND_WORDS}
     names |= {re.sub("src|source", word, stem) for word in _BACKGROUND_WORDS if re.search("src|source", stem)}
     return [
         path
-        for path in _files_in(pha.parent)
+        for path in files_in(pha.parent)
         if path != pha
         and _stem(path) in names - {stem}
         and _suffix(path) == suffix
         and (_is_kind(path, "pha", header) or _is_kind(path, "background", header))
     ]
-
-
-def _files_in(folder: Path) -> list[Path]:
-    try:
-        return sorted(entry for entry in folder.iterdir() if entry.is_file())
-    except OSError:
-        return []
 
 
 def _bare(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +10,20 @@ import numpy as np
 import scipy.sparse as sparse
 
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.energy_grid import CM2, common_grid, in_units, photon_energies
 from chandraclip.ogip.fits import FitsFile, FitsTable
+from chandraclip.ogip.matrix import (
+    channel_energies,
+    chosen_tables,
+    declared_first_channel,
+    ebounds_tables,
+    matrix_tables,
+    summed_matrix,
+)
 from chandraclip.ogip.response import Response
 
-MATRIX_NAMES = ("MATRIX", "SPECRESP MATRIX", "RSP_MATRIX")
-_KEV = {"": 1.0, "kev": 1.0, "ev": 1e-3, "mev": 1e3}  # MeV: the case is lost, and nobody writes milli-eV
-_CM2 = {"": 1.0, "cm2": 1.0, "cm**2": 1.0, "cm^2": 1.0, "m2": 1e4, "m**2": 1e4, "m^2": 1e4}
-# Two files describe one energy grid where edges differ by less than this share of a bin (float32 rounding is 1e-4).
-_GRID_TOLERANCE = 0.05
+logger = logging.getLogger(__name__)
+
 # No row of a redistribution matrix sums to more than this; a sum above says that the area is in it.
 _MAX_PROBABILITY = 2.0
 
@@ -64,6 +71,7 @@ class Redistribution:
         descending: the file's channels run down in energy: column c is channel first_channel + C - 1 - c.
         includes_area: the matrix is in cm2: its row sums cannot be probabilities.
         declared_full: HDUCLAS3 is FULL: the file says that the area is in the matrix.
+        notes: what a user should know of the file, one clause each; it was said on the log.
     """
 
     path: Path
@@ -76,15 +84,19 @@ class Redistribution:
     descending: bool
     includes_area: bool
     declared_full: bool
+    notes: tuple[str, ...] = ()
 
 
 def combine(redistribution: Redistribution, area: EffectiveArea | None) -> Response:
     """The `Response` of an RMF and an ARF that are read already; raises as `read_response` does."""
     matrix = redistribution.matrix
+    low, high = redistribution.energy_lo, redistribution.energy_hi
     if area is None:
         if not (redistribution.includes_area or redistribution.declared_full):
             raise InputFileError(redistribution.path, "the effective area is not in the matrix: an ARF is needed")
         arf = np.asarray(matrix.sum(axis=1)).ravel()
+        # Negative elements may outweigh a row: the product of area and matrix stays what the file says.
+        arf = np.where(arf > 0, arf, np.asarray(abs(matrix).sum(axis=1)).ravel())
         scale = np.divide(1.0, arf, out=np.zeros_like(arf), where=arf > 0)
         data = matrix.data * np.repeat(scale, np.diff(matrix.indptr))
         matrix = sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
@@ -93,11 +105,11 @@ def combine(redistribution: Redistribution, area: EffectiveArea | None) -> Respo
             raise InputFileError(
                 area.path, f"{redistribution.path.name} includes the effective area already: this ARF would count twice"
             )
-        _check_same_grid(redistribution, area)
+        low, high = _common_grid(redistribution, area)
         arf = area.area
     return Response(
-        energy_lo=redistribution.energy_lo,
-        energy_hi=redistribution.energy_hi,
+        energy_lo=low,
+        energy_hi=high,
         arf=arf,
         matrix=matrix,
         channel_energy_lo=redistribution.channel_energy_lo,
@@ -106,55 +118,79 @@ def combine(redistribution: Redistribution, area: EffectiveArea | None) -> Respo
     )
 
 
-def read_arf(path: str | Path) -> EffectiveArea:
+def read_arf(path: str | Path, extension: str | None = None) -> EffectiveArea:
     """An effective area: the extension HDUCLAS1 RESPONSE, HDUCLAS2 SPECRESP, or named SPECRESP.
+
+    Args:
+        path: the file.
+        extension: of several, ``"2"`` (the second after the primary), ``"SPECRESP2"`` or ``"SPECRESP,2"`` (EXTVER).
 
     Raises:
         InputFileError: not an ARF, or energies or areas that cannot be.
     """
     file = FitsFile(path)
-    table = arf_table(file)
-    if table is None:
+    tables = arf_tables(file)
+    if not tables:
         raise file.error(f"no effective area (HDUCLAS2 SPECRESP) in it; extensions: {file.describe()}")
+    tables = chosen_tables(file, tables, extension)
+    if len(tables) > 1:
+        raise file.error(f"{len(tables)} effective areas in one file; give a file with one, or name the extension")
+    table = tables[0]
     table.require("ENERG_LO", "ENERG_HI", "SPECRESP")
-    low, high, order = _energies(table)
-    area = _in_units(table, "SPECRESP", _CM2)[order]
-    if not np.isfinite(area).all() or (area < 0).any():
-        raise table.error("SPECRESP is negative or not a number")
+    low, high, order = photon_energies(table)
+    area = in_units(table, "SPECRESP", CM2)[order]
+    bad = ~np.isfinite(area) | (area < 0)
+    if bad.any():
+        energy = low[np.argmax(bad)]
+        raise table.error(f"SPECRESP is negative or not a number ({area[np.argmax(bad)]:g} at {energy:g} keV)")
     return EffectiveArea(file.path, low, high, area)
 
 
-def read_rmf(path: str | Path) -> Redistribution:
+def read_rmf(path: str | Path, extension: str | None = None) -> Redistribution:
     """A redistribution matrix and its EBOUNDS.
 
+    Several MATRIX extensions are summed (CAL/GEN/92-002a). Negative elements, which real EPIC matrices have, are used
+    as they are and said on the log.
+
+    Args:
+        path: the file.
+        extension: one of several matrices, as for `read_arf`.
+
     Raises:
-        InputFileError: not an RMF, EBOUNDS missing, groups outside the channels, values negative or not finite.
+        InputFileError: not an RMF, EBOUNDS missing, groups outside the channels, elements that are not finite, or
+            several matrices that are not one response.
     """
     file = FitsFile(path)
-    table, bounds = rmf_table(file), _ebounds_table(file)
-    if table is None:
+    tables, bounds = matrix_tables(file), ebounds_tables(file)
+    if tables:
+        tables = chosen_tables(file, tables, extension)
+    else:
         raise file.error(f"no response matrix (HDUCLAS2 RSP_MATRIX) in it; extensions: {file.describe()}")
-    if bounds is None:
+    if not bounds:
         raise file.error(f"no EBOUNDS in it; extensions: {file.describe()}")
-    table.require("ENERG_LO", "ENERG_HI", "N_GRP", "F_CHAN", "N_CHAN", "MATRIX")
-    bounds.require("E_MIN", "E_MAX")
-    low, high, order = _energies(table)
-    channel_low, channel_high = _in_units(bounds, "E_MIN", _KEV), _in_units(bounds, "E_MAX", _KEV)
-    descending = channel_low.size > 1 and channel_low[0] > channel_low[-1]
-    for name, values in (("E_MIN", channel_low), ("E_MAX", channel_high)):
-        steps = -np.diff(values) if descending else np.diff(values)
-        if not np.isfinite(values).all() or (steps < 0).any():
-            raise bounds.error(f"{name} is not monotonic or not a number")
-    if (channel_low > channel_high).any():
-        raise bounds.error("E_MIN exceeds E_MAX")
-    first = _first_channel(table, bounds)
-    matrix = _sparse_matrix(table, channel_low.size, first)
-    if order.step == -1:
-        matrix = matrix[::-1]
+    for table in tables:
+        table.require("ENERG_LO", "ENERG_HI", "N_GRP", "F_CHAN", "N_CHAN", "MATRIX")
+    notes: list[str] = []
+    channel_low, channel_high, lowest, descending = channel_energies(bounds)
+    declared = [declared_first_channel(table) for table in tables]
+    if len(set(declared)) > 1:
+        raise tables[-1].error("TLMIN of F_CHAN differs between the MATRIX extensions")
+    # TLMIN; where absent, the channel EBOUNDS begins with; else 1, which the standard assumes.
+    first = next((number for number in (declared[0], lowest) if number is not None), 1)
+    if lowest is not None and lowest != first:
+        notes.append(f"F_CHAN counts channels from {first}, and EBOUNDS from {lowest}: matched in order")
+    low, high, matrix = summed_matrix(tables, channel_low.size, first)
+    if len(tables) > 1:
+        total = matrix.sum(axis=1).max(initial=0.0)
+        notes.append(f"the sum of its {len(tables)} matrices; the largest sum of a row is {total:.3g}")
     if descending:
-        matrix = matrix[:, ::-1].tocsr()
-        channel_low, channel_high = channel_low[::-1], channel_high[::-1]
+        matrix = sparse.csr_array(matrix[:, ::-1])
     matrix.sort_indices()
+    negative = matrix.data < 0
+    if negative.any():
+        notes.append(f"{negative.sum()} elements are negative, to {matrix.data.min():g}, and used as they are")
+    for note in notes:
+        logger.warning("%s: %s", file.path, note)
     return Redistribution(
         path=file.path,
         energy_lo=low,
@@ -163,146 +199,40 @@ def read_rmf(path: str | Path) -> Redistribution:
         channel_energy_lo=channel_low,
         channel_energy_hi=channel_high,
         first_channel=first,
-        descending=bool(descending),
+        descending=descending,
         # The extension's name does not tell (SPECRESP MATRIX is written for pure redistribution too), and FULL is
         # also written, wrongly, on normalised matrices that need their ARF.
         includes_area=bool(matrix.sum(axis=1).max(initial=0.0) > _MAX_PROBABILITY),
-        declared_full=table.hduclas(3) == "FULL",
+        declared_full=tables[0].hduclas(3) == "FULL",
+        notes=tuple(notes),
     )
 
 
-def arf_table(file: FitsFile) -> FitsTable | None:
-    """The effective area extension: by HDUCLAS, then by name, then by its columns."""
+def arf_tables(file: FitsFile) -> list[FitsTable]:
+    """The effective area extensions: by HDUCLAS, then by name, then by their columns."""
     for test in (
         lambda table: table.hduclas(1) == "RESPONSE" and table.hduclas(2) == "SPECRESP",
         lambda table: table.extname == "SPECRESP",
-        lambda table: table.has("ENERG_LO", "ENERG_HI", "SPECRESP") and not table.has("MATRIX"),
+        lambda table: table.has("ENERG_LO", "ENERG_HI", "SPECRESP"),
     ):
         found = [table for table in file if test(table) and not table.has("MATRIX")]
         if found:
-            if len(found) > 1:
-                raise file.error(f"{len(found)} effective areas in one file; give a file with one")
-            return found[0]
-    return None
+            return found
+    return []
 
 
-def rmf_table(file: FitsFile) -> FitsTable | None:
-    """The matrix extension: by HDUCLAS, then by name, then by its columns."""
-    for test in (
-        lambda table: table.hduclas(1) == "RESPONSE" and table.hduclas(2) == "RSP_MATRIX",
-        lambda table: table.extname in MATRIX_NAMES,
-        lambda table: table.has("F_CHAN", "N_CHAN", "MATRIX"),
-    ):
-        found = [table for table in file if test(table)]
-        if found:
-            if len(found) > 1:
-                raise file.error(f"{len(found)} matrices in one file, to be summed; give a file with one")
-            return found[0]
-    return None
-
-
-def _ebounds_table(file: FitsFile) -> FitsTable | None:
-    # Old CIAO files write HDUCLAS2 = PI_EBOUNDS.
-    for test in (
-        lambda table: table.hduclas(1) == "RESPONSE" and table.hduclas(2).endswith("EBOUNDS"),
-        lambda table: table.extname == "EBOUNDS",
-    ):
-        found = [table for table in file if test(table)]
-        if found:
-            return found[0]
-    return None
-
-
-def _in_units(table: FitsTable, name: str, factors: dict[str, float]) -> np.ndarray:
-    unit = table.unit(name)
-    factor = factors.get(unit.lower().replace(" ", ""))
-    if factor is None:
-        raise table.error(f"column {name} is in {unit!r}; known units: {', '.join(filter(None, factors))}")
-    values = table.column(name).astype(np.float64)
-    if values.ndim != 1:
-        raise table.error(f"column {name} holds arrays; one number a row is expected")
-    return values * factor
-
-
-def _energies(table: FitsTable) -> tuple[np.ndarray, np.ndarray, slice]:
-    """ENERG_LO and ENERG_HI in keV, increasing, and the slice that puts rows in that order."""
-    low, high = _in_units(table, "ENERG_LO", _KEV), _in_units(table, "ENERG_HI", _KEV)
-    if not low.size:
-        raise table.error("no rows")
-    order = slice(None, None, -1) if low[0] > low[-1] else slice(None)
-    low, high = low[order], high[order]
-    if not (np.isfinite(low).all() and np.isfinite(high).all()) or (low < 0).any():
-        raise table.error("energies are negative or not numbers")
-    if (high <= low).any() or (np.diff(low) <= 0).any():
-        raise table.error("energy bins are empty or not monotonic")
-    return low, high, order
-
-
-def _first_channel(table: FitsTable, bounds: FitsTable) -> int:
-    """TLMIN of F_CHAN; where absent, the channel EBOUNDS begins with; else 1, which the standard assumes."""
-    limit = table.column_key("TLMIN", "F_CHAN")
-    if limit is not None:
-        first = table.as_number("TLMIN of F_CHAN", limit)
-        if first != int(first) or abs(first) > 2**31:
-            raise table.error(f"TLMIN of F_CHAN is {limit}, not a channel")
-        return int(first)
-    if bounds.has("CHANNEL"):
-        channel = bounds.numbers("CHANNEL")
-        if not (np.abs(channel) < 2**31).all():
-            raise bounds.error("CHANNEL is not a channel in each row")
-        return int(channel.min())
-    return 1
-
-
-def _sparse_matrix(table: FitsTable, num_channels: int, first_channel: int) -> sparse.csr_array:
-    """The (E, C) matrix from channel groups: row e has N_GRP groups of N_CHAN channels from F_CHAN."""
-    groups = table.column("N_GRP").astype(np.int64).reshape(table.num_rows, -1)[:, 0]
-    if (groups < 0).any():
-        raise table.error("N_GRP is negative")
-    starts = _leading(table, "F_CHAN", groups) - first_channel
-    sizes = _leading(table, "N_CHAN", groups)
-    if (sizes < 0).any():
-        raise table.error("N_CHAN is negative")
-    used = sizes > 0
-    if (starts[used] < 0).any() or ((starts + sizes)[used] > num_channels).any():
-        raise table.error(f"a channel group lies outside the {num_channels} channels of EBOUNDS, from {first_channel}")
-    group_ends = np.concatenate([[0], np.cumsum(sizes)])
-    row_ends = group_ends[np.concatenate([[0], np.cumsum(groups)])]
-    data = _leading(table, "MATRIX", np.diff(row_ends)).astype(np.float64)
-    if not np.isfinite(data).all() or (data < 0).any():
-        raise table.error("MATRIX is negative or not a number")
-    indices = np.repeat(starts - group_ends[:-1], sizes) + np.arange(group_ends[-1])
-    matrix = sparse.csr_array((data, indices, row_ends), shape=(table.num_rows, num_channels))
-    matrix.sum_duplicates()  # a row's groups may overlap; they add up
-    return matrix
-
-
-def _leading(table: FitsTable, name: str, wanted: np.ndarray) -> np.ndarray:
-    """The first wanted[e] values of each row of an array column, end to end; rows may be padded beyond them."""
-    lengths, values = table.ragged(name)
-    if (lengths < wanted).any():
-        row = int(np.argmax(lengths < wanted))
-        raise table.error(f"column {name} has {lengths[row]} values in row {row + 1}, {wanted[row]} are needed")
-    if (lengths != wanted).any():
-        within = np.arange(values.size) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        values = values[within < np.repeat(wanted, lengths)]
-    return values.astype(np.int64) if name != "MATRIX" else values
-
-
-def _check_same_grid(redistribution: Redistribution, area: EffectiveArea) -> None:
+def _common_grid(redistribution: Redistribution, area: EffectiveArea) -> tuple[np.ndarray, np.ndarray]:
+    name = redistribution.path.name
     if area.area.size != redistribution.energy_lo.size:
         raise InputFileError(
-            area.path,
-            f"{area.area.size} energy bins, and {redistribution.path.name} has {redistribution.energy_lo.size}",
+            area.path, f"{area.area.size} energy bins, and {name} has {redistribution.energy_lo.size}", "SPECRESP"
         )
-    width = redistribution.energy_hi - redistribution.energy_lo
-    for mine, other in ((area.energy_lo, redistribution.energy_lo), (area.energy_hi, redistribution.energy_hi)):
-        difference = np.abs(mine - other) / width
-        if difference.max() > _GRID_TOLERANCE:
-            row = int(difference.argmax())
-            raise InputFileError(
-                area.path,
-                f"energies differ from those of {redistribution.path.name} (row {row + 1}: {mine[row]:g}, "
-                f"{other[row]:g} keV)",
-                "SPECRESP",
-            )
+    bins = redistribution.energy_lo, redistribution.energy_hi
+    grid = common_grid(bins, (area.energy_lo, area.energy_hi), area.area)
+    if isinstance(grid, int):
+        mine = f"{area.energy_lo[grid]:g}-{area.energy_hi[grid]:g}"
+        other = f"{bins[0][grid]:g}-{bins[1][grid]:g}"
+        raise InputFileError(
+            area.path, f"energies differ from those of {name} (bin {grid + 1}: {mine}, {other} keV)", "SPECRESP"
+        )
+    return grid

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from chandraclip.errors import InputFileError
-from chandraclip.ogip.companions import Companion, find_companion
+from chandraclip.ogip.companions import Companion, find_companion, given_companion
+from chandraclip.ogip.dispersed_order import DispersedOrder, order_of
 from chandraclip.ogip.fits import FitsFile, FitsTable
 from chandraclip.ogip.header import ObservationHeader
-from chandraclip.ogip.pha import PhaRecord, is_type_two, read_pha, spectrum_tables
+from chandraclip.ogip.matrix import chosen_tables
+from chandraclip.ogip.pha import PhaRecord, is_type_two, read_pha, spec_numbers, spectrum_tables
 from chandraclip.ogip.response import Response
 from chandraclip.ogip.response_reader import Redistribution, combine, read_arf, read_rmf
 
@@ -119,13 +121,17 @@ def read_spectrum(
     sources, backgrounds = spectrum_tables(file)
     if not sources and not backgrounds:
         raise file.error(f"no spectrum (HDUCLAS1 SPECTRUM) in it; extensions: {file.describe()}")
-    record = read_pha((sources or backgrounds)[0], spec_num)
+    table = (sources or backgrounds)[0]
+    record = read_pha(table, spec_num)
+    rows = spec_numbers(table)
+    order = order_of(table, None if rows is None or record.spec_num is None else rows.index(record.spec_num))
     notes: list[str] = []
     companions: dict[str, Path] = {}
     if len(sources) > 1:
         notes.append(f"{len(sources)} source spectra in the file; {record.extension} was read")
 
-    redistribution, response, problem = _response(path, record, arf, rmf, require_response, companions, notes)
+    given = {"arf": arf, "rmf": rmf}
+    redistribution, response, problem = _response(path, record, order, given, require_response, companions, notes)
     background_record = _background(path, record, backgrounds, background, companions, notes)
     counts = record.counts
     channel = np.arange(counts.size) + record.first_channel
@@ -166,29 +172,32 @@ def _turn_scale(scale: float | np.ndarray, turn: slice) -> float | np.ndarray:
 def _response(
     path: Path,
     record: PhaRecord,
-    arf: str | Path | None,
-    rmf: str | Path | None,
+    order: DispersedOrder | None,
+    given: dict[str, str | Path | None],
     required: bool,
     companions: dict[str, Path],
     notes: list[str],
 ) -> tuple[Redistribution | None, Response | None, str | None]:
     """The RMF, the response, or why there is none."""
 
-    def find(kind: str, given: str | Path | None, name: str | None) -> Companion:
-        if given is not None:
-            return Companion(Path(given), "given", named=True)
-        return find_companion(path, kind, name, record.header)
+    def find(kind: str, name: str | None) -> Companion:
+        chosen = given[kind]
+        if chosen is not None:
+            return given_companion(chosen)
+        return find_companion(path, kind, name, record.header, order)
 
-    rmf_file, arf_file = find("rmf", rmf, record.rmf_name), find("arf", arf, record.arf_name)
+    rmf_file, arf_file = find("rmf", record.rmf_name), find("arf", record.arf_name)
     if rmf_file.path is None:
         if rmf_file.named and required:
             raise InputFileError(path, f"no RMF: {rmf_file.origin}", record.extension)
         return None, None, f"no RMF: {rmf_file.origin}"
-    redistribution = read_rmf(rmf_file.path)
+    redistribution = read_rmf(rmf_file.path, rmf_file.extension)
     companions["rmf"] = rmf_file.path
     notes.append(f"RMF {rmf_file.path.name}: {rmf_file.origin}")
+    notes.extend(f"RMF {rmf_file.path.name}: {note}" for note in redistribution.notes)
     if arf_file.path is None:
-        if redistribution.includes_area or redistribution.declared_full:
+        # FULL alone is no proof where an ARF is named: it is also written on matrices that need theirs.
+        if redistribution.includes_area or (redistribution.declared_full and not arf_file.named):
             return redistribution, combine(redistribution, None), None
         if arf_file.named and required:
             raise InputFileError(path, f"no ARF: {arf_file.origin}", record.extension)
@@ -197,7 +206,7 @@ def _response(
         return redistribution, combine(redistribution, None), None  # an ARF that lies about is not this matrix's
     companions["arf"] = arf_file.path
     notes.append(f"ARF {arf_file.path.name}: {arf_file.origin}")
-    return redistribution, combine(redistribution, read_arf(arf_file.path)), None
+    return redistribution, combine(redistribution, read_arf(arf_file.path, arf_file.extension)), None
 
 
 def _background(
@@ -212,8 +221,7 @@ def _background(
     if background is False:
         return None
     if isinstance(background, (str, Path)):
-        companions["background"] = Path(background)
-        return _read_background(Path(background), record)
+        return _read_background(given_companion(background), record, companions)
     own = [table for table in in_file if table.label != record.extension]
     if own:  # CSC pha3: source and background in one file, whatever BACKFILE says
         companions["background"] = path
@@ -223,24 +231,29 @@ def _background(
         notes.append("background: columns BACKGROUND_UP and BACKGROUND_DOWN")
         return record.inline_background
     found = find_companion(path, "background", record.background_name, record.header)
-    if found.path is not None and found.path.resolve() != path.resolve():
-        companions["background"] = found.path
+    part = found.extension is not None or found.row is not None  # a part of this very file may be meant
+    if found.path is not None and (part or found.path.resolve() != path.resolve()):
         notes.append(f"background {found.path.name}: {found.origin}")
-        return _read_background(found.path, record)
+        return _read_background(found, record, companions)
     if found.named:
         notes.append(f"no background: {found.origin}")
         logger.warning("%s: no background: %s", path, found.origin)
     return None
 
 
-def _read_background(path: Path, source: PhaRecord) -> PhaRecord:
-    file = FitsFile(path)
+def _read_background(found: Companion, source: PhaRecord, companions: dict[str, Path]) -> PhaRecord:
+    assert found.path is not None
+    companions["background"] = found.path
+    file = FitsFile(found.path)
     sources, backgrounds = spectrum_tables(file)
     tables = backgrounds or sources
     if not tables:
         raise file.error(f"no spectrum to serve as background; extensions: {file.describe()}")
+    table = chosen_tables(file, [*backgrounds, *sources] if found.extension else tables, found.extension)[0]
+    if found.row is not None:
+        return read_pha(table, found.row)
     # A type II source may share one type I background between its rows.
-    return read_pha(tables[0], source.spec_num if is_type_two(tables[0]) else None)
+    return read_pha(table, source.spec_num if is_type_two(table) else None)
 
 
 def _scaled_background(

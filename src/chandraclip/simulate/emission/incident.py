@@ -181,4 +181,5 @@ def _share_inside(energy_lo: np.ndarray, energy_hi: np.ndarray, band: tuple[floa
     if band is None:
         return np.ones(len(energy_lo))
     inside = np.clip(np.minimum(energy_hi, band[1]) - np.maximum(energy_lo, band[0]), 0.0, None)
-    return inside / (energy_hi - energy_lo)
+    width = energy_hi - energy_lo
+    return np.divide(inside, width, out=np.zeros_like(inside), where=width > 0)  # a bin of no width holds no photon

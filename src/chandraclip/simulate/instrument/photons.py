@@ -66,7 +66,8 @@ def _cumulative_rows(response_id: str, response: Response) -> tuple[np.ndarray, 
     Last, where on that axis each of `GUIDE_CELLS` equal parts of each row begins and ends.
     """
     matrix = response.matrix
-    total = np.concatenate([[0.0], np.cumsum(matrix.data, dtype=np.float64)])
+    # No photon is drawn into the negative elements that some real matrices have.
+    total = np.concatenate([[0.0], np.cumsum(np.maximum(matrix.data, 0.0), dtype=np.float64)])
     row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     within = total[1:] - total[matrix.indptr[row]]
     within /= np.maximum(total[matrix.indptr[row + 1]] - total[matrix.indptr[row]], 1.0)
