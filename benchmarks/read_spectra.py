@@ -139,10 +139,14 @@ def same(files: Files, ours: Spectrum, theirs: tuple[Any, ...]) -> bool:
     )
 
 
+def default_data_dir() -> Path:
+    """$CHANDRACLIP_DATA, else ../shared/data beside the repository."""
+    return Path(os.environ.get("CHANDRACLIP_DATA") or HERE.parent.parent / "shared" / "data")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = os.environ.get("CHANDRACLIP_DATA") or HERE.parent.parent / "shared" / "data"
-    parser.add_argument("data_dir", nargs="?", type=Path, default=Path(default))
+    parser.add_argument("data_dir", nargs="?", type=Path, default=default_data_dir())
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     logging.disable(logging.WARNING)
