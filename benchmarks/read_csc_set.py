@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Reading whole CSC sets (pha3, arf3, rmf3, regevt3, reg3): ours against Sherpa, which reads spectrum and responses only.
+"""Reading whole CSC sets (pha3, arf3, rmf3, regevt3, reg3): ours, and Sherpa, which reads spectrum and responses only.
 
     python benchmarks/read_csc_set.py [DATA_DIR]
 
 The spectra and responses are the real CSC sets under DATA_DIR. CSC event lists are not among them, so each set gets one
-with the columns of a genuine regevt3: as many photons in the source ellipse as the spectrum has, channel by channel, and
-as many again around it. Counts, background, area, folding and the photons of the list must agree.
+with the columns of a genuine regevt3: as many photons in the source ellipse as the spectrum has, channel by channel,
+and as many again around it. Counts, background, area, folding and the photons of the list must agree. `row`: up to a
+row of the dataset, which takes the sum (SHA-256) of the matrix.
 """
 
 from __future__ import annotations

@@ -34,10 +34,15 @@ class Cards:
     """
 
     def __init__(self, content: bytes):
-        self._text = content.decode("latin-1")
-        self._places: dict[str, list[int]] = {}
-        for place in range(0, len(self._text), CARD):
-            self._places.setdefault(self._text[place : place + 8], []).append(place)
+        text = self._text = content.decode("latin-1")
+        places = range(0, len(text), CARD)
+        keywords = [text[place : place + 8] for place in places]
+        self._places: dict[str, list[int]] = {keyword: [place] for keyword, place in zip(keywords, places)}
+        if len(self._places) < len(keywords):
+            self._places = {}
+            for keyword, place in zip(keywords, places):
+                self._places.setdefault(keyword, []).append(place)
+        self._known: dict[str, Any] = {}
 
     def __iter__(self) -> Iterator[str]:
         """The keywords, each once."""
@@ -56,12 +61,15 @@ class Cards:
         Raises:
             DamagedCard: what is written is no value, or the keyword is given twice with different values.
         """
+        if keyword in self._known:
+            return self._known[keyword]
         places = self._places.get(keyword.upper().ljust(8))
         if places is None:
             return None
         values = [self._value(place) for place in places]
         if len(values) > 1 and any(value != values[0] for value in values[1:]):
             raise DamagedCard(f"is given {len(values)} times, as {values[0]!r} and {values[-1]!r}")
+        self._known[keyword] = values[0]
         return values[0]
 
     def card(self, keyword: str) -> tuple[int, str] | None:

@@ -21,6 +21,11 @@ from chandraclip.ogip.checksums import check_sums
 from chandraclip.ogip.columns import Column, decode, read_columns, scaled
 from chandraclip.ogip.hdus import Hdu, find_hdus
 
+try:  # twice as quick, where unpacking is most of the time that a response takes
+    from zlib_ng import zlib_ng as inflate
+except ImportError:  # no wheel for this machine
+    inflate: Any = zlib  # type: ignore[no-redef]
+
 GZIP_MAGIC = b"\x1f\x8b"
 # A file is read whole. No event list or response of one observation comes near; what does is refused, not tried.
 MAX_FILE_BYTES = 4 << 30
@@ -28,6 +33,7 @@ MAX_FILE_BYTES = 4 << 30
 MAX_BOMB_BYTES, MAX_GZIP_RATIO = 128 << 20, 100
 # Rows of variable length may share their values; together they may claim the heap once over, or this much.
 MAX_SHARED_BYTES = 32 << 20
+_INFLATE_ERRORS: tuple[Any, ...] = (zlib.error, inflate.error)
 # How OGIP and CIAO files write "no such file".
 _NO_NAME = {"", "none", "n/a", "null", "undef", "%", "unknown"}
 
@@ -71,7 +77,7 @@ def _gunzip(path: Path, packed: bytes) -> bytes:
     rest = packed
     try:
         while rest.startswith(GZIP_MAGIC):
-            stream = zlib.decompressobj(wbits=31)
+            stream = inflate.decompressobj(wbits=31)
             data = stream.decompress(rest, limit + 1 - size)
             parts.append(data)
             size += len(data)
@@ -80,7 +86,7 @@ def _gunzip(path: Path, packed: bytes) -> bytes:
             if not stream.eof:
                 raise InputFileError(path, "gzip stream is cut off or damaged: it ends before its end mark")
             rest = stream.unused_data.lstrip(b"\0")  # zeros may follow, as gzip itself allows
-    except zlib.error as error:
+    except _INFLATE_ERRORS as error:
         raise InputFileError(path, f"gzip stream is cut off or damaged: {error}") from error
     if rest:
         raise InputFileError(path, "gzip stream is cut off or damaged: something else follows it")
@@ -304,12 +310,17 @@ class FitsTable:
             reason = f"the rows of column {column.name} claim {total} bytes of a heap of {heap.size}"
             raise self.error(reason)
         # Element k of row e is at starts[e] + k * itemsize; cumulative lengths turn that into one ramp.
-        ends = np.cumsum(lengths)
-        origin = starts - (ends - lengths) * element.itemsize
-        if (origin[used] == origin[used][0]).all():  # the rows lie end to end
-            return lengths, np.frombuffer(heap, element, count=int(ends[-1]), offset=int(origin[used][0]))
-        places = np.repeat(origin, lengths) + np.arange(0, ends[-1] * element.itemsize, element.itemsize)
-        windows = np.lib.stride_tricks.sliding_window_view(heap, element.itemsize)
+        size, ends = element.itemsize, np.cumsum(lengths)
+        origin = starts - (ends - lengths) * size
+        first = int(origin[used][0])
+        if (origin[used] == first).all():  # the rows lie end to end
+            return lengths, np.frombuffer(heap, element, count=int(ends[-1]), offset=first)
+        shift = first % size
+        if (origin[used] % size == shift).all():  # whole elements apart: an index into the heap's elements
+            values = np.frombuffer(heap, element, count=(heap.size - shift) // size, offset=shift)
+            return lengths, values.take(np.repeat((origin - shift) // size, lengths) + np.arange(ends[-1]))
+        places = np.repeat(origin, lengths) + np.arange(0, ends[-1] * size, size)
+        windows = np.lib.stride_tricks.sliding_window_view(heap, size)
         return lengths, np.ascontiguousarray(windows[places]).view(element).reshape(-1)
 
     def _heap(self) -> np.ndarray:

@@ -22,7 +22,7 @@ def summed_matrix(
             `sparse_matrix` and `photon_energies`.
     """
     low, high, order = photon_energies(tables[0])
-    matrix = sparse_matrix(tables[0], num_channels, first_channel)[order]
+    matrix = _in_order(sparse_matrix(tables[0], num_channels, first_channel), order)
     for table in tables[1:]:
         for keyword in (*_TELLS_APART, "HDUCLAS3"):
             mine, other = tables[0].own_key(keyword), table.own_key(keyword)
@@ -34,8 +34,12 @@ def summed_matrix(
         width = high - low
         if not (same_edges(low, other_low, width) and same_edges(high, other_high, width)):
             raise table.error(f"its energy grid is not that of {tables[0].label}, so they cannot be summed")
-        matrix = matrix + sparse_matrix(table, num_channels, first_channel)[order]
-    return low, high, sparse.csr_array(matrix)
+        matrix = sparse.csr_array(matrix + _in_order(sparse_matrix(table, num_channels, first_channel), order))
+    return low, high, matrix
+
+
+def _in_order(matrix: sparse.csr_array, order: slice) -> sparse.csr_array:
+    return matrix if order.step is None else sparse.csr_array(matrix[order])  # a slice copies
 
 
 def channel_energies(tables: list[FitsTable]) -> tuple[np.ndarray, np.ndarray, int | None, bool]:
@@ -167,8 +171,10 @@ def sparse_matrix(table: FitsTable, num_channels: int, first_channel: int) -> sp
     if not np.isfinite(data).all():
         row = int(np.searchsorted(row_ends, np.argmin(np.isfinite(data)), side="right"))
         raise table.error(f"MATRIX is not a number in row {row}")
-    indices = np.repeat(starts - group_ends[:-1], sizes) + np.arange(group_ends[-1])
-    matrix = sparse.csr_array((data, indices, row_ends), shape=(table.num_rows, num_channels))
+    kind = np.int32 if max(num_channels, data.size) < 2**31 else np.int64  # as scipy chooses it, to save it a copy
+    indices = np.repeat((starts - group_ends[:-1]).astype(kind), sizes)
+    indices += np.arange(data.size, dtype=kind)
+    matrix = sparse.csr_array((data, indices, row_ends.astype(kind)), shape=(table.num_rows, num_channels))
     matrix.sum_duplicates()  # a row's groups may overlap; they add up
     return matrix
 

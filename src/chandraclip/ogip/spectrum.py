@@ -123,7 +123,7 @@ def read_spectrum(
         raise file.error(f"no spectrum (HDUCLAS1 SPECTRUM) in it; extensions: {file.describe()}")
     table = (sources or backgrounds)[0]
     record = read_pha(table, spec_num)
-    rows = spec_numbers(table)
+    rows = None if record.spec_num is None else spec_numbers(table)
     order = order_of(table, None if rows is None or record.spec_num is None else rows.index(record.spec_num))
     notes: list[str] = []
     companions: dict[str, Path] = {}
