@@ -37,16 +37,17 @@ class Cards:
         text = self._text = content.decode("latin-1")
         places = range(0, len(text), CARD)
         keywords = [text[place : place + 8] for place in places]
-        self._places: dict[str, list[int]] = {keyword: [place] for keyword, place in zip(keywords, places)}
+        self._places = dict(zip(reversed(keywords), reversed(places)))  # the first card of each keyword
+        self._repeated: dict[str, list[int]] = {}
         if len(self._places) < len(keywords):
-            self._places = {}
             for keyword, place in zip(keywords, places):
-                self._places.setdefault(keyword, []).append(place)
+                if self._places[keyword] != place:
+                    self._repeated.setdefault(keyword, []).append(place)
         self._known: dict[str, Any] = {}
 
     def __iter__(self) -> Iterator[str]:
         """The keywords, each once."""
-        return (keyword.rstrip() for keyword in self._places)
+        return (keyword.rstrip() for keyword in reversed(self._places))
 
     def __len__(self) -> int:
         """Number of cards."""
@@ -63,19 +64,21 @@ class Cards:
         """
         if keyword in self._known:
             return self._known[keyword]
-        places = self._places.get(keyword.upper().ljust(8))
-        if places is None:
+        padded = keyword.upper().ljust(8)
+        place = self._places.get(padded)
+        if place is None:
             return None
-        values = [self._value(place) for place in places]
-        if len(values) > 1 and any(value != values[0] for value in values[1:]):
-            raise DamagedCard(f"is given {len(values)} times, as {values[0]!r} and {values[-1]!r}")
-        self._known[keyword] = values[0]
-        return values[0]
+        value = self._value(place)
+        others = [self._value(other) for other in self._repeated.get(padded, ())]
+        if any(other != value for other in others):
+            raise DamagedCard(f"is given {len(others) + 1} times, as {value!r} and {others[-1]!r}")
+        self._known[keyword] = value
+        return value
 
     def card(self, keyword: str) -> tuple[int, str] | None:
         """Where the first card of a keyword begins, in bytes, and its 80 characters."""
-        places = self._places.get(keyword.ljust(8))
-        return None if places is None else (places[0], self._text[places[0] : places[0] + CARD])
+        place = self._places.get(keyword.ljust(8))
+        return None if place is None else (place, self._text[place : place + CARD])
 
     def _value(self, place: int) -> Any:
         if self._text[place + 8 : place + 10] != "= ":

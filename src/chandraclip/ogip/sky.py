@@ -60,7 +60,7 @@ def sky_coordinates(table: FitsTable) -> SkyCoordinates | None:
     """
     if not table.has("X", "Y"):
         return None
-    header = fits.Header()
+    header: dict[str, Any] = {}
     axis_of = {table.column_number(column): axis for axis, column in ((1, "X"), (2, "Y"))}
     for number, axis in axis_of.items():
         for keyword, image_keyword in (_NUMBERS | _OTHERS).items():
@@ -94,10 +94,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
-def _projection(header: fits.Header) -> WCS:
-    """The same as ``WCS(header)``, which looks for every kind of distortion and takes 20 times as long."""
+def _projection(header: dict[str, Any]) -> WCS:
+    """The same as ``WCS(fits.Header(header))``, which looks for every kind of distortion and takes 20 times as long."""
     if not set(header) <= _PLAIN:
-        wcs = WCS(header)
+        wcs = WCS(fits.Header(header))
     else:
         wcs = WCS(naxis=2)
         for name, default in (("ctype", None), ("crpix", None), ("crval", None), ("cdelt", None), ("cunit", "")):
