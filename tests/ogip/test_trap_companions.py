@@ -121,6 +121,13 @@ def test_a_missing_arf_is_not_replaced_by_the_word_full(ogip):
         read_spectrum(ogip.pha(ANCRFILE="lost.arf", RESPFILE="source.rmf"))
 
 
+def test_a_missing_arf_is_said_where_the_matrix_has_the_area(ogip):
+    ogip.rmf(scale=200.0)
+    spectrum = read_spectrum(ogip.pha(ANCRFILE="lost.arf", RESPFILE="source.rmf"))
+    np.testing.assert_allclose(spectrum.response.arf, 200 * ogip.MATRIX.sum(axis=1))
+    assert any("lost.arf" in note and "the area is in source.rmf" in note for note in spectrum.notes)
+
+
 def test_a_missing_background_is_not_replaced_and_said(ogip):
     ogip.pha("source_bkg.pi")
     spectrum = read_spectrum(ogip.pha(BACKFILE="lost_bkg.pi"))
@@ -200,6 +207,23 @@ def test_the_extension_of_a_background(ogip, extension):
     np.testing.assert_array_equal(spectrum.background_counts, [9, 9, 9, 9])
     with pytest.raises(InputFileError, match=r"extension \[7\] is not one"):
         read_spectrum(ogip.pha(BACKFILE="back.fits[7]"))
+
+
+@pytest.mark.parametrize("name", ["/", ".", "..", "sub/", "a" * 60 + "/" + "b" * 300, "{2}", "[2]", "~", "$HOME", "*"])
+def test_names_that_name_no_file(ogip, name):
+    path = ogip.write("source.pi", ogip.spectrum(RESPFILE=name, BACKFILE=name))
+    with pytest.raises(InputFileError, match="RESPFILE names"):
+        read_spectrum(path)
+    assert read_spectrum(path, require_response=False).background_counts is None
+
+
+def test_rows_of_what_has_none(ogip):
+    ogip.arf(), ogip.rmf(), ogip.pha("back.pi", counts=[1, 2, 3, 4])
+    assert read_spectrum(ogip.pha(BACKFILE="back.pi{1}")).background_counts.sum() == 10  # as XSPEC has it
+    with pytest.raises(InputFileError, match="spec_num=2"):
+        read_spectrum(ogip.pha(BACKFILE="back.pi{2}"))
+    with pytest.raises(InputFileError, match="rows are for spectra"):
+        read_spectrum(ogip.pha(ANCRFILE="source.arf{2}", RESPFILE="source.rmf"))
 
 
 def test_the_parts_of_a_name():

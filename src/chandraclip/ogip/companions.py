@@ -51,7 +51,7 @@ class Companion:
 def given_companion(name: str | Path) -> Companion:
     """A companion that the caller names; ``file[extension]`` and ``file{row}`` as headers write them."""
     path = Path(name)
-    if path.exists():
+    if os.path.exists(path):
         return Companion(path, "given", named=True)
     parsed = parse_name(str(name))
     if parsed.problem is not None:
@@ -98,8 +98,10 @@ def find_companion(
     if name:
         return Companion(None, named.origin + doubt, named=True)
     state = "is absent" if name is None else "is none"
-    of_order = f" and is of {order}" if order is not None and order.is_dispersed else ""
-    return Companion(None, f"{keyword} {state} and no file in {pha.parent} matches{of_order}{doubt}", named=False)
+    wanted = [f"of OBS_ID {header.obs_id}"] if name == "" and header.obs_id else []
+    wanted += [f"of {order}"] if order is not None and order.is_dispersed else []
+    which = f" ({', '.join(wanted)})" if wanted and kind != "background" else ""
+    return Companion(None, f"{keyword} {state} and no file in {pha.parent} matches{which}{doubt}", named=False)
 
 
 def _named(pha: Path, keyword: str, name: str) -> Companion:
@@ -213,7 +215,7 @@ def _guesses(
         same = [path for path in files if csc_key(path) == key and csc_product(path) == f"{kind}3"]
         yield "the CSC product of the same ObsID, OBI and region", newest(same)
         return  # a folder of CSC products holds other sources' responses
-    if name:
+    if name or (name == "" and not header.obs_id):
         return
     candidates = [path for path in files if _is_kind(path, kind, header) and _is_of_order(path, order)]
     if name == "":
@@ -240,8 +242,6 @@ def _is_of_order(path: Path, order: DispersedOrder | None) -> bool:
 
 def _has_obs_id(path: Path, header: ObservationHeader) -> bool:
     """Whether a response's header, or its name, has the spectrum's OBS_ID."""
-    if not header.obs_id:
-        return False
     own = file_facts(path).header.obs_id
     in_name = len(header.obs_id) > 2 and re.search(rf"(?<!\d){re.escape(header.obs_id)}(?!\d)", path.name) is not None
     return own == header.obs_id or (not own and in_name)

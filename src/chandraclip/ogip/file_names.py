@@ -59,6 +59,8 @@ def files_named(path: Path) -> list[Path]:
     """The files that `path` may mean: itself; else with ``.gz`` added or taken off; else those whose names differ only
     in case or in how FITS files end. More than one: which cannot be told."""
     lower = path.name.lower()
+    if lower in ("", ".", ".."):
+        return []
     exact = [path, path.with_name(path.name + ".gz")]
     if lower.endswith(".gz"):
         exact.append(path.with_name(path.name[:-3]))

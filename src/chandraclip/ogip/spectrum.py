@@ -183,8 +183,12 @@ def _response(
     def find(kind: str, name: str | None) -> Companion:
         chosen = given[kind]
         if chosen is not None:
-            return given_companion(chosen)
-        return find_companion(path, kind, name, record.header, order)
+            found = given_companion(chosen)
+        else:
+            found = find_companion(path, kind, name, record.header, order)
+        if found.row is not None:
+            raise InputFileError(found.path or path, f"row {{{found.row}}} of a response: rows are for spectra")
+        return found
 
     rmf_file, arf_file = find("rmf", record.rmf_name), find("arf", record.arf_name)
     if rmf_file.path is None:
@@ -198,6 +202,8 @@ def _response(
     if arf_file.path is None:
         # FULL alone is no proof where an ARF is named: it is also written on matrices that need theirs.
         if redistribution.includes_area or (redistribution.declared_full and not arf_file.named):
+            if arf_file.named:
+                notes.append(f"no ARF: {arf_file.origin}; the area is in {rmf_file.path.name}")
             return redistribution, combine(redistribution, None), None
         if arf_file.named and required:
             raise InputFileError(path, f"no ARF: {arf_file.origin}", record.extension)
@@ -250,7 +256,7 @@ def _read_background(found: Companion, source: PhaRecord, companions: dict[str, 
     if not tables:
         raise file.error(f"no spectrum to serve as background; extensions: {file.describe()}")
     table = chosen_tables(file, [*backgrounds, *sources] if found.extension else tables, found.extension)[0]
-    if found.row is not None:
+    if found.row is not None and (found.row != 1 or is_type_two(table)):
         return read_pha(table, found.row)
     # A type II source may share one type I background between its rows.
     return read_pha(table, source.spec_num if is_type_two(table) else None)
