@@ -205,14 +205,14 @@ def test_ebounds_out_of_order_is_sorted_by_channel(ogip):
     np.testing.assert_array_equal(read_rmf(rmf).matrix.toarray(), ogip.MATRIX)
 
 
-@pytest.mark.parametrize("value", ["one", True, 1.5, "nan"])
+@pytest.mark.parametrize("value", ["one", "1", True, 1.5])
 def test_a_first_channel_that_is_no_number_is_refused(ogip, value):
     with pytest.raises(InputFileError, match=r"TLMIN4 is .* not a channel number"):
         read_rmf(ogip.rmf(TLMIN4=value))
 
 
-def test_a_first_channel_as_text_or_real_number(ogip):
-    assert [read_rmf(ogip.rmf(TLMIN4=value)).first_channel for value in ("1", 1.0)] == [1, 1]
+def test_a_first_channel_as_a_real_number(ogip):
+    assert read_rmf(ogip.rmf(TLMIN4=1.0)).first_channel == 1
 
 
 def test_two_ebounds(ogip):

@@ -94,7 +94,7 @@ def declared_first_channel(table: FitsTable) -> int | None:
         return None
     keyword = f"TLMIN{table.column_number('F_CHAN')}"
     try:
-        number = float("nan") if isinstance(value, bool) else float(value)
+        number = float("nan") if isinstance(value, (bool, str)) else float(value)
     except (TypeError, ValueError):
         number = float("nan")
     if not number.is_integer() or abs(number) >= 2**31:
