@@ -1,6 +1,6 @@
 """FITS in: spectra, responses, photon lists, good times, regions, after the OGIP standards.
 
-Astropy and numpy only: neither torch nor datasets is imported here. Names load on first use.
+Neither torch nor datasets is imported here. Names load on first use.
 """
 
 import lazy_loader
