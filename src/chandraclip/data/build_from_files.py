@@ -104,7 +104,7 @@ def load_texts(path: Path) -> dict[str | int, dict[str, Any]]:
 
 
 def _read_files(input_dir: Path, items: Sequence[Any], text_path: Path | None) -> Chunk:
-    rows, responses, skipped = [], {}, []
+    rows, responses, skipped, notes = [], {}, [], []
     for item in items:
         try:
             row, response = files.read_detection(item)
@@ -118,10 +118,12 @@ def _read_files(input_dir: Path, items: Sequence[Any], text_path: Path | None) -
             skipped.append(entry)
             continue
         rows.append(row)
+        if row.get("events_note"):
+            notes.append({"file": item.label, "note": row["events_note"]})
         if response is not None:
             responses[response.response_id] = response
     table = rows_to_table(rows, {} if text_path is None else load_texts(text_path))
-    return Chunk(fill_measured(table, responses), list(responses.values()), skipped)
+    return Chunk(fill_measured(table, responses), list(responses.values()), skipped, notes)
 
 
 def rows_to_table(rows: Sequence[dict[str, Any]], texts: dict[str | int, dict[str, Any]]) -> pa.Table:

@@ -79,6 +79,7 @@ def detection_columns(
             "gti_start": events.gti[:, 0],
             "gti_stop": events.gti[:, 1],
             "tstart": events.tstart,
+            "events_note": "; ".join(events.aperture_notes) or None,
         }
     return row
 

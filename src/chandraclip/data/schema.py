@@ -98,6 +98,7 @@ EVENT_FIELDS = [
     pa.field("gti_start", pa.list_(pa.float64())),  # s since `tstart`
     pa.field("gti_stop", pa.list_(pa.float64())),
     pa.field("tstart", pa.float64()),  # s, mission elapsed time of the first GTI start
+    pa.field("events_note", pa.string()),  # why the photons are not those of the spectrum; null where they are
 ]
 TEXT_FIELDS = [
     pa.field("summary", pa.string()),

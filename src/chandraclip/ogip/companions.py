@@ -10,18 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.csc import csc_key, csc_product, newest
 from chandraclip.ogip.events import event_table
 from chandraclip.ogip.fits import FitsFile, looks_like_fits
 from chandraclip.ogip.header import ObservationHeader, observation_header
 from chandraclip.ogip.pha import spectrum_tables
 from chandraclip.ogip.response_reader import arf_table, rmf_table
 
-# CSC products: acisf01575_001N001_r0085_pha3.fits.gz = instrument, ObsID, OBI, version tag, region, product.
-CSC_NAME = re.compile(
-    r"(?P<instrument>acis|hrc)(?P<mode>[a-z])(?P<obsid>\d{5})_(?P<obi>\d{3})N(?P<version>\d{3})"
-    r"_r(?P<region>\d{4,5}[a-z]?)_(?P<product>[a-z0-9]+)\.fits(\.gz)?",
-    re.IGNORECASE,
-)
 _KINDS = {"arf": "ANCRFILE", "rmf": "RESPFILE", "background": "BACKFILE"}
 _SUFFIXES = {"arf": (".arf", ".warf"), "rmf": (".rmf", ".wrmf", ".rsp")}
 _BACKGROUND_WORDS = ("bkg", "bg", "bgd", "back", "background")
@@ -86,26 +81,6 @@ def with_or_without_gz(path: Path) -> Path | None:
     wanted = {option.name.lower() for option in options}
     same = [entry for entry in _files_in(path.parent) if entry.name.lower() in wanted]
     return same[0] if len(same) == 1 else None
-
-
-def csc_key(path: Path) -> tuple[str, int, int, str] | None:
-    """(instrument, ObsID, OBI, region) of a CSC product's name, without its version tag; None for other names."""
-    match = CSC_NAME.fullmatch(path.name)
-    if match is None:
-        return None
-    return match["instrument"].lower(), int(match["obsid"]), int(match["obi"]), match["region"].lower()
-
-
-def csc_product(path: Path) -> str | None:
-    """``"pha3"``, ``"arf3"``, ... of a CSC product's name."""
-    match = CSC_NAME.fullmatch(path.name)
-    return match["product"].lower() if match else None
-
-
-def newest(paths: list[Path]) -> list[Path]:
-    """The CSC products with the highest version tag."""
-    tags = {path: int(match["version"]) for path in paths if (match := CSC_NAME.fullmatch(path.name))}
-    return [path for path in paths if tags.get(path) == max(tags.values(), default=None)]
 
 
 @dataclass(frozen=True)
