@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from chandraclip.catalog.ragged import Ragged
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # 8 classes of MUWCLASS (Yang et al. 2022, ApJ 941, 104).
 SOURCE_CLASSES = ("AGN", "CV", "HM-STAR", "HMXB", "LM-STAR", "LMXB", "NS", "YSO")

@@ -52,11 +52,9 @@ class SpectrumCounts:
             (photons too many or too few, summed over the channels; None, or in words what differs).
         """
         counts, first = self.record.counts, self.record.first_channel
-        try:
-            channel = np.asarray(table.column(self.column), np.int64)[keep] // self.step - first
-        except (ValueError, TypeError, IndexError):
-            raise table.error(f"column {self.column} is not one whole number a photon") from None
-        photons = np.bincount(channel[(channel >= 0) & (channel < counts.size)], minlength=counts.size)
+        channel = np.floor_divide(table.numbers(self.column)[keep], self.step) - first
+        channel = channel[(channel >= 0) & (channel < counts.size)].astype(np.int64)
+        photons = np.bincount(channel, minlength=counts.size)
         wrong = photons != counts
         if not wrong.any():
             return 0, None
@@ -129,7 +127,7 @@ def choose_aperture(
     if not table.has("X", "Y"):
         return chosen, notes  # `read_events` refuses
     if table.has(target.column):
-        x, y = table.column("X"), table.column("Y")
+        x, y = table.numbers("X"), table.numbers("Y")
         found = [target.difference(table, good & one.contains(x, y)) for one in candidates]
         best = min(range(len(found)), key=lambda index: found[index][0])  # the first of equals
         chosen, (_, words) = candidates[best], found[best]
