@@ -326,3 +326,12 @@ def test_galactic_columns_and_a_system_that_is_not_known(ogip, caplog):
     table = ogip.table("EVENTS", ogip.sky_columns([1.0], [1.0]), RADESYS="GAPPT")
     assert sky_coordinates(FitsFile(ogip.write("sky.fits", table)).tables[0]) is None
     assert "sky coordinates in GAPPT are not used" in caplog.text
+
+
+@pytest.mark.parametrize("keywords", [{"TCROT2": "north"}, {"TCTYP1": 3.0}, {"TP1_1": "one"}, {"TC1_2": True}])
+def test_a_projection_of_the_wrong_type_is_named(ogip, keywords):
+    plain = [fits.Column("X", "E", array=[1.0]), fits.Column("Y", "E", array=[1.0])]
+    numbers = {f"{key}{n}": 1.0 for n in (1, 2) for key in ("TCRPX", "TCRVL", "TCDLT")}
+    path = ogip.write("sky.fits", ogip.table("EVENTS", plain, **numbers | keywords))
+    with pytest.raises(InputFileError, match=f"{next(iter(keywords))} is"):
+        sky_coordinates(FitsFile(path).tables[0])

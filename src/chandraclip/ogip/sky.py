@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -176,6 +177,9 @@ def sky_coordinates(table: FitsTable, like: SkyCoordinates | None = None) -> Sky
 
     Args:
         like: given back where the keywords are the same: making a projection takes longer than reading most tables.
+
+    Raises:
+        InputFileError: a keyword of the projection is of the wrong type.
     """
     if not table.has("X", "Y"):
         return None
@@ -184,19 +188,23 @@ def sky_coordinates(table: FitsTable, like: SkyCoordinates | None = None) -> Sky
     for number, axis in axis_of.items():
         for keyword, image_keyword in (_NUMBERS | _OTHERS).items():
             value = table.own_key(f"{keyword}{number}")
-            if keyword in _NUMBERS and not isinstance(value, (int, float)):
+            if keyword in _NUMBERS and not _is_number(value):
                 return None  # wcslib would take its default
+            if value is not None and not (_is_number if keyword == "TCROT" or keyword in _NUMBERS else _is_text)(value):
+                raise table.error(f"{keyword}{number} is {value!r}, which is no projection's")
             if value is not None:
                 header[f"{image_keyword}{axis}"] = value
         for keyword, image_keyword in _POLE.items():
             value = table.own_key(f"{keyword}{number}")
-            if isinstance(value, (int, float)):
+            if _is_number(value):
                 header[image_keyword] = value
     for keyword in table.header:
         match = _MATRIX_KEYWORD.fullmatch(keyword)
         if match is not None and int(match[2]) in axis_of and int(match[3]) in axis_of:
-            kind = "PC" if match[1] == "TP" else "CD"
-            header[f"{kind}{axis_of[int(match[2])]}_{axis_of[int(match[3])]}"] = table.own_key(keyword)
+            kind, value = "PC" if match[1] == "TP" else "CD", table.own_key(keyword)
+            if not _is_number(value):
+                raise table.error(f"{keyword} is {value!r}, not a number")
+            header[f"{kind}{axis_of[int(match[2])]}_{axis_of[int(match[3])]}"] = value
     header.setdefault("CTYPE1", "RA---TAN")  # where a file does not say: the plane that most have
     header.setdefault("CTYPE2", "DEC--TAN")
     kind = str(header["CTYPE1"]).strip().upper()
@@ -220,3 +228,11 @@ def sky_coordinates(table: FitsTable, like: SkyCoordinates | None = None) -> Sky
     except (ValueError, TypeError, ArithmeticError):  # wcslib's errors are ValueErrors
         return None
     return SkyCoordinates(wcs, frame, header)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable()
