@@ -17,7 +17,7 @@ RESULTS = outputs/results/$(NAME)
 # pytest workers; each runs torch on one thread.
 WORKERS ?= 2
 
-.PHONY: help venv align results real spectra test check wheel oldest format bench gpu clean
+.PHONY: help venv align results real spectra test fuzz check wheel oldest format bench gpu clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,12 @@ spectra: $(INSTALLED)  ## read and fit every real spectrum of $(DATA), beside th
 
 test: $(INSTALLED)  ## every test
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n $(WORKERS)
+
+# Case k of a seed is always the same; a failing one is made again by `tests/fuzzing.py N --seed SEED --only k`.
+N ?= 1000
+SEED ?= 0
+fuzz: $(INSTALLED)  ## N damaged files (and of DATA) to every reader: results or InputFileError, in 10 s and 1 GiB
+	OMP_NUM_THREADS=1 $(RUN)/python tests/fuzzing.py $(N) --seed $(SEED) --data "$(DATA)"
 
 check: $(INSTALLED)  ## ruff, mypy and the docs site (site/); warnings are errors
 	$(RUN)/ruff check .

@@ -95,7 +95,7 @@ def test_a_heap_pointer_outside_the_file_is_refused(ogip):
     table = FitsFile(path).tables[0]
     start = content.index(b"XTENSION")
     data = start + 2880 * -(-(len(table.header) + 1) * 80 // 2880)
-    offset = table._hdu.columns.dtype.fields["MATRIX"][1]
+    offset = next(column.offset for column in table.columns if column.name == "MATRIX")
     content[data + offset + 4 : data + offset + 8] = (10**6).to_bytes(4, "big")
     path.write_bytes(bytes(content))
     with pytest.raises(InputFileError, match="heap") as caught:

@@ -16,11 +16,13 @@ from chandraclip.catalog.measure import fill_measured
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.data import files
 from chandraclip.data.packaging import BuildResult, build_dataset
+from chandraclip.data.problems import reason_of
 from chandraclip.data.schema import TABLE_SCHEMA, build_table
 from chandraclip.data.shards import Chunk
 from chandraclip.data.splits import assign_splits
 from chandraclip.errors import InputFileError
 from chandraclip.files import sha256_of
+from chandraclip.ogip.response import Response
 
 FILES_PER_CHUNK = 100
 TEXT_COLUMNS = ("summary", "bibcodes", "summary_model", "prompt_version")
@@ -103,27 +105,44 @@ def load_texts(path: Path) -> dict[str | int, dict[str, Any]]:
     return result
 
 
-def _read_files(input_dir: Path, items: Sequence[Any], text_path: Path | None) -> Chunk:
-    rows, responses, skipped, notes = [], {}, [], []
+def _read_files(input_dir: Path, items: Sequence[files.DetectionFiles], text_path: Path | None) -> Chunk:
+    """The rows of some detections; those that cannot be used are listed, whatever goes wrong with them."""
+    texts = {} if text_path is None else load_texts(text_path)
+    read: list[tuple[files.DetectionFiles, dict[str, Any], Response | None]] = []
+    skipped: list[dict[str, str]] = []
+
+    def skip(item: files.DetectionFiles, error: Exception) -> None:
+        path = item.spectrum or item.events or Path(item.label)
+        reason, extension = reason_of(error, path, item.label)
+        # The manifest is published: no folder of this machine in it.
+        entry = {"file": item.label, "reason": reason.replace(f"{input_dir}{os.sep}", "")}
+        skipped.append(entry if extension is None else {**entry, "extension": extension})
+
+    def measured(part: Sequence[tuple[files.DetectionFiles, dict[str, Any], Response | None]]) -> Chunk:
+        responses = {response.response_id: response for _, _, response in part if response is not None}
+        table = rows_to_table([dict(row) for _, row, _ in part], texts)
+        notes = [{"file": item.label, "note": row["events_note"]} for item, row, _ in part if row.get("events_note")]
+        return Chunk(fill_measured(table, responses), list(responses.values()), skipped, notes)
+
     for item in items:
         try:
-            row, response = files.read_detection(item)
-        except InputFileError as error:
-            place = Path(error.path)
-            file = place.relative_to(input_dir).as_posix() if place.is_relative_to(input_dir) else place.name
-            # The manifest is published: no folder of this machine in it.
-            entry = {"file": file, "reason": error.reason.replace(f"{input_dir}{os.sep}", "")}
-            if error.extension is not None:
-                entry["extension"] = str(error.extension)
-            skipped.append(entry)
-            continue
-        rows.append(row)
-        if row.get("events_note"):
-            notes.append({"file": item.label, "note": row["events_note"]})
-        if response is not None:
-            responses[response.response_id] = response
-    table = rows_to_table(rows, {} if text_path is None else load_texts(text_path))
-    return Chunk(fill_measured(table, responses), list(responses.values()), skipped, notes)
+            read.append((item, *files.read_detection(item)))
+        except Exception as error:  # one bad file never ends a build; `reason_of` tells what was foreseen
+            skip(item, error)
+    try:
+        return measured(read)
+    except Exception:  # one of the rows does not fit the table, or cannot be measured: which?
+        good = []
+        for entry in read:
+            try:
+                measured([entry])
+            except Exception as error:
+                skip(entry[0], error)
+            else:
+                good.append(entry)
+        if len(good) == len(read):
+            raise  # it is not one of the rows
+        return measured(good)
 
 
 def rows_to_table(rows: Sequence[dict[str, Any]], texts: dict[str | int, dict[str, Any]]) -> pa.Table:

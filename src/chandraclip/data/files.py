@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from chandraclip.catalog.photometry import CSC_PSF_SHARE
+from chandraclip.data.detection_files import DetectionFiles, label_of, other_detections
 from chandraclip.data.rows import detection_columns, region_id_of
 from chandraclip.errors import InputFileError
 from chandraclip.ogip.aperture import read_aperture
-from chandraclip.ogip.companions import file_facts, find_companion
 from chandraclip.ogip.csc import csc_key, csc_product, newest
 from chandraclip.ogip.events import read_events
 from chandraclip.ogip.fits import FitsFile
-from chandraclip.ogip.pha import PhaRecord, read_pha, spec_numbers, spectrum_tables
 from chandraclip.ogip.region_reader import read_region
 from chandraclip.ogip.response import Response
 from chandraclip.ogip.spectrum import read_spectrum
 
 logger = logging.getLogger(__name__)
-
-_BACKGROUND_NAME = re.compile(r"(^|[_.-])(bkg|bgd|bg|back|background)\d*([_.-]|$)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, order=True)
-class DetectionFiles:
-    """The files of one detection, or one file that holds none and why.
-
-    Attributes:
-        label: the main file relative to the folder searched, with ``#SPEC_NUM`` for a row of a type II file; unique.
-        spectrum: PHA file, or None.
-        arf, rmf: responses in another folder than the spectrum; None: `read_spectrum` finds them.
-        events: event list, or None.
-        region: region file that cuts the events, or None.
-        spec_num: row of a type II file, or None.
-        name: the source, where OBJECT is not enough.
-        problem: why nothing can be read; `read_detection` raises it.
-    """
-
-    label: str
-    spectrum: Path | None = None
-    arf: Path | None = None
-    rmf: Path | None = None
-    events: Path | None = None
-    region: Path | None = None
-    spec_num: int | None = None
-    name: str | None = None
-    problem: str | None = None
 
 
 def find_detections(input_dir: str | Path) -> list[DetectionFiles]:
@@ -61,8 +29,8 @@ def find_detections(input_dir: str | Path) -> list[DetectionFiles]:
 
     CSC products (pha3, regevt3, reg3, arf3, rmf3) of one ObsID, OBI and region are one detection, whatever their
     version tags and folders, and are told by name, unopened. Other files are told by their HDUCLAS keywords. A
-    spectrum that another one names as its background is no detection. A file that cannot be used is listed with its
-    `problem`.
+    spectrum that another one names as its background is no detection, and of copies of one spectrum or event list only
+    one is (`data.twins`). A file that cannot be used is listed with its `problem`.
 
     Args:
         input_dir: searched with its subfolders; hidden files and folders are passed over.
@@ -83,7 +51,7 @@ def find_detections(input_dir: str | Path) -> list[DetectionFiles]:
             elif not name.startswith(".") and path.is_file():
                 others.append(path)
     found = [item for paths in csc.values() for item in _csc_detections(root, paths)]
-    return sorted([*found, *_other_detections(root, others)])
+    return sorted([*found, *other_detections(root, others, found)])
 
 
 def read_detection(item: DetectionFiles) -> tuple[dict[str, Any], Response | None]:
@@ -139,10 +107,6 @@ def _tells_aperture(spectrum: Path | None) -> bool:
     return spectrum is not None and read_aperture(FitsFile(spectrum)) is not None
 
 
-def _label(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix()
-
-
 def _csc_detections(root: Path, paths: list[Path]) -> list[DetectionFiles]:
     """One detection from the CSC products of one ObsID, OBI and region."""
     products: dict[str, list[Path]] = defaultdict(list)
@@ -163,82 +127,10 @@ def _csc_detections(root: Path, paths: list[Path]) -> list[DetectionFiles]:
         path = best(product, main.parent)
         return path if spectrum is not None and path is not None and path.parent != main.parent else None
 
-    found = [DetectionFiles(_label(root, main), spectrum, elsewhere("arf3"), elsewhere("rmf3"), events, region)]
+    found = [DetectionFiles(label_of(root, main), spectrum, elsewhere("arf3"), elsewhere("rmf3"), events, region)]
     for product, used in (("pha3", spectrum), ("regevt3", events)):
         for path in products[product]:
             if path != used:
                 reason = f"another copy or version, {used.name if used else ''}, is used"
-                found.append(DetectionFiles(_label(root, path), spectrum=path, problem=reason))
+                found.append(DetectionFiles(label_of(root, path), spectrum=path, problem=reason))
     return found
-
-
-def _other_detections(root: Path, paths: Iterable[Path]) -> list[DetectionFiles]:
-    found: list[DetectionFiles] = []
-    spectra: list[Path] = []
-    for path in paths:
-        facts = file_facts(path)
-        label = _label(root, path)
-        if facts.problem is not None:
-            found.append(DetectionFiles(label, spectrum=path, problem=facts.problem))
-        elif "pha" in facts.kinds:
-            spectra.append(path)
-        elif "events" in facts.kinds:
-            found.append(DetectionFiles(label, events=path))
-        elif not facts.kinds:
-            reason = "no spectrum, event list or response in it"
-            found.append(DetectionFiles(label, spectrum=path, problem=reason))
-    return [*found, *_spectrum_detections(root, spectra)]
-
-
-def _spectrum_detections(root: Path, paths: list[Path]) -> list[DetectionFiles]:
-    """PHA files that are not another's background; each content once."""
-    found: list[DetectionFiles] = []
-    records: list[tuple[DetectionFiles, PhaRecord]] = []
-    backgrounds: set[Path] = set()
-    for path in paths:
-        label = _label(root, path)
-        try:
-            table = spectrum_tables(FitsFile(path))[0][0]
-            rows: Sequence[int | None] = spec_numbers(table) or (None,)
-            for number in rows:
-                suffix = f"#{number}" if len(rows) > 1 else ""
-                record = read_pha(table, number)
-                records.append((DetectionFiles(label + suffix, spectrum=path, spec_num=number), record))
-        except InputFileError as error:
-            found.append(DetectionFiles(label, spectrum=path, problem=_reason(error)))
-            continue
-        companion = find_companion(path, "background", record.background_name, record.header).path
-        if companion is not None and companion != path:
-            backgrounds.add(companion.resolve())
-
-    by_target: dict[tuple[str, ...], list[DetectionFiles]] = defaultdict(list)
-    seen: dict[str, DetectionFiles] = {}
-    # Ungrouped files first: of two with the same counts the plain one is kept.
-    for item, record in sorted(records, key=lambda pair: (pair[1].grouping is not None, pair[0].label)):
-        path = item.spectrum or root
-        if path.resolve() in backgrounds:
-            continue
-        twin = seen.setdefault(f"{path.parent} {_fingerprint(record)}", item)
-        if twin is not item:
-            found.append(replace(item, problem=f"the same counts of the same observation as {twin.label}"))
-        elif _BACKGROUND_NAME.search(path.name) and not record.background_name:
-            found.append(replace(item, problem="by its name a background, and no spectrum names it as its own"))
-        else:
-            header = record.header
-            by_target[(header.telescope, header.instrument, header.obs_id, header.object_name or "")].append(item)
-    for (_, _, _, target), items in by_target.items():
-        for item in items:
-            stem = item.label.rsplit("/", 1)[-1]
-            several = bool(target) and len(items) > 1
-            found.append(replace(item, name=f"{target} {stem}" if several else target or stem))
-    return found
-
-
-def _reason(error: InputFileError) -> str:
-    return error.reason if error.extension is None else f"extension {error.extension}: {error.reason}"
-
-
-def _fingerprint(record: PhaRecord) -> str:
-    digest = hashlib.sha256(record.counts.tobytes())
-    digest.update(repr((record.exposure, record.header.obs_id, record.header.instrument, record.backscal)).encode())
-    return digest.hexdigest()

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from astropy.coordinates import angular_separation
 
 from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
 from chandraclip.data.names import healpix_cell, iau_name
+from chandraclip.data.schema import TABLE_SCHEMA
 from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
 from chandraclip.ogip.events import EventList
@@ -81,6 +83,7 @@ def detection_columns(
             "tstart": events.tstart,
             "events_note": "; ".join(events.aperture_notes) or None,
         }
+    _check_values(path, row)
     return row
 
 
@@ -134,6 +137,24 @@ def _spectrum_columns(spectrum: Spectrum) -> dict[str, Any]:
         row["arf"] = (spectrum.response.arf * spectrum.area_scale).astype(np.float32)
         row["response_id"] = spectrum.response.response_id
     return row
+
+
+def _check_values(path: Path, row: dict[str, Any]) -> None:
+    """Numbers that the table's types cannot hold, e.g. an OBI_NUM of eleven digits, and those that are none."""
+    for field in TABLE_SCHEMA:
+        value = row.get(field.name)
+        kind = field.type.value_type if pa.types.is_list(field.type) else field.type
+        if value is None or not pa.types.is_primitive(kind):
+            continue
+        values = np.asarray(value)
+        if not values.size:
+            continue
+        limits: np.iinfo | np.finfo = (np.iinfo if pa.types.is_integer(kind) else np.finfo)(kind.to_pandas_dtype())
+        low, high = values.min(), values.max()  # NaN where any is
+        if not (limits.min <= low and high <= limits.max):
+            raise InputFileError(
+                path, f"{low if low < limits.min else high} does not fit the table's {kind} {field.name}"
+            )
 
 
 def _check_int32(path: Path, counts: np.ndarray) -> None:

@@ -127,7 +127,8 @@ def _file_facts(path: Path, modified: int, size: int) -> FileFacts:
             kinds.add("region")
         header = observation_header((tables or file.tables)[0]) if file.tables else ObservationHeader()
     except InputFileError as error:
-        return FileFacts(frozenset(), ObservationHeader(), str(error))
+        place = "" if error.extension is None else f"extension {error.extension}: "
+        return FileFacts(frozenset(), ObservationHeader(), f"{place}{error.reason}")
     return FileFacts(frozenset(kinds), header)
 
 

@@ -105,6 +105,8 @@ def read_events(
     sky = sky_coordinates(table)
     shape, aperture_notes = _region(file, table, time, energy, region, spectrum, spec_num, sky)
 
+    with np.errstate(over="ignore", under="ignore"):
+        energy = energy.astype(np.float32)  # first: what is 0 or infinite then has no energy
     keep = np.isfinite(energy) & (energy > 0)
     num_without_energy = int(time.size - keep.sum())
     num_outside_region = 0
@@ -140,9 +142,11 @@ def read_events(
         logger.warning("%s: %s", file.path, doubt)
     order = np.argsort(time[keep], kind="stable")
     tstart = float(good.intervals[0, 0])
+    if not (np.diff(good.intervals - tstart, axis=1) > 0).all():
+        raise table.error(f"the good times begin at {tstart:g} s: too far away to tell times apart")
     return EventList(
         time=time[keep][order] - tstart,
-        energy=energy[keep][order].astype(np.float32),
+        energy=energy[keep][order],
         gti=good.intervals - tstart,
         exposure=exposure,
         tstart=tstart,

@@ -59,6 +59,8 @@ def observation_header(table: FitsTable) -> ObservationHeader:
     ra, dec = icrs_position(table, table.number("RA_PNT", "RA_NOM"), table.number("DEC_PNT", "DEC_NOM"))
     object_name = " ".join(text("OBJECT").split())
     obi = table.key("OBI_NUM")
+    if isinstance(obi, float):
+        obi = table.as_number("OBI_NUM", obi)
     return ObservationHeader(
         telescope=text("TELESCOP").upper(),
         instrument=text("INSTRUME").upper(),

@@ -67,7 +67,10 @@ def spec_numbers(table: FitsTable) -> list[int] | None:
     if not is_type_two(table):
         return None
     if table.has("SPEC_NUM"):
-        return [int(number) for number in table.column("SPEC_NUM")]
+        numbers = table.numbers("SPEC_NUM")
+        if not np.isin(numbers, np.arange(-(2**15), 2**15)).all():
+            raise table.error("SPEC_NUM is not a whole number in each row")
+        return [int(number) for number in numbers]
     return list(range(1, table.num_rows + 1))
 
 
@@ -122,7 +125,9 @@ def read_pha(table: FitsTable, spec_num: int | None = None) -> PhaRecord:
 
     def scaling(name: str) -> float | np.ndarray:
         value = reader.cell(name)
-        scale = np.atleast_1d(np.asarray(1.0 if value is None else value, dtype=np.float64))
+        if not isinstance(value, np.ndarray):
+            value = 1.0 if value is None or value == "" else table.as_number(name, value)
+        scale = np.atleast_1d(np.asarray(value, dtype=np.float64))
         if not np.isfinite(scale).all() or (scale < 0).any():
             raise table.error(f"{name} is negative or not a number")
         if scale.size == 1 or np.ptp(scale) == 0:
@@ -194,7 +199,7 @@ class _Reader:
             return None
         try:
             numbers = np.unique(np.asarray(value, dtype=np.float64))
-        except ValueError:
+        except (TypeError, ValueError):
             raise self.table.error(f"{name} is {value!r}, not a number") from None
         if numbers.size != 1:
             raise self.table.error(f"{name} differs between channels")
@@ -221,6 +226,7 @@ def _whole_counts(table: FitsTable, values: np.ndarray, channel: np.ndarray) -> 
             raise table.error(f"{what} in channel {channel[index]} ({values[index]:g})")
 
     fault(~np.isfinite(values), "counts are not a number")
+    fault(np.abs(values) > 2.0**53, "more counts than can be counted")
     whole = np.round(values)
     off = np.abs(values - whole) > _COUNT_TOLERANCE + _COUNT_RELATIVE * np.abs(values)
     quantity = "COUNTS" if table.has("COUNTS") else "RATE x EXPOSURE"

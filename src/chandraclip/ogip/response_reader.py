@@ -242,9 +242,15 @@ def _first_channel(table: FitsTable, bounds: FitsTable) -> int:
     """TLMIN of F_CHAN; where absent, the channel EBOUNDS begins with; else 1, which the standard assumes."""
     limit = table.column_key("TLMIN", "F_CHAN")
     if limit is not None:
-        return int(limit)
+        first = table.as_number("TLMIN of F_CHAN", limit)
+        if first != int(first) or abs(first) > 2**31:
+            raise table.error(f"TLMIN of F_CHAN is {limit}, not a channel")
+        return int(first)
     if bounds.has("CHANNEL"):
-        return int(bounds.column("CHANNEL").min())
+        channel = bounds.numbers("CHANNEL")
+        if not (np.abs(channel) < 2**31).all():
+            raise bounds.error("CHANNEL is not a channel in each row")
+        return int(channel.min())
     return 1
 
 
