@@ -112,6 +112,10 @@ def main(arguments: list[str] | None = None) -> None:
         for reason, count in Counter(entry["reason"] for entry in manifest["skipped"]).most_common(5):
             if count > 1:
                 print(f"    {count} x {reason}")
+    if manifest.get("notes"):
+        print(f"  {len(manifest['notes'])} photon list(s) are not their spectrum's photons, or not known to be:")
+        for entry in manifest["notes"]:
+            print(f"    {entry['file']}: {entry['note']}")
     commands: list[list[str | Path]] = []
     if manifest["num_rows"].get("train", 0) >= ENOUGH_TO_TRAIN and "validation" in manifest["num_rows"]:
         align = Path("outputs") / f"{result.output.name}_align"

@@ -45,7 +45,12 @@ def test_obi_num_beyond_the_table(traps, ogip, folder, tmp_path):
     ogip.pha("good.pi", counts=[1, 2, 3, 4], OBJECT="Good", **RESPONSES)  # the trap has the counts of the other one
     rows, skipped = build(folder, tmp_path / "out")
     assert [row["name"] for row in rows] == ["Good"]
-    assert list(skipped) == ["trap/a.pi"]
+    assert list(skipped) == ["trap/a.pi"]  # its RESPFILE is none, too
+    for keyword, name in (("RESPFILE", "a.rmf"), ("ANCRFILE", "a.arf")):
+        (folder / "trap" / "a.pi").chmod(0o644)
+        fits.setval(folder / "trap" / "a.pi", keyword, value=name, ext=1)
+    rows, skipped = build(folder, tmp_path / "named")
+    assert [row["name"] for row in rows] == ["Good"]
     assert "99999999999" in skipped["trap/a.pi"]
 
 

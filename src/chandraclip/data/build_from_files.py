@@ -121,7 +121,8 @@ def _read_files(input_dir: Path, items: Sequence[files.DetectionFiles], text_pat
     def measured(part: Sequence[tuple[files.DetectionFiles, dict[str, Any], Response | None]]) -> Chunk:
         responses = {response.response_id: response for _, _, response in part if response is not None}
         table = rows_to_table([dict(row) for _, row, _ in part], texts)
-        return Chunk(fill_measured(table, responses), list(responses.values()), skipped)
+        notes = [{"file": item.label, "note": row["events_note"]} for item, row, _ in part if row.get("events_note")]
+        return Chunk(fill_measured(table, responses), list(responses.values()), skipped, notes)
 
     for item in items:
         try:

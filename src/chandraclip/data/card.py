@@ -84,6 +84,7 @@ COLUMN_DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "gti_start": ("s", "starts of the good-time intervals, since `tstart`"),
     "gti_stop": ("s", "their ends"),
     "tstart": ("s", "start of the first good-time interval, mission elapsed time"),
+    "events_note": ("", "why the photons are not those of the spectrum; null where they are, channel by channel"),
     "summary": ("", "text about the source"),
     "bibcodes": ("", "ADS bibcodes of the papers it summarizes"),
     "summary_model": ("", "what wrote the summary"),

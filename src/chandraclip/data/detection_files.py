@@ -10,7 +10,8 @@ from pathlib import Path
 
 from chandraclip.data.problems import sentence_of
 from chandraclip.data.twins import Content, clusters, events_content, spectrum_content
-from chandraclip.ogip.companions import csc_key, file_facts, find_companion
+from chandraclip.ogip.companions import file_facts, find_companion
+from chandraclip.ogip.csc import csc_key
 from chandraclip.ogip.fits import FitsFile
 from chandraclip.ogip.pha import PhaRecord, read_pha, spec_numbers, spectrum_tables
 

@@ -13,8 +13,10 @@ from chandraclip.catalog.photometry import CSC_PSF_SHARE
 from chandraclip.data.detection_files import DetectionFiles, label_of, other_detections
 from chandraclip.data.rows import detection_columns, region_id_of
 from chandraclip.errors import InputFileError
-from chandraclip.ogip.companions import csc_key, csc_product, newest
+from chandraclip.ogip.aperture import read_aperture
+from chandraclip.ogip.csc import csc_key, csc_product, newest
 from chandraclip.ogip.events import read_events
+from chandraclip.ogip.fits import FitsFile
 from chandraclip.ogip.region_reader import read_region
 from chandraclip.ogip.response import Response
 from chandraclip.ogip.spectrum import read_spectrum
@@ -72,22 +74,24 @@ def read_detection(item: DetectionFiles) -> tuple[dict[str, Any], Response | Non
     if item.spectrum is not None:
         spectrum = read_spectrum(item.spectrum, item.arf, item.rmf, spec_num=item.spec_num)
     key = csc_key(main)
-    region = None if item.region is None else read_region(item.region)
     events = None
     if item.events is not None:
-        # A regevt3 covers a box around the source: without its reg3 the source's photons cannot be told.
-        if key is not None and region is None:
+        # A regevt3 covers a box around the source: without an aperture the source's photons cannot be told.
+        if key is not None and item.region is None and not _tells_aperture(item.spectrum):
             reason = "the region file (reg3) that tells the source's photons from the box around it is missing"
             if spectrum is None:
                 raise InputFileError(item.events, reason)
             logger.warning("%s: %s; only the spectrum is used", item.events, reason)
         else:
-            events = read_events(item.events, region)
+            events = read_events(item.events, item.region, item.spectrum, item.spec_num)
     facts: dict[str, Any] = {"name": item.name, "region_id": region_id_of(item.label)}
     if key is not None:
         _, obsid, obi, region_name = key
         number = int(re.sub(r"\D", "", region_name))
         facts = {"obsid": obsid, "obi": obi, "region_id": number}
+        region = events.region if events is not None else None
+        if region is None and item.region is not None:
+            region = read_region(item.region)
         if region is not None and region.ra is not None and region.dec is not None:
             facts["position"] = (region.ra, region.dec)
         elif events is None or events.sky is None:
@@ -96,6 +100,11 @@ def read_detection(item: DetectionFiles) -> tuple[dict[str, Any], Response | Non
     if key is not None and spectrum is not None:
         row["psf_frac_aper_b"] = CSC_PSF_SHARE
     return row, None if spectrum is None else spectrum.response
+
+
+def _tells_aperture(spectrum: Path | None) -> bool:
+    """Whether a spectrum's header has the aperture (CSC 2: with the neighbours cut out)."""
+    return spectrum is not None and read_aperture(FitsFile(spectrum)) is not None
 
 
 def _csc_detections(root: Path, paths: list[Path]) -> list[DetectionFiles]:

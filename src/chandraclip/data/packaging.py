@@ -127,6 +127,7 @@ def _build(
         "shards": shard_entries,
         "responses": shards.write_responses(staging, len(tasks)),
         "skipped": skipped,
+        "notes": [entry for record in records for entry in record.notes],
         "versions": {"python": platform.python_version()}
         | installed_versions("chandraclip", "numpy", "pyarrow", "scipy", "astropy"),
     }

@@ -81,6 +81,7 @@ def detection_columns(
             "gti_start": events.gti[:, 0],
             "gti_stop": events.gti[:, 1],
             "tstart": events.tstart,
+            "events_note": "; ".join(events.aperture_notes) or None,
         }
     _check_values(path, row)
     return row

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from chandraclip.catalog.ragged import Ragged
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # 8 classes of MUWCLASS (Yang et al. 2022, ApJ 941, 104).
 SOURCE_CLASSES = ("AGN", "CV", "HM-STAR", "HMXB", "LM-STAR", "LMXB", "NS", "YSO")
@@ -98,6 +98,7 @@ EVENT_FIELDS = [
     pa.field("gti_start", pa.list_(pa.float64())),  # s since `tstart`
     pa.field("gti_stop", pa.list_(pa.float64())),
     pa.field("tstart", pa.float64()),  # s, mission elapsed time of the first GTI start
+    pa.field("events_note", pa.string()),  # why the photons are not those of the spectrum; null where they are
 ]
 TEXT_FIELDS = [
     pa.field("summary", pa.string()),

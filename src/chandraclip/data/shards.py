@@ -37,11 +37,13 @@ SORT_KEYS = [(name, "ascending") for name in ("healpix", "name", "obsid", "obi",
 
 @dataclass
 class Chunk:
-    """Rows to write, the responses they name, and what was skipped: `{"file": ..., "reason": ...}`."""
+    """Rows to write, the responses they name, what was skipped, `{"file": ..., "reason": ...}`, and what is to be said
+    of rows, `{"file": ..., "note": ...}`."""
 
     table: pa.Table
     responses: Sequence[Response] = ()
     skipped: list[dict[str, str]] = field(default_factory=list)
+    notes: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class ChunkRecord:
     num_rows: dict[str, int]
     num_bytes: dict[str, int]
     skipped: list[dict[str, str]]
+    notes: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def stage_chunk(staging: Path, index: int, make_chunk: Callable[[], Chunk]) -> C
         raise ValueError(f"chunk {index} has rows whose split is none of {', '.join(SPLITS)}")
     if chunk.responses:
         _write_ipc(folder / f"{index:06d}-responses.arrow", responses_to_table(chunk.responses))
-    record = ChunkRecord(num_rows, num_bytes, chunk.skipped)
+    record = ChunkRecord(num_rows, num_bytes, chunk.skipped, chunk.notes)
     write_json(folder / f"{index:06d}.json", asdict(record))
     return record
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.csc import csc_key, csc_product, newest
 from chandraclip.ogip.dispersed_order import DispersedOrder, belongs, order_in_name, order_of
 from chandraclip.ogip.events import event_table
 from chandraclip.ogip.file_names import files_in, files_named, parse_name, places_of
@@ -19,12 +20,6 @@ from chandraclip.ogip.matrix import matrix_tables
 from chandraclip.ogip.pha import spectrum_tables
 from chandraclip.ogip.response_reader import arf_tables
 
-# CSC products: acisf01575_001N001_r0085_pha3.fits.gz = instrument, ObsID, OBI, version tag, region, product.
-CSC_NAME = re.compile(
-    r"(?P<instrument>acis|hrc)(?P<mode>[a-z])(?P<obsid>\d{5})_(?P<obi>\d{3})N(?P<version>\d{3})"
-    r"_r(?P<region>\d{4,5}[a-z]?)_(?P<product>[a-z0-9]+)\.fits(\.gz)?",
-    re.IGNORECASE,
-)
 _KINDS = {"arf": "ANCRFILE", "rmf": "RESPFILE", "background": "BACKFILE"}
 _BACKGROUND_WORDS = ("bkg", "bg", "bgd", "back", "background")
 
@@ -124,26 +119,6 @@ def _named(pha: Path, keyword: str, name: str) -> Companion:
                 sought.append(str(candidate))
     reason = f"{keyword} names {name}, which is not at {' and '.join(sought)}, with or without .gz"
     return Companion(None, reason, named=True)
-
-
-def csc_key(path: Path) -> tuple[str, int, int, str] | None:
-    """(instrument, ObsID, OBI, region) of a CSC product's name, without its version tag; None for other names."""
-    match = CSC_NAME.fullmatch(path.name)
-    if match is None:
-        return None
-    return match["instrument"].lower(), int(match["obsid"]), int(match["obi"]), match["region"].lower()
-
-
-def csc_product(path: Path) -> str | None:
-    """``"pha3"``, ``"arf3"``, ... of a CSC product's name."""
-    match = CSC_NAME.fullmatch(path.name)
-    return match["product"].lower() if match else None
-
-
-def newest(paths: list[Path]) -> list[Path]:
-    """The CSC products with the highest version tag."""
-    tags = {path: int(match["version"]) for path in paths if (match := CSC_NAME.fullmatch(path.name))}
-    return [path for path in paths if tags.get(path) == max(tags.values(), default=None)]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chandraclip.ogip.agreement import choose_aperture
 from chandraclip.ogip.event_energy import photon_energies
 from chandraclip.ogip.fits import FitsFile, FitsTable
 from chandraclip.ogip.gti import GoodTimes, good_times
@@ -38,6 +39,7 @@ class EventList:
         sky: projection of the file's sky pixels, or None.
         region: the region that was applied, or None.
         num_outside_gti, num_outside_region, num_without_energy: photons of the file that were left out, and why.
+        aperture_notes: what was assumed about the region, and why the photons are not those of the given spectrum.
         notes: which tables gave the good time, what was left out and what is doubtful, one sentence each.
     """
 
@@ -53,6 +55,7 @@ class EventList:
     num_outside_gti: int = 0
     num_outside_region: int = 0
     num_without_energy: int = 0
+    aperture_notes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -66,7 +69,12 @@ class EventList:
         return self.header.mjd_reference + self.tstart / SECONDS_PER_DAY
 
 
-def read_events(path: str | Path, region: str | Path | Region | None = None) -> EventList:
+def read_events(
+    path: str | Path,
+    region: str | Path | Region | None = None,
+    spectrum: str | Path | None = None,
+    spec_num: int | None = None,
+) -> EventList:
     """Photons with times and energies, inside the good times.
 
     Photons without a calibrated energy, outside the region and outside the good times are left out, counted, and told
@@ -76,6 +84,9 @@ def read_events(path: str | Path, region: str | Path | Region | None = None) -> 
     Args:
         path: event FITS file (OGIP 93-003); the extension is found by HDUCLAS1 EVENTS, then by name.
         region: keep photons inside it: a `Region`, a region file (CSC reg3, CIAO or ds9), or CIAO text.
+        spectrum, spec_num: keep the photons that this PHA file (row of a type II) counts: in the aperture that its
+            header tells, or in `region` where that gives its counts and the header does not. Where neither gives them
+            channel by channel, `aperture_notes` and the log say so.
 
     Raises:
         InputFileError: missing, damaged or not FITS; no TIME (the error names the columns found); no energy that can be
@@ -92,7 +103,7 @@ def read_events(path: str | Path, region: str | Path | Region | None = None) -> 
     time = seconds(table, "TIME") + frame_shift(table)
     energy = photon_energies(table)
     sky = sky_coordinates(table)
-    shape = region if isinstance(region, Region) or region is None else read_region(region, sky=sky)
+    shape, aperture_notes = _region(file, table, time, energy, region, spectrum, spec_num, sky)
 
     with np.errstate(over="ignore", under="ignore"):
         energy = energy.astype(np.float32)  # first: what is 0 or infinite then has no energy
@@ -146,8 +157,30 @@ def read_events(path: str | Path, region: str | Path | Region | None = None) -> 
         num_outside_gti=num_outside_gti,
         num_outside_region=num_outside_region,
         num_without_energy=num_without_energy,
+        aperture_notes=aperture_notes,
         notes=(*notes, *doubts),
     )
+
+
+def _region(
+    file: FitsFile,
+    table: FitsTable,
+    time: np.ndarray,
+    energy: np.ndarray,
+    region: str | Path | Region | None,
+    spectrum: str | Path | None,
+    spec_num: int | None,
+    sky: SkyCoordinates | None,
+) -> tuple[Region | None, tuple[str, ...]]:
+    """The region that cuts the list, and what is to be said of it."""
+    if spectrum is not None:
+        usable = np.isfinite(energy) & (energy > 0)
+        usable &= good_times(file, table, time, usable).contains(time)
+        return choose_aperture(table, usable, region, Path(spectrum), spec_num, sky)
+    if region is None or isinstance(region, Region):
+        return region, ()
+    shape = read_region(region, sky=sky)
+    return shape, shape.notes
 
 
 def event_table(file: FitsFile) -> FitsTable | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from chandraclip.ogip.fits import FitsTable
+from chandraclip.ogip.sky import icrs_position
 
 SECONDS_PER_DAY = 86400.0
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
@@ -25,7 +26,7 @@ class ObservationHeader:
         object_name: OBJECT, None where it names nothing (``"CSC"``). In CSC products it is never the source.
         mjd_obs: MJD of the start of the observation, d.
         mjd_reference: MJD of the zero of the file's times, d.
-        ra_pointing, dec_pointing: deg.
+        ra_pointing, dec_pointing: deg, ICRS (FK5 positions as they are: 0.02 arcsec).
     """
 
     telescope: str = ""
@@ -55,6 +56,7 @@ def observation_header(table: FitsTable) -> ObservationHeader:
         value = table.key(name)
         return "" if value is None else str(value).strip()
 
+    ra, dec = icrs_position(table, table.number("RA_PNT", "RA_NOM"), table.number("DEC_PNT", "DEC_NOM"))
     object_name = " ".join(text("OBJECT").split())
     obi = table.key("OBI_NUM")
     if isinstance(obi, float):
@@ -68,8 +70,8 @@ def observation_header(table: FitsTable) -> ObservationHeader:
         object_name=None if object_name.lower() in _NO_OBJECT else object_name,
         mjd_obs=_mjd_obs(table),
         mjd_reference=mjd_reference(table),
-        ra_pointing=table.number("RA_PNT", "RA_NOM"),
-        dec_pointing=table.number("DEC_PNT", "DEC_NOM"),
+        ra_pointing=ra,
+        dec_pointing=dec,
     )
 
 
