@@ -65,6 +65,11 @@ class Spectrum:
         return None if self.response is None else self.response.channel_energy_edges
 
     @property
+    def good_channels(self) -> np.ndarray:
+        """(C,) bool, True where QUALITY is 0 or the file has none (OGIP/92-007, section 3.1.2: all else is bad)."""
+        return np.ones(self.counts.size, dtype=bool) if self.quality is None else self.quality == 0
+
+    @property
     def expected_background(self) -> np.ndarray:
         """(C,) expected background counts in the source region; zeros without a background."""
         if self.background_counts is None:
