@@ -13,6 +13,7 @@ from chandraclip.data import row_checks
 from chandraclip.data.row_checks import find_bad_rows, usable_columns, without_bad_modalities
 from chandraclip.data.schema import MODALITY_COLUMNS, TABLE_SCHEMA
 from chandraclip.errors import InputFileError
+from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import SpectrumFeatureExtractor
 
 NUM_ROWS = 7
 BAD = 4
@@ -182,3 +183,11 @@ def test_a_wrong_column_is_named_with_the_remedy(column, values, message):
 
 def test_our_own_schema_fits():
     assert len(usable_columns("ours", TABLE_SCHEMA, MODALITY_COLUMNS)) == 12
+
+
+def test_a_dataset_of_before_has_no_flags_and_a_background_of_integers():
+    fields = {field.name: field.type for field in TABLE_SCHEMA if not field.name.endswith(("_quality", "_grouping"))}
+    schema = pa.schema(fields | {"spectrum_background": pa.list_(pa.int32())})
+    extractor = SpectrumFeatureExtractor
+    columns = usable_columns("old", schema, {"spectrum": extractor.columns}, extractor.optional_columns)
+    assert columns == list(extractor.columns[:5])

@@ -200,10 +200,9 @@ class _Layout:
         if "good_channels" in columns:
             good = _matrix(columns["good_channels"], rows, self.num_channels, self.used)
             counts *= good
-            total_width = self.width_in_band.sum(axis=0)
-            share = np.divide(good @ self.width_in_band, total_width, out=np.ones((rows.size, len(BAND_NAMES))),
-                              where=total_width > 0)  # fmt: skip
-            sums.good_share[rows] = share
+            # From the bad, so that it is 1 to the last digit where there are none; rounded, so that 0 is 0.
+            bad_share = ((1.0 - good) @ self.width_in_band) / np.maximum(self.width_in_band.sum(axis=0), 1e-12)
+            sums.good_share[rows] = np.round(1.0 - bad_share, 12)
         net = counts
         sums.counts[rows] = counts @ self.in_band
         given = _present(columns.get("spectrum_background"), rows)
