@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 from chandraclip.errors import InputFileError
-from chandraclip.ogip import read_spectrum
+from chandraclip.ogip import read_events, read_spectrum
 
 COUNTS = np.array([3, 0, 5, 1])
 
@@ -571,3 +571,19 @@ def test_channels_in_any_order(ogip):
     assert spectrum.quality.tolist() == [0, 5, 0, 1]
     assert spectrum.background_counts.tolist() == [1, 2, 3, 4]
     np.testing.assert_allclose(spectrum.background_scale, 1 / np.array([2.0, 1.0, 3.0, 4.0]))
+
+
+def test_the_shared_photons_and_good_times_out_of_order(traps):
+    events = read_events(traps / "X08_order" / "a.fits")
+    assert (events.time + events.tstart).tolist() == [12.0, 12.0, 18.0, 28.0]
+    assert (events.gti + events.tstart).tolist() == [[10.0, 22.0], [25.0, 30.0]]
+
+
+def test_the_shared_sky_across_the_zero_of_right_ascension(traps):
+    path = traps / "X10_wrap" / "a.fits"
+    events = read_events(path)
+    ra, dec = events.sky.to_celestial(np.array([4096.5, 4196.5]), np.array([4096.5, 4096.5]))
+    step = 100 * 0.000136666666666666 / np.cos(np.radians(41))
+    np.testing.assert_allclose((ra + 180) % 360 - 180, [0.001, 0.001 - step], atol=1e-6)
+    np.testing.assert_allclose(dec, 41.0, atol=1e-5)
+    assert len(events.time) == 2

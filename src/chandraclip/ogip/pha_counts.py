@@ -45,7 +45,8 @@ def read_counts(cells: SpectrumCells, name: str, channel: np.ndarray, exposure: 
     if values.size != channel.size:
         raise table.error(f"{channel.size} channels and {values.size} counts")
     _refuse(cells, ~np.isfinite(values), "counts are not a number", values, channel)
-    counts = values * exposure if _is_rate(cells, name, values, exposure) else values
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        counts = values * exposure if _is_rate(cells, name, values, exposure) else values
     _refuse(cells, counts < 0, f"{_quantity(name)} is negative", counts, channel)
     _refuse(cells, counts > MAX_COUNTS, f"{_quantity(name)} is more than can be counted", counts, channel)
     if counts.sum() > MAX_COUNTS:
