@@ -432,6 +432,40 @@ def test_counts_of_a_wrong_type_are_refused(ogip, form, values):
         read_spectrum(ogip.write("a.pi", counts_table(ogip, values, form)))
 
 
+@pytest.mark.parametrize("name", ["EXPOSURE", "BACKSCAL", "AREASCAL"])
+@pytest.mark.parametrize(("form", "value"), [("8A", "unknown"), ("L", True), ("E", np.nan), ("C", 1 + 1j), ("E", -1.0)])
+def test_cells_of_a_wrong_type_are_named(ogip, name, form, value):
+    """Quantities that a type II table gives by row."""
+    columns = [
+        fits.Column("CHANNEL", "4J", array=np.tile([1, 2, 3, 4], (2, 1))),
+        fits.Column("COUNTS", "4J", array=np.tile(COUNTS, (2, 1))),
+        fits.Column(name, form, array=np.asarray([value, value])),
+    ]
+    header = {"HDUCLAS1": "SPECTRUM", "DETCHANS": 4} | ({} if name == "EXPOSURE" else {"EXPOSURE": 10.0})
+    with pytest.raises(InputFileError, match=name):
+        read_spectrum(ogip.write("a.pha2", ogip.table("SPECTRUM", columns, **header)), spec_num=2)
+
+
+def test_scales_of_variable_length(ogip):
+    """BACKSCAL an array a row, in the heap."""
+
+    def heap(rows, dtype):
+        arrays = np.empty(2, dtype=object)
+        arrays[:] = [np.asarray(row, dtype=dtype) for row in rows]
+        return arrays
+
+    columns = [
+        fits.Column("CHANNEL", "PJ()", array=heap([[1, 2, 3, 4]] * 2, np.int32)),
+        fits.Column("COUNTS", "PJ()", array=heap([COUNTS, COUNTS[::-1]], np.int32)),
+        fits.Column("AREASCAL", "PE()", array=heap([[1.0] * 4, [1.0, 2.0, 4.0, 8.0]], np.float32)),
+        fits.Column("QUALITY", "PI()", array=heap([[0] * 4, [0, 5, 0, 0]], np.int16)),
+    ]
+    header = {"HDUCLAS1": "SPECTRUM", "DETCHANS": 4, "EXPOSURE": 10.0}
+    spectrum = read_spectrum(ogip.write("a.pha2", ogip.table("SPECTRUM", columns, **header)), spec_num=2)
+    assert spectrum.area_scale.tolist() == [1, 2, 4, 8]
+    assert spectrum.good_channels.tolist() == [True, False, True, True]
+
+
 def test_channels_far_apart_cost_nothing(ogip):
     with pytest.raises(InputFileError, match="channels from 1 to 2000000000"):
         read_spectrum(ogip.pha(channel=[1, 2, 3, 2_000_000_000], DETCHANS=None))

@@ -67,11 +67,9 @@ class SpectrumCells:
         """A quantity given as a column or as a keyword: an array, a number or a text; None where it is neither."""
         if not self.table.has(name):
             return self.table.key(name)
-        column = self.table.column(name)
-        if self.row is None:
-            return column.ravel() if column.dtype.kind not in "US" else str(column[0])
-        value = column[self.row]
-        return np.asarray(value).ravel() if isinstance(value, np.ndarray) else value
+        if not self._kind(name).endswith("A"):
+            return self.array(name)
+        return str(self.table.column(name)[self.row or 0])
 
     def number(self, name: str) -> float | None:
         """A quantity that is one number for the whole spectrum; None where it is absent.
@@ -93,12 +91,7 @@ class SpectrumCells:
             InputFileError: not finite real numbers.
         """
         if self.table.has(name):
-            values = self.cell(name)
-            kind = np.asarray(values).dtype.kind
-            if kind not in "iuf":
-                shown = f"{values!r}" if kind in "US" else self._kind(name)
-                raise self.table.error(f"column {name} holds {shown}, not real numbers")
-            values = np.atleast_1d(np.asarray(values, dtype=np.float64)).ravel()
+            values = self.array(name)
             if not values.size:
                 raise self.table.error(f"column {name} is empty")
             if not np.isfinite(values).all():
