@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chandraclip.data.problems import sentence_of
 from chandraclip.data.twins import Content, clusters, events_content, spectrum_content
+from chandraclip.errors import InputFileError
 from chandraclip.ogip.companions import csc_key, file_facts, find_companion
 from chandraclip.ogip.fits import FitsFile
 from chandraclip.ogip.pha import PhaRecord, read_pha, spec_numbers, spectrum_tables
@@ -92,8 +93,7 @@ def other_detections(root: Path, paths: Iterable[Path], csc: Sequence[DetectionF
                 found.append(DetectionFiles(label, spectrum=path, problem=reason))
         except Exception as error:  # one bad file never ends a build; `sentence_of` tells what was foreseen
             found.append(DetectionFiles(label, spectrum=path, problem=sentence_of(error, path, label)))
-    # A background may be what no source can be, e.g. real-valued.
-    found = [item for item in found if item.spectrum is None or item.spectrum.resolve() not in backgrounds]
+    found = [item for item in found if not _is_fine_as_background(item, backgrounds)]
     sources = []
     for candidate in candidates:
         pha, record = candidate.item.spectrum, candidate.record
@@ -144,6 +144,17 @@ def _spectra(label: str, path: Path, found: list[DetectionFiles], backgrounds: s
             if companion is not None and companion != path:
                 backgrounds.add(companion.resolve())
     return candidates
+
+
+def _is_fine_as_background(item: DetectionFiles, backgrounds: set[Path]) -> bool:
+    """Whether what is no source is a background that a spectrum names: real-valued counts are none of a source's."""
+    if item.spectrum is None or item.spectrum.resolve() not in backgrounds:
+        return False
+    try:
+        tables = spectrum_tables(FitsFile(item.spectrum))[0]
+        return bool([read_pha(table, item.spec_num, as_background=True) for table in tables])
+    except InputFileError:
+        return False
 
 
 def _csc_candidates(csc: Sequence[DetectionFiles], others: Sequence[_Candidate]) -> list[_Candidate]:

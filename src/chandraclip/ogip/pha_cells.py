@@ -37,12 +37,7 @@ class SpectrumCells:
             values = values[start : start + int(lengths[self.row])]
         elif not (lengths == 1).all():
             raise self.table.error(f"column {name} holds arrays in a type I spectrum")
-        result = values.astype(np.float64)
-        null = self.table.column_key("TNULL", name)
-        if isinstance(null, int) and self.stored_as_integers(name):
-            scale, zero = (self.table.column_key(key, name) for key in ("TSCAL", "TZERO"))
-            result[result == null * (1 if scale is None else scale) + (zero or 0)] = np.nan
-        return result
+        return values.astype(np.float64)
 
     def integers(self, name: str) -> np.ndarray:
         """(n,) int64 of a column.
