@@ -37,7 +37,7 @@ def load_expected(folder: Path) -> dict[str, Any]:
 def differences(entry: dict[str, Any], spectrum: Any, statistic: float | None) -> list[str]:
     """What differs from the expected entry."""
     found = []
-    background = None if spectrum.background_counts is None else int(spectrum.background_counts.sum())
+    background = None if spectrum.background_counts is None else float(spectrum.background_counts.sum())
     for name, expected, value in (
         ("counts", entry["counts"], int(spectrum.counts.sum())),
         ("background", entry["bkg_counts"], background),
@@ -83,12 +83,14 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             if item.problem is not None:
                 raise InputFileError(item.spectrum, item.problem)
-            spectrum = read_spectrum(item.spectrum, item.arf, item.rmf, spec_num=item.spec_num)
+            spectrum = read_spectrum(
+                item.spectrum, item.arf, item.rmf, spec_num=item.spec_num, extension=item.extension
+            )
         except InputFileError as error:
             refused.append(f"{item.label}: {error.reason}")
             continue
         fit = None if spectrum.response is None else fit_power_law(spectrum, absorption)
-        background = "-" if spectrum.background_counts is None else str(int(spectrum.background_counts.sum()))
+        background = "-" if spectrum.background_counts is None else f"{spectrum.background_counts.sum():.10g}"
         scale = "-" if spectrum.background_counts is None else f"{np.mean(spectrum.background_scale):.5f}"
         fitted = f"no fit: {spectrum.response_problem}"
         if fit is not None:

@@ -4,7 +4,7 @@ import scipy.sparse as sparse
 
 from chandraclip.catalog.bands import BANDS, EFFECTIVE_ENERGY
 from chandraclip.catalog.hardness import hardness_ratios
-from chandraclip.catalog.measure import fill_measured, measure_catalog
+from chandraclip.catalog.measure import SPECTRUM_QUANTITIES, fill_measured, measure_catalog
 from chandraclip.catalog.photometry import aperture_photometry
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.catalog.variability import gregory_loredo
@@ -210,3 +210,47 @@ def test_hardness_of_a_real_spectrum_is_the_catalogues(real_data):
         assert measured[name][0] == pytest.approx(published, abs=0.02), name
     # The share of the PSF in the aperture takes counts and fluxes up, and leaves ratios and significance.
     assert measured["src_cnts_aper_b"][0] == pytest.approx((1608 - 0.0657657 * 3862) / 0.9, rel=1e-4)
+
+
+def test_bad_channels_count_for_nothing(columns):
+    rng = np.random.default_rng(2)
+    lengths = np.diff(columns["spectrum_counts"].offsets)
+    flags = [np.where(rng.random(size) < 0.3, rng.choice([1, 2, 5], size), 0) if size else None for size in lengths]
+    flagged = columns | {"spectrum_quality": Ragged.from_rows(flags)}
+    expected = measure_catalog(flagged, RESPONSES)
+    junk = dict(flagged)
+    for name in ("spectrum_counts", "spectrum_background"):
+        rows = [row_of(columns, name, row).copy() if columns[name].valid[row] else None for row in range(4)]
+        for values, bad in zip(rows, flags):
+            if values is not None:
+                values[bad != 0] = 100
+        junk[name] = Ragged.from_rows(rows)
+    measured = measure_catalog(junk, RESPONSES)
+    plain = measure_catalog(columns, RESPONSES)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(measured[name], values)
+        if not name.startswith("var"):
+            assert (values != plain[name])[~np.isnan(values)].any(), name
+    good = columns | {"spectrum_quality": Ragged.from_rows([None if row is None else 0 * row for row in flags])}
+    for name, values in measure_catalog(good, RESPONSES).items():
+        np.testing.assert_array_equal(values, plain[name])
+
+
+def test_bad_channels_are_made_up_for_in_fluxes_and_hardness():
+    """A spectrum of one energy flux a channel: half of it gone, fluxes and ratios stay, counts do not."""
+    energy = 0.0146 * (np.arange(1024) + 0.5)
+    columns = {
+        "spectrum_counts": Ragged.from_rows([np.rint(1e5 / energy)]),
+        "exposure": np.array([1e4]),
+        "arf": Ragged.from_rows([np.full(900, 300.0)]),
+        "response_id": [FINE.response_id],
+    }
+    whole = measure_catalog(columns, RESPONSES)
+    half = measure_catalog(columns | {"spectrum_quality": Ragged.from_rows([np.arange(1024) % 2])}, RESPONSES)
+    for name in ("flux_aper_b", "flux_aper_s", "flux_aper_m", "flux_aper_h"):
+        assert half[name][0] == pytest.approx(whole[name][0], rel=0.01)
+    for name in ("hard_hm", "hard_hs", "hard_ms"):
+        assert half[name][0] == pytest.approx(whole[name][0], abs=0.01)
+    assert half["src_cnts_aper_b"][0] == pytest.approx(0.5 * whole["src_cnts_aper_b"][0], rel=0.01)
+    none = measure_catalog(columns | {"spectrum_quality": Ragged.from_rows([np.ones(1024, int)])}, RESPONSES)
+    assert all(np.isnan(none[name][0]) for name in SPECTRUM_QUANTITIES)

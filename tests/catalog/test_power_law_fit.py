@@ -96,3 +96,42 @@ def test_check_spectra_prints_and_judges(real_data, repository, tmp_path, capsys
     (tmp_path / "spectra_check.json").write_text(json.dumps({"gcs/pi2278.fits": entry | {"counts": 79}}))
     assert script.main([str(tmp_path)]) == 1
     assert "counts 78, expected 79" in capsys.readouterr().out
+
+
+def no_absorption(energy):
+    return np.zeros_like(energy)
+
+
+def test_bad_channels_are_out_of_a_fit(ogip, traps):
+    shared = fit_power_law(read_spectrum(traps / "S10_quality" / "a.pi",
+                                         arf=traps / "S10_quality" / "a.arf",
+                                         rmf=traps / "S10_quality" / "a.rmf"), no_absorption)  # fmt: skip
+    assert shared.num_bins == 2
+    ogip.arf(), ogip.rmf()
+    names = {"ANCRFILE": "source.arf", "RESPFILE": "source.rmf"}
+    fits_of = [
+        fit_power_law(
+            read_spectrum(
+                ogip.pha(counts=counts, extra=[fits.Column("QUALITY", "I", array=[0, quality, 0, 0])], **names)
+            ),
+            no_absorption,
+        )
+        for counts, quality in (((30, 20, 50, 10), 5), ((30, 999, 50, 10), 5), ((30, 999, 50, 10), 0))
+    ]
+    assert fits_of[0] == fits_of[1] != fits_of[2]
+    assert [fit.num_bins for fit in fits_of] == [3, 3, 4]
+    with pytest.raises(ValueError, match="no good channel"):
+        fit_power_law(read_spectrum(ogip.pha(QUALITY=1, **names)), no_absorption)
+
+
+def test_a_real_valued_background_is_fitted_with(ogip):
+    ogip.arf(), ogip.rmf()
+    back = [fits.Column("RATE", "D", array=np.array([2.4, 1.7, 0.3, 0.9]) / 1000)]
+    ogip.pha("back.pi", extra=back)
+    spectrum = read_spectrum(
+        ogip.pha(counts=(30, 20, 50, 10), ANCRFILE="source.arf", RESPFILE="source.rmf", BACKFILE="back.pi")
+    )
+    fit = fit_power_law(spectrum, no_absorption, background_channels=1)
+    without = fit_power_law(read_spectrum(spectrum.path, background=False), no_absorption)
+    assert np.isfinite(fit.statistic)
+    assert fit.net_counts < without.net_counts

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -216,3 +217,44 @@ def test_a_csc_row_has_the_share_of_the_psf_in_its_aperture(real_data):
     (item,) = find_detections(real_data / "spectra" / "gcs25_obs2278")
     row, _ = read_detection(item)
     assert row.get("psf_frac_aper_b") is None
+
+
+def test_every_source_spectrum_of_a_file_is_a_row(ogip, traps, tmp_path):
+    items = find_detections(traps / "X07_two_source_spectra")
+    assert [(item.label, item.extension, item.problem) for item in items] == [
+        ("two.pi[1]", 1, None),
+        ("two.pi[2]", 2, None),
+    ]
+    ogip.arf(), ogip.rmf()
+    rows = [
+        fits.Column("SPEC_NUM", "I", array=[3, 4]),
+        fits.Column("CHANNEL", "4J", array=np.tile([1, 2, 3, 4], (2, 1))),
+        fits.Column("COUNTS", "4J", array=[[1, 1, 1, 1], [2, 2, 2, 2]]),
+    ]
+    facts = {"HDUCLAS1": "SPECTRUM", "HDUCLAS2": "TOTAL", "DETCHANS": 4, "EXPOSURE": 10.0, "OBS_ID": "12"}
+    bad = ogip.spectrum(counts=[1, 1, 1, 1], EXPOSURE=0.0)
+    ogip.write("mixed.pha", ogip.spectrum(RESPFILE=None, ANCRFILE=None), bad, ogip.table("SPECTRUM", rows, **facts))
+    items = {item.label: item for item in find_detections(ogip.folder)}
+    assert list(items) == ["mixed.pha[1]", "mixed.pha[2]", "mixed.pha[3]#3", "mixed.pha[3]#4"]
+    assert "EXPOSURE" in items.pop("mixed.pha[2]").problem
+    read = [read_detection(item)[0] for item in items.values()]
+    assert [row["spectrum_counts"].tolist() for row in read] == [[3, 0, 5, 1], [1, 1, 1, 1], [2, 2, 2, 2]]
+    assert len({row["region_id"] for row in read}) == len({row["name"] for row in read}) == 3
+
+
+def test_a_row_keeps_its_flags_and_a_real_valued_background(ogip, traps):
+    (item,) = find_detections(traps / "S10_quality")  # it names no response
+    folder = traps / "S10_quality"
+    row, _ = read_detection(replace(item, arf=folder / "a.arf", rmf=folder / "a.rmf"))
+    np.testing.assert_array_equal(as_table(row)["spectrum_quality"][0].as_py(), [0, 5, 0, 1])
+    assert as_table(row)["spectrum_grouping"][0].as_py() is None
+    ogip.arf(), ogip.rmf()
+    # Not said to be a background but by the source: as one it is fine, as a source it would be refused.
+    ogip.pha("sky.pi", extra=[fits.Column("RATE", "D", array=np.array([2.4, 1.7, 0.3, 0.9]) / 1000.0)])
+    flags = [fits.Column("GROUPING", "I", array=[1, -1, -1, 1])]
+    ogip.pha("source.pi", BACKFILE="sky.pi", RESPFILE=None, ANCRFILE=None, extra=flags)
+    (item,) = find_detections(ogip.folder)
+    table = as_table(read_detection(item)[0])
+    np.testing.assert_allclose(table["spectrum_background"][0].as_py(), [2.4, 1.7, 0.3, 0.9], rtol=1e-14)
+    assert table["spectrum_grouping"][0].as_py() == [1, -1, -1, 1]
+    assert table["spectrum_quality"][0].as_py() is None

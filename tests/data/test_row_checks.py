@@ -13,10 +13,11 @@ from chandraclip.data import row_checks
 from chandraclip.data.row_checks import find_bad_rows, usable_columns, without_bad_modalities
 from chandraclip.data.schema import MODALITY_COLUMNS, TABLE_SCHEMA
 from chandraclip.errors import InputFileError
+from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import SpectrumFeatureExtractor
 
 NUM_ROWS = 7
 BAD = 4
-OPTIONAL = ["spectrum_background", "background_scale", "channel_energy_edges", *MODALITY_COLUMNS["event"]]
+OPTIONAL = [*MODALITY_COLUMNS["spectrum"][1:], *MODALITY_COLUMNS["event"]]
 EDGES = [0.3, 0.6, 1.2, 2.4]
 
 
@@ -24,7 +25,9 @@ def good_columns() -> dict[str, list[Any]]:
     return {
         "name": [f"source {number}" for number in range(NUM_ROWS)],
         "spectrum_counts": [[number, 1, 2] for number in range(NUM_ROWS)],
-        "spectrum_background": [[0, 1, 0]] * NUM_ROWS,
+        "spectrum_background": [[0, 1.5, 0]] * NUM_ROWS,
+        "spectrum_quality": [[0, 5, 2]] * NUM_ROWS,
+        "spectrum_grouping": [[1, -1, 1]] * NUM_ROWS,
         "background_scale": [0.1] * NUM_ROWS,
         "exposure": [1e4] * NUM_ROWS,
         "channel_energy_edges": [EDGES] * NUM_ROWS,
@@ -53,6 +56,11 @@ NAN, INF = float("nan"), float("inf")
     [
         ("spectrum_counts", [1, -1, 2], "negative"),
         ("spectrum_counts", [1, NAN, 2], "not finite"),
+        ("spectrum_counts", [1, 0.5, 2], "not whole"),
+        ("spectrum_counts", [1, 1e-9, 2], "not whole"),
+        ("spectrum_quality", [0, 5], "length"),
+        ("spectrum_quality", [0, 5, NAN], "not finite"),
+        ("spectrum_grouping", [1, -1, 1, 1], "length"),
         ("spectrum_counts", [1, None, 2], "not finite"),
         ("spectrum_background", [1, INF, 2], "not finite"),
         ("spectrum_background", [1, 2], "length"),
@@ -88,8 +96,8 @@ def test_good_rows_and_missing_ones_are_not_bad():
     columns = good_columns()
     columns["channel_energy_edges"][1] = EDGES[::-1]  # a grating's
     for row, missing in (
-        (2, list(columns)[1:6]),
-        (3, list(columns)[6:10]),
+        (2, list(columns)[1:8]),
+        (3, list(columns)[8:12]),
         (4, ["exposure"]),
         (5, ["spectrum_background"]),
     ):
@@ -174,4 +182,12 @@ def test_a_wrong_column_is_named_with_the_remedy(column, values, message):
 
 
 def test_our_own_schema_fits():
-    assert len(usable_columns("ours", TABLE_SCHEMA, MODALITY_COLUMNS)) == 10
+    assert len(usable_columns("ours", TABLE_SCHEMA, MODALITY_COLUMNS)) == 12
+
+
+def test_a_dataset_of_before_has_no_flags_and_a_background_of_integers():
+    fields = {field.name: field.type for field in TABLE_SCHEMA if not field.name.endswith(("_quality", "_grouping"))}
+    schema = pa.schema(fields | {"spectrum_background": pa.list_(pa.int32())})
+    extractor = SpectrumFeatureExtractor
+    columns = usable_columns("old", schema, {"spectrum": extractor.columns}, extractor.optional_columns)
+    assert columns == list(extractor.columns[:5])

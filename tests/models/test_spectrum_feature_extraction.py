@@ -213,3 +213,52 @@ def test_an_unknown_rate_is_read_as_the_average_one() -> None:
     torch.testing.assert_close(unknown, encoder(values, torch.tensor([[-3.0, 1.5, 0.2]] * 2)))
     unknown.sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_bad_channels_do_not_exist(reverse: bool) -> None:
+    """As the spectrum of the good channels alone: a group's width is that of its channels."""
+    rng = np.random.default_rng(4)
+    extractor = SpectrumFeatureExtractor(normalization="asinh")
+    edges = np.linspace(0.3, 9.0, 500)
+    counts, background = rng.poisson(1.5, 499), rng.poisson(0.5, 499)
+    quality = np.where(rng.random(499) < 0.2, rng.choice([-1, 1, 2, 5], 499), 0)
+    good, low, high = quality == 0, edges[:-1], edges[1:]
+    centres, rates, members = [], [], []
+    for channel in np.flatnonzero(good & (low + high >= 1.0) & (low + high <= 16.0)):
+        members.append(channel)
+        if counts[members].sum() >= 5:
+            centres.append(0.5 * (low[members[0]] + high[members[-1]]))
+            net = (counts[members] - 0.2 * background[members]).sum()
+            rates.append(net / 1e4 / (high[members] - low[members]).sum())
+            members = []
+    assert not members or len(centres) > 20
+    if members:
+        centres.append(0.5 * (low[members[0]] + high[members[-1]]))
+        net = (counts[members] - 0.2 * background[members]).sum()
+        rates.append(net / 1e4 / (high[members] - low[members]).sum())
+    rate = np.interp(extractor.energies, centres, rates)
+    counts[~good], background[~good] = 999, 777  # junk
+    columns = {"spectrum_counts": counts, "spectrum_background": background, "spectrum_quality": quality}
+    columns = {name: values[::-1] if reverse else values for name, values in columns.items()}
+    row = {**columns, "channel_energy_edges": edges[::-1] if reverse else edges, "background_scale": 0.2,
+           "exposure": 1e4}  # fmt: skip
+    result = extractor([row, {**row, "spectrum_quality": None}], return_tensors="np")
+    np.testing.assert_allclose(
+        result["spectrum_values"][0], np.arcsinh(rate / np.abs(rate).mean()), rtol=1e-5, atol=1e-6
+    )
+    assert not np.allclose(result["spectrum_values"][0], result["spectrum_values"][1])
+    used = good & (low + high >= 1.0) & (low + high <= 16.0)
+    values = counts[used].sum() - 0.2 * background[used].sum()
+    assert result["spectrum_summary"][0, 0] == pytest.approx(np.log10(values / 1e4), rel=1e-5)
+    alone = extractor([row], return_tensors="np")
+    np.testing.assert_array_equal(alone["spectrum_values"][0], result["spectrum_values"][0])
+
+
+def test_a_spectrum_without_a_good_channel_is_none() -> None:
+    row = {"spectrum_counts": np.ones(1024, int), "spectrum_quality": np.ones(1024, int), "exposure": 1e4}
+    grouped = {**row, "spectrum_quality": np.full(1024, 2), "spectrum_grouping": np.tile([1, -1], 512)}
+    result = SpectrumFeatureExtractor()([row, grouped], return_tensors="np")
+    assert result["spectrum_mask"].tolist() == [False, True]
+    with pytest.raises(ValueError, match="row 0: 1024 channels, and spectrum_quality has 3"):
+        SpectrumFeatureExtractor()({**row, "spectrum_quality": np.ones(3, int)})

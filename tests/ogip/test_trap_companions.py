@@ -188,8 +188,11 @@ def test_the_row_of_a_type_two_background(traps):
 
 def test_rows_that_are_none(ogip, traps):
     shutil.copy(traps / "S19_pha_row_syntax" / "back.pha2", ogip.folder / "back.pha2")
+    missing = read_spectrum(ogip.pha(BACKFILE="back.pha2{3}"))  # the source is not lost for its background
+    assert missing.background_counts is None
+    assert any("no spectrum with SPEC_NUM 3" in note for note in missing.notes)
     with pytest.raises(InputFileError, match=r"no spectrum with SPEC_NUM 3"):
-        read_spectrum(ogip.pha(BACKFILE="back.pha2{3}"))
+        read_spectrum(ogip.pha(), background=f"{ogip.folder / 'back.pha2'}{{3}}")
     doubtful = read_spectrum(ogip.pha(BACKFILE="back.pha2{1-2}"))
     assert doubtful.background_counts is None
     assert any("not one row" in note for note in doubtful.notes)
@@ -205,8 +208,9 @@ def test_the_extension_of_a_background(ogip, extension):
     ogip.write("back.fits", ogip.spectrum(), second)
     spectrum = read_spectrum(ogip.pha(BACKFILE=f"back.fits{extension}"))
     np.testing.assert_array_equal(spectrum.background_counts, [9, 9, 9, 9])
+    assert any("extension [7] is not one" in note for note in read_spectrum(ogip.pha(BACKFILE="back.fits[7]")).notes)
     with pytest.raises(InputFileError, match=r"extension \[7\] is not one"):
-        read_spectrum(ogip.pha(BACKFILE="back.fits[7]"))
+        read_spectrum(ogip.pha(), background=f"{ogip.folder / 'back.fits'}[7]")
 
 
 @pytest.mark.parametrize("name", ["/", ".", "..", "sub/", "a" * 60 + "/" + "b" * 300, "{2}", "[2]", "~", "$HOME", "*"])
@@ -220,8 +224,9 @@ def test_names_that_name_no_file(ogip, name):
 def test_rows_of_what_has_none(ogip):
     ogip.arf(), ogip.rmf(), ogip.pha("back.pi", counts=[1, 2, 3, 4])
     assert read_spectrum(ogip.pha(BACKFILE="back.pi{1}")).background_counts.sum() == 10  # as XSPEC has it
-    with pytest.raises(InputFileError, match="spec_num=2"):
-        read_spectrum(ogip.pha(BACKFILE="back.pi{2}"))
+    missing = read_spectrum(ogip.pha(BACKFILE="back.pi{2}"))
+    assert missing.background_counts is None
+    assert any("spec_num=2" in note for note in missing.notes)
     with pytest.raises(InputFileError, match="rows are for spectra"):
         read_spectrum(ogip.pha(ANCRFILE="source.arf{2}", RESPFILE="source.rmf"))
 

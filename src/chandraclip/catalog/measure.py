@@ -11,6 +11,7 @@ import pyarrow as pa
 from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, BANDS, EFFECTIVE_ENERGY
 from chandraclip.catalog.hardness import hardness_ratios
 from chandraclip.catalog.photometry import aperture_photometry
+from chandraclip.catalog.quality import good_channels
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.catalog.variability import gregory_loredo
 from chandraclip.ogip.response import Response
@@ -35,12 +36,15 @@ def measure_catalog(columns: Mapping[str, Any], responses: Mapping[str, Response
 
     Args:
         columns: columns of the schema, lists as `Ragged`. The spectrum needs spectrum_counts and exposure, and uses
-            spectrum_background, background_scale, arf, psf_frac_aper_b, response_id and channel_energy_edges; the
-            events need event_time, event_energy, gti_start and gti_stop. A modality left out is missing in every row.
+            spectrum_background, background_scale, arf, psf_frac_aper_b, response_id, channel_energy_edges,
+            spectrum_quality and spectrum_grouping; the events need event_time, event_energy, gti_start and gti_stop. A
+            modality left out is missing in every row.
         responses: response_id -> `Response`; its energy grid is that of `arf`.
 
     Returns:
-        (N,) float64 a column, NaN where the row lacks what it needs:
+        (N,) float64 a column, NaN where the row lacks what it needs. Bad channels (`quality.good_channels`) count for
+        nothing: fluxes and the ARF of hardness ratios are scaled by the share of the band's width that is good, and a
+        band without a good channel is NaN.
 
         - src_cnts_aper_b: counts less scaled background in 0.5-7 keV, over psf_frac_aper_b.
         - flux_significance_b: `aperture_photometry` in 0.5-7 keV: source counts over half of their interval.
@@ -50,7 +54,8 @@ def measure_catalog(columns: Mapping[str, Any], responses: Mapping[str, Response
         - var_prob_b, var_index_b: `gregory_loredo` of the events in 0.5-7 keV.
 
     Raises:
-        ValueError: an arf or channel_energy_edges does not fit its response or spectrum, or lists differ in length.
+        ValueError: an arf, channel_energy_edges or flags do not fit their response or spectrum, or lists differ in
+            length.
     """
     num_rows = len(next(iter(columns.values())))
     result = {name: np.full(num_rows, np.nan) for name in (*SPECTRUM_QUANTITIES, *EVENT_QUANTITIES)}
@@ -101,6 +106,8 @@ _INPUT_COLUMNS = frozenset(
         "psf_frac_aper_b",
         "response_id",
         "channel_energy_edges",
+        "spectrum_quality",
+        "spectrum_grouping",
         "event_time",
         "event_energy",
         "gti_start",
@@ -116,22 +123,29 @@ def _measure_spectra(
     exposure = np.asarray(columns["exposure"], dtype=np.float64)
     psf_share = np.asarray(columns.get("psf_frac_aper_b", np.full(num_rows, np.nan)), dtype=np.float64)
     psf_share = np.where(np.isnan(psf_share), 1.0, psf_share)
-    sums = _BandSums(*(np.full((num_rows, len(BAND_NAMES)), value) for value in (0.0, 0.0, np.nan, np.nan)))
-    has_spectrum = np.diff(columns["spectrum_counts"].offsets) > 0
+    sums = _BandSums(*(np.full((num_rows, len(BAND_NAMES)), value) for value in (0.0, 0.0, np.nan, np.nan, 1.0)))
+    counts = columns["spectrum_counts"]
+    good = good_channels(counts, columns.get("spectrum_quality"), columns.get("spectrum_grouping"))
+    if good is not None:
+        columns = {**columns, "good_channels": Ragged(good, counts.offsets)}
+    has_spectrum = np.diff(counts.offsets) > 0
     for layout in _layouts(columns, responses, num_rows):
         for begin in range(0, layout.rows.size, ROWS_PER_BLOCK):
             layout.add_up(columns, scale, layout.rows[begin : begin + ROWS_PER_BLOCK], sums)
 
     narrow = [BAND_NAMES.index(band) for band in "smh"]
     ratios = hardness_ratios(
-        sums.counts[:, narrow], sums.background[:, narrow], scale, sums.area[:, narrow] * exposure[:, None]
+        sums.counts[:, narrow],
+        sums.background[:, narrow],
+        scale,
+        sums.area[:, narrow] * sums.good_share[:, narrow] * exposure[:, None],
     )
     broad = BAND_NAMES.index("b")
     source_counts, background_counts = sums.counts[:, broad], sums.background[:, broad]
     net = (source_counts - scale * background_counts) / psf_share
     photometry = aperture_photometry(source_counts, background_counts, scale)
     with np.errstate(divide="ignore", invalid="ignore"):
-        flux = KEV_TO_ERG * sums.energy_per_area / (exposure * psf_share)[:, None]
+        flux = KEV_TO_ERG * sums.energy_per_area / (sums.good_share * (exposure * psf_share)[:, None])
     flux[~(np.isfinite(flux) & (exposure > 0)[:, None])] = np.nan
     result = {
         "src_cnts_aper_b": net,
@@ -141,6 +155,8 @@ def _measure_spectra(
         "hard_hs": ratios.hard_hs,
         "hard_ms": ratios.hard_ms,
     }
+    for name in ("src_cnts_aper_b", "flux_significance_b"):
+        result[name] = np.where(sums.good_share[:, broad] > 0, result[name], np.nan)
     return {name: np.where(has_spectrum, values, np.nan) for name, values in result.items()}
 
 
@@ -151,18 +167,21 @@ class _BandSums(NamedTuple):
     background: np.ndarray
     energy_per_area: np.ndarray  # keV/cm2, sum of net counts x channel energy / ARF; NaN where an ARF is not known
     area: np.ndarray  # cm2, ARF at the band's effective energy; NaN where not known
+    good_share: np.ndarray  # of the band's width
 
 
 class _Layout:
     """Rows whose spectra share their channels, and their ARFs a grid: sums over channels are matrix products."""
 
-    def __init__(self, rows: np.ndarray, energy: np.ndarray, response: Response | None):
-        """Of `rows` (R,), in order; energy (C,) keV of each channel's middle; no response where no ARF is known."""
+    def __init__(self, rows: np.ndarray, energy: np.ndarray, width: np.ndarray, response: Response | None):
+        """Of `rows` (R,), in order; (C,) keV each: energy of a channel's middle and width; no response where no ARF is
+        known."""
         in_band = np.stack([(energy >= BANDS[band][0]) & (energy < BANDS[band][1]) for band in BAND_NAMES], axis=1)
         used = np.flatnonzero(in_band.any(axis=1))
         self.rows, self.num_channels = rows, energy.size
         self.used = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)
         self.energy, self.in_band = energy[self.used], in_band[self.used].astype(np.float64)
+        self.width_in_band = width[self.used, None] * self.in_band
         self.has_area = response is not None
         if response is not None:
             low, high = np.asarray(response.energy_lo, np.float64), np.asarray(response.energy_hi, np.float64)
@@ -177,12 +196,20 @@ class _Layout:
     def add_up(self, columns: Mapping[str, Any], scale: np.ndarray, rows: np.ndarray, sums: _BandSums) -> None:
         """Set the sums of some of the rows."""
         counts = _matrix(columns["spectrum_counts"], rows, self.num_channels, self.used)
+        good: np.ndarray | float = 1.0
+        if "good_channels" in columns:
+            good = _matrix(columns["good_channels"], rows, self.num_channels, self.used)
+            counts *= good
+            # From the bad, so that it is 1 to the last digit where there are none; rounded, so that 0 is 0.
+            bad_share = ((1.0 - good) @ self.width_in_band) / np.maximum(self.width_in_band.sum(axis=0), 1e-12)
+            sums.good_share[rows] = np.round(1.0 - bad_share, 12)
         net = counts
         sums.counts[rows] = counts @ self.in_band
         given = _present(columns.get("spectrum_background"), rows)
         if given.any():
             background = np.zeros_like(counts)
             background[given] = _matrix(columns["spectrum_background"], rows[given], self.num_channels, self.used)
+            background *= good
             sums.background[rows] = background @ self.in_band
             net = counts - scale[rows, None] * background
         if not self.has_area:
@@ -210,10 +237,11 @@ def _layouts(columns: Mapping[str, Any], responses: Mapping[str, Response], num_
     named = list(responses.values())
     for (size, response, edges), rows in zip(kinds.tolist(), order):
         if size > 0:
-            energy = ACIS_CHANNEL_WIDTH * (np.arange(size) + 0.5)
+            energy, width = ACIS_CHANNEL_WIDTH * (np.arange(size) + 0.5), np.full(size, ACIS_CHANNEL_WIDTH)
             if edges >= 0:
                 energy = 0.5 * (edge_sets[edges][1:] + edge_sets[edges][:-1])
-            yield _Layout(rows, energy, named[response] if response >= 0 else None)
+                width = np.abs(np.diff(edge_sets[edges]))
+            yield _Layout(rows, energy, width, named[response] if response >= 0 else None)
 
 
 def _response_number(columns: Mapping[str, Any], responses: Mapping[str, Response], num_rows: int) -> np.ndarray:

@@ -52,19 +52,19 @@ def fit_power_law(
     Args:
         spectrum: with a response.
         cross_section: energies (E,) keV -> (E,) 1e-22 cm2 per hydrogen atom.
-        band: keV; a channel counts where its centre lies in it.
+        band: keV; a good channel (`Spectrum.good_channels`) counts where its centre lies in it.
         background_channels: width of the running mean of the background, channels; 1 takes it as it is.
 
     Raises:
-        ValueError: no response, or no channel in the band.
+        ValueError: no response, or no good channel in the band.
     """
     response = spectrum.response
     if response is None:
         raise ValueError(f"{spectrum.path} has no response: {spectrum.response_problem}")
     centre = (response.channel_energy_lo + response.channel_energy_hi) / 2
-    chosen = (centre >= band[0]) & (centre <= band[1])
+    chosen = (centre >= band[0]) & (centre <= band[1]) & spectrum.good_channels
     if not chosen.any():
-        raise ValueError(f"{spectrum.path} has no channel in {band[0]}-{band[1]} keV")
+        raise ValueError(f"{spectrum.path} has no good channel in {band[0]}-{band[1]} keV")
     counts = spectrum.counts[chosen].astype(np.float64)
     width = min(background_channels, int(chosen.sum()))  # a window longer than the spectrum would lengthen it
     window = np.full(width, 1.0 / width)

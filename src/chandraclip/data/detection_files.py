@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chandraclip.data.problems import sentence_of
 from chandraclip.data.twins import Content, clusters, events_content, spectrum_content
+from chandraclip.errors import InputFileError
 from chandraclip.ogip.companions import file_facts, find_companion
 from chandraclip.ogip.csc import csc_key
 from chandraclip.ogip.fits import FitsFile
@@ -23,12 +24,14 @@ class DetectionFiles:
     """The files of one detection, or one file that holds none and why.
 
     Attributes:
-        label: the main file relative to the folder searched, with ``#SPEC_NUM`` for a row of a type II file; unique.
+        label: the main file relative to the folder searched, with ``[EXTENSION]`` where it has several spectra and
+            ``#SPEC_NUM`` for a row of a type II table; unique.
         spectrum: PHA file, or None.
         arf, rmf: responses in another folder than the spectrum; None: `read_spectrum` finds them.
         events: event list, or None.
         region: region file that cuts the events, or None.
         spec_num: row of a type II file, or None.
+        extension: number of the extension in a file of several spectra, or None.
         name: the source, where OBJECT is not enough.
         problem: why nothing can be read; `read_detection` raises it.
     """
@@ -40,6 +43,7 @@ class DetectionFiles:
     events: Path | None = None
     region: Path | None = None
     spec_num: int | None = None
+    extension: int | None = None
     name: str | None = None
     problem: str | None = None
 
@@ -90,6 +94,7 @@ def other_detections(root: Path, paths: Iterable[Path], csc: Sequence[DetectionF
                 found.append(DetectionFiles(label, spectrum=path, problem=reason))
         except Exception as error:  # one bad file never ends a build; `sentence_of` tells what was foreseen
             found.append(DetectionFiles(label, spectrum=path, problem=sentence_of(error, path, label)))
+    found = [item for item in found if not _is_fine_as_background(item, backgrounds)]
     sources = []
     for candidate in candidates:
         pha, record = candidate.item.spectrum, candidate.record
@@ -116,22 +121,41 @@ def other_detections(root: Path, paths: Iterable[Path], csc: Sequence[DetectionF
 
 def _spectra(label: str, path: Path, found: list[DetectionFiles], backgrounds: set[Path]) -> list[_Candidate]:
     """The spectra of a PHA file; what cannot be read goes to `found`, backgrounds that are named to `backgrounds`."""
-    table = spectrum_tables(FitsFile(path))[0][0]
-    rows: Sequence[int | None] = spec_numbers(table) or (None,)
+    tables, _ = spectrum_tables(FitsFile(path))
     candidates = []
-    for number in rows:
-        item = DetectionFiles(f"{label}#{number}" if len(rows) > 1 else label, spectrum=path, spec_num=number)
+    for table in tables:
+        whole = DetectionFiles(label, spectrum=path)
+        if len(tables) > 1:
+            whole = replace(whole, label=f"{label}[{table.index}]", extension=table.index)
         try:
-            record = read_pha(table, number)
-            companion = find_companion(path, "background", record.background_name, record.header).path
-            content = spectrum_content(record)
-        except Exception as error:  # as in `other_detections`, for each row
-            found.append(replace(item, problem=sentence_of(error, path, item.label)))
+            rows: Sequence[int | None] = spec_numbers(table) or (None,)
+        except Exception as error:  # as in `other_detections`, for each table and row
+            found.append(replace(whole, problem=sentence_of(error, path, whole.label)))
             continue
-        candidates.append(_Candidate(item, content, record))
-        if companion is not None and companion != path:
-            backgrounds.add(companion.resolve())
+        for number in rows:
+            item = replace(whole, label=f"{whole.label}#{number}", spec_num=number) if len(rows) > 1 else whole
+            try:
+                record = read_pha(table, number)
+                companion = find_companion(path, "background", record.background_name, record.header).path
+                content = spectrum_content(record)
+            except Exception as error:
+                found.append(replace(item, problem=sentence_of(error, path, item.label)))
+                continue
+            candidates.append(_Candidate(item, content, record))
+            if companion is not None and companion != path:
+                backgrounds.add(companion.resolve())
     return candidates
+
+
+def _is_fine_as_background(item: DetectionFiles, backgrounds: set[Path]) -> bool:
+    """Whether what is no source is a background that a spectrum names: real-valued counts are none of a source's."""
+    if item.spectrum is None or item.spectrum.resolve() not in backgrounds:
+        return False
+    try:
+        tables = spectrum_tables(FitsFile(item.spectrum))[0]
+        return bool([read_pha(table, item.spec_num, as_background=True) for table in tables])
+    except InputFileError:
+        return False
 
 
 def _csc_candidates(csc: Sequence[DetectionFiles], others: Sequence[_Candidate]) -> list[_Candidate]:

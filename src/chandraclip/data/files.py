@@ -72,7 +72,7 @@ def read_detection(item: DetectionFiles) -> tuple[dict[str, Any], Response | Non
         raise InputFileError(main or item.label, item.problem or "neither a spectrum nor events")
     spectrum = None
     if item.spectrum is not None:
-        spectrum = read_spectrum(item.spectrum, item.arf, item.rmf, spec_num=item.spec_num)
+        spectrum = read_spectrum(item.spectrum, item.arf, item.rmf, spec_num=item.spec_num, extension=item.extension)
     key = csc_key(main)
     events = None
     if item.events is not None:

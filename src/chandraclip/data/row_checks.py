@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import datasets
 
 ROWS_A_PASS = 4096  # so that photon lists of a whole archive are not in memory at once
+WHOLE_TOLERANCE = 1e-6  # of counts in float32
 MAX_TIME_WITHOUT_GTI = 1e7  # s, four months: no observation is that long
 # Column, the bad rows of a table, and what is wrong with them.
 Finding = tuple[str, np.ndarray, str]
@@ -73,9 +74,10 @@ def usable_columns(
 def find_bad_rows(rows: datasets.Dataset, modalities: Sequence[str], max_examples: int = 3) -> BadRows:
     """The rows of a split whose values no model can train on, in one pass over the columns of the modalities.
 
-    What is null or empty is missing, not bad. A row is bad if a spectrum has negative counts or an exposure that is not
-    positive, lists that belong together differ in length, channel edges are out of order, a good time ends before it
-    begins, photons without good times are not counted from the start of the observation, or any number is not finite.
+    What is null or empty is missing, not bad. A row is bad if a spectrum has negative or fractional counts (those of a
+    background may be fractional) or an exposure that is not positive, lists that belong together differ in length,
+    channel edges are out of order, a good time ends before it begins, photons without good times are not counted from
+    the start of the observation, or any number is not finite.
 
     Args:
         rows: in Arrow format, columns checked by `usable_columns`.
@@ -144,6 +146,15 @@ def _spectrum_findings(table: pa.Table) -> Iterator[Finding]:
     for name, column in (("spectrum_counts", counts), ("spectrum_background", background)):
         yield name, has & column.where(~np.isfinite(column.values)), "not finite"
         yield name, has & column.where(column.values < 0), "negative"
+    with np.errstate(invalid="ignore"):  # the infinite are named above
+        fraction = np.abs(counts.values - np.round(counts.values))
+    reason = "not whole numbers of counts (background-subtracted, or a rate)"
+    yield "spectrum_counts", has & counts.where(fraction > WHOLE_TOLERANCE * np.abs(counts.values)), reason
+    for name in ("spectrum_quality", "spectrum_grouping"):
+        flags = _Lists.of(table, name)
+        wrong = has & (flags.lengths > 0) & (flags.lengths != counts.lengths)
+        yield name, wrong, "not of the length of spectrum_counts"
+        yield name, has & flags.where(~np.isfinite(flags.values)), "not finite"
     with_background = has & (background.lengths > 0)
     wrong = with_background & (background.lengths != counts.lengths)
     yield "spectrum_background", wrong, "not of the length of spectrum_counts"

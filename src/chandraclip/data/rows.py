@@ -129,9 +129,12 @@ def _spectrum_columns(spectrum: Spectrum) -> dict[str, Any]:
         "exposure": spectrum.exposure,
         "channel_energy_edges": _edges_column(spectrum),
     }
+    if spectrum.quality is not None:
+        row["spectrum_quality"] = spectrum.quality
+    if spectrum.grouping is not None:
+        row["spectrum_grouping"] = spectrum.grouping
     if spectrum.background_counts is not None:
-        _check_int32(spectrum.path, spectrum.background_counts)
-        row["spectrum_background"] = spectrum.background_counts.astype(np.int32)
+        row["spectrum_background"] = spectrum.background_counts.astype(np.float64)
         row["background_scale"] = _mean_scale(spectrum.background_scale, spectrum.background_counts)
     if spectrum.response is not None:
         row["arf"] = (spectrum.response.arf * spectrum.area_scale).astype(np.float32)

@@ -80,8 +80,10 @@ CATALOG_FIELDS = [
 ]
 SPECTRUM_FIELDS = [
     pa.field("spectrum_counts", pa.list_(pa.int32())),  # ungrouped, a PI channel
-    pa.field("spectrum_background", pa.list_(pa.int32())),
+    pa.field("spectrum_background", pa.list_(pa.float64())),  # counts; models and means of regions are not whole
     pa.field("background_scale", pa.float32()),  # source / background: area x exposure
+    pa.field("spectrum_quality", pa.list_(pa.int16())),  # OGIP's QUALITY, 0 is good; null: all are
+    pa.field("spectrum_grouping", pa.list_(pa.int16())),  # OGIP's GROUPING, 1 begins a group, -1 goes on; null: none
     pa.field("exposure", pa.float32()),  # s, of the spectrum
     pa.field("arf", pa.list_(pa.float32())),  # cm2, on the response's energy grid
     # Share of the PSF in the source aperture (CSC's name): counts are that share of what flux, arf and exposure give.
@@ -110,7 +112,15 @@ TEXT_FIELDS = [
 # Columns that models read, by modality; the first says whether a row has it. The feature extractors say which of them a
 # dataset may lack.
 MODALITY_COLUMNS: dict[str, tuple[str, ...]] = {
-    "spectrum": ("spectrum_counts", "spectrum_background", "background_scale", "exposure", "channel_energy_edges"),
+    "spectrum": (
+        "spectrum_counts",
+        "spectrum_background",
+        "background_scale",
+        "exposure",
+        "channel_energy_edges",
+        "spectrum_quality",
+        "spectrum_grouping",
+    ),
     "event": ("event_time", "event_energy", "gti_start", "gti_stop"),
     "text": ("summary",),
 }

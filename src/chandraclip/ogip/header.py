@@ -13,6 +13,8 @@ SECONDS_PER_DAY = 86400.0
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 # OBJECT as CSC release 1 writes it, and other ways to say nothing.
 _NO_OBJECT = {"", "csc", "none", "unknown", "n/a", "merged"}
+_NO_OBI = {"", "none", "n/a", "merged"}
+_MAX_OBI = 2**15 - 1  # the dataset's int16; Chandra's are below 10
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,33 @@ def observation_header(table: FitsTable) -> ObservationHeader:
 
     ra, dec = icrs_position(table, table.number("RA_PNT", "RA_NOM"), table.number("DEC_PNT", "DEC_NOM"))
     object_name = " ".join(text("OBJECT").split())
-    obi = table.key("OBI_NUM")
-    if isinstance(obi, float):
-        obi = table.as_number("OBI_NUM", obi)
     return ObservationHeader(
         telescope=text("TELESCOP").upper(),
         instrument=text("INSTRUME").upper(),
         detector=text("DETNAM").upper(),
         obs_id=text("OBS_ID"),
-        obi=int(obi) if isinstance(obi, (int, float)) or (isinstance(obi, str) and obi.isdigit()) else None,
+        obi=_observation_interval(table),
         object_name=None if object_name.lower() in _NO_OBJECT else object_name,
         mjd_obs=_mjd_obs(table),
         mjd_reference=mjd_reference(table),
         ra_pointing=ra,
         dec_pointing=dec,
     )
+
+
+def _observation_interval(table: FitsTable) -> int | None:
+    """OBI_NUM, a small whole number; None where it says nothing or that several were merged."""
+    value = table.key("OBI_NUM")
+    if isinstance(value, str):
+        if value.lower() in _NO_OBI:
+            return None
+        value = int(value) if re.fullmatch(r"\d{1,9}", value) else value
+    if value is None:
+        return None
+    number = table.as_number("OBI_NUM", value)
+    if number != round(number) or abs(number) > _MAX_OBI:
+        raise table.error(f"OBI_NUM is {value}, not the number of an observation interval")
+    return int(number)
 
 
 def mjd_reference(table: FitsTable) -> float | None:

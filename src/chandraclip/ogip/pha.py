@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from chandraclip.ogip.fits import FitsFile, FitsTable, file_name
 from chandraclip.ogip.header import ObservationHeader, observation_header
+from chandraclip.ogip.pha_cells import SpectrumCells
+from chandraclip.ogip.pha_counts import integers_where_whole, read_counts, source_column, whole_counts
 
-# RATE x EXPOSURE, and float COUNTS, may miss a whole number by this: RATE is often float32.
-_COUNT_TOLERANCE, _COUNT_RELATIVE = 0.01, 1e-6
 _MAX_CHANNELS = 1 << 20
+_EXPOSURE_RANGE = 1e-6, 1e11  # s; beyond 3,000 years it is no exposure
+_SCALE_RANGE = 1e-20, 1e20  # of BACKSCAL (the archives have 1e-9 to 1e9, in any unit) and AREASCAL
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,14 +22,15 @@ class PhaRecord:
     """One spectrum as its extension gives it.
 
     Attributes:
-        counts: (C,) int64, one a detector channel; channels that a sparse file leaves out hold 0.
+        counts: (C,) int64, one a detector channel; channels that a sparse file leaves out hold 0. A background's are
+            float64 where they are not whole.
         first_channel: the number of the first of the C channels.
         exposure: s.
         backscal, areascal: float, or (C,) where given a channel.
         grouping, quality: (C,) int16 or None; never applied.
         listed: (C,) bool, channels that the file has a row for.
         arf_name, rmf_name, background_name: ANCRFILE, RESPFILE, BACKFILE; None where absent, '' where "none".
-        inline_background: (counts (C,), backscal) of the BACKGROUND_UP/DOWN columns of a CIAO grating file, or None.
+        net: HDUCLAS2 NET, the background has been subtracted.
         header: observation facts.
         spec_num: SPEC_NUM of a type II row, else None.
         extension: label of the extension.
@@ -44,7 +47,7 @@ class PhaRecord:
     arf_name: str | None
     rmf_name: str | None
     background_name: str | None
-    inline_background: tuple[np.ndarray, float] | None
+    net: bool
     header: ObservationHeader
     spec_num: int | None
     extension: str
@@ -62,16 +65,53 @@ def spectrum_tables(file: FitsFile) -> tuple[list[FitsTable], list[FitsTable]]:
     return [table for table in tables if table not in background], background
 
 
+def choose_table(file: FitsFile, extension: int | str | None = None, spec_num: int | None = None) -> FitsTable:
+    """The extension of a spectrum.
+
+    Args:
+        file: with spectra in it.
+        extension: its number in the file, its EXTNAME, or both as errors give them (``"SPECTRUM,2"``). None: the only
+            source spectrum; the only one that has `spec_num`; in a file of backgrounds the only background.
+        spec_num: SPEC_NUM of a type II file.
+
+    Raises:
+        InputFileError: there is no spectrum, no such extension, or there are several to choose from.
+    """
+    sources, backgrounds = spectrum_tables(file)
+    tables = sources or backgrounds
+    if not tables:
+        raise file.error(f"no spectrum (HDUCLAS1 SPECTRUM) in it; extensions: {file.describe()}")
+    if extension is not None:
+        tables = [*sources, *backgrounds]
+        wanted = extension.upper() if isinstance(extension, str) else extension
+        chosen = [table for table in tables if wanted in (table.index, table.extname, table.label.upper())]
+    elif spec_num is not None and len(tables) > 1:
+        chosen = [table for table in tables if spec_num in (spec_numbers(table) or ())]
+    else:
+        chosen = tables
+    if len(chosen) == 1:
+        return chosen[0]
+    known = ", ".join(table.label for table in tables)
+    if not chosen:
+        sought = f"extension {extension}" if extension is not None else f"SPEC_NUM {spec_num}"
+        raise file.error(f"no spectrum is {sought}; the spectra are {known}")
+    raise file.error(f"{len(chosen)} spectra are in it, {known}: choose one by its extension")
+
+
 def spec_numbers(table: FitsTable) -> list[int] | None:
-    """SPEC_NUM of each row of a type II table (1, 2, ... where the column is absent); None for a type I."""
+    """SPEC_NUM of each row of a type II table (1, 2, ... where the column is absent); None for a type I.
+
+    Raises:
+        InputFileError: SPEC_NUM is not a whole number in each row, or one of them names two rows.
+    """
     if not is_type_two(table):
         return None
-    if table.has("SPEC_NUM"):
-        numbers = table.numbers("SPEC_NUM")
-        if not np.isin(numbers, np.arange(-(2**15), 2**15)).all():
-            raise table.error("SPEC_NUM is not a whole number in each row")
-        return [int(number) for number in numbers]
-    return list(range(1, table.num_rows + 1))
+    if not table.has("SPEC_NUM"):
+        return list(range(1, table.num_rows + 1))
+    numbers = SpectrumCells(table, None).integers("SPEC_NUM").tolist()
+    if len(set(numbers)) < len(numbers):
+        raise table.error("SPEC_NUM gives one number to several rows")
+    return numbers
 
 
 def is_type_two(table: FitsTable) -> bool:
@@ -85,16 +125,18 @@ def is_type_two(table: FitsTable) -> bool:
     return bool((lengths > 1).any())
 
 
-def read_pha(table: FitsTable, spec_num: int | None = None) -> PhaRecord:
+def read_pha(table: FitsTable, spec_num: int | None = None, *, as_background: bool = False) -> PhaRecord:
     """A spectrum of an extension.
 
     Args:
         table: a SPECTRUM extension.
         spec_num: which row of a type II file, by SPEC_NUM; may be left out where there is one.
+        as_background: real-valued counts are kept. A source's must be whole: what is not is no Poisson count.
 
     Raises:
-        InputFileError: columns or keywords missing; counts negative, NaN or not whole; exposure not positive;
-            channels repeated or outside the grid; a type II file of several spectra and no `spec_num`.
+        InputFileError: columns or keywords missing, or of a wrong type; counts negative, NaN, too many, not whole, or
+            perhaps rates; exposure not positive; channels repeated or outside the grid; a type II file of several
+            spectra and no `spec_num`.
     """
     numbers = spec_numbers(table)
     row: int | None = None
@@ -102,108 +144,95 @@ def read_pha(table: FitsTable, spec_num: int | None = None) -> PhaRecord:
         row, spec_num = _choose_row(table, numbers, spec_num)
     elif spec_num is not None:
         raise table.error(f"spec_num={spec_num} was asked for, and this is a type I file: one spectrum")
-    reader = _Reader(table, row)
+    cells = SpectrumCells(table, row)
 
-    exposure = reader.number("EXPOSURE")
-    if exposure is None:
-        raise table.error("no EXPOSURE")
-    if not (np.isfinite(exposure) and exposure > 0):
-        raise table.error(f"EXPOSURE is {exposure}, and must be positive")
-    table.require("CHANNEL")
-    channel = reader.integers("CHANNEL")
-    values = reader.array("COUNTS") if table.has("COUNTS") else reader.array("RATE") * exposure
-    if values.size != channel.size:
-        raise table.error(f"{channel.size} channels and {values.size} counts")
-    counts = _whole_counts(table, values, channel)
-    first, size = _channel_grid(table, channel)
-    place = channel - first
+    exposure = _exposure(cells)
+    channel = _channels(cells)
+    counts = read_counts(cells, source_column(cells), channel, exposure)
+    counts = integers_where_whole(counts) if as_background else whole_counts(cells, counts, channel, exposure)
+    first, size = _channel_grid(cells, channel)
 
-    def on_grid(values: np.ndarray, fill: Any) -> np.ndarray:
-        grid = np.full(size, fill, dtype=values.dtype)
-        grid[place] = values
-        return grid
+    def on_grid(values: np.ndarray, fill: Any = 0) -> np.ndarray:
+        return _on_grid(values, channel - first, size, fill)
 
     def scaling(name: str) -> float | np.ndarray:
-        value = reader.cell(name)
-        if not isinstance(value, np.ndarray):
-            value = 1.0 if value is None or value == "" else table.as_number(name, value)
-        scale = np.atleast_1d(np.asarray(value, dtype=np.float64))
-        if not np.isfinite(scale).all() or (scale < 0).any():
-            raise table.error(f"{name} is negative or not a number")
-        if scale.size == 1 or np.ptp(scale) == 0:
-            return float(scale.flat[0])
+        scale = cells.numbers(name)
+        if scale is None:
+            return 1.0
+        if (scale < 0).any():
+            raise table.error(f"{name} is negative")
+        used = scale[scale > 0]
+        if used.size and not _SCALE_RANGE[0] <= used.min() <= used.max() <= _SCALE_RANGE[1]:
+            raise table.error(f"{name} goes from {used.min():g} to {used.max():g}, which no region has")
+        if (scale == scale[0]).all():
+            if not scale[0]:
+                raise table.error(f"{name} is 0")
+            return float(scale[0])
         if scale.size != channel.size:
             raise table.error(f"{name} has {scale.size} values for {channel.size} channels")
-        return on_grid(scale.ravel(), 0.0)
+        return on_grid(scale)
 
-    def flags(name: str) -> np.ndarray | None:
-        if not table.has(name):
+    def flags(name: str, lowest: int, highest: int) -> np.ndarray | None:
+        if table.has(name):
+            values = cells.integers(name)
+        elif value := table.own_key(name):  # one value for all channels, as a keyword; 0 is the default
+            values = np.array([cells.whole(name, value)])
+        else:
             return None
-        return on_grid(reader.integers(name).astype(np.int16), 0)
+        if values.size not in (1, channel.size):
+            raise table.error(f"{name} has {values.size} values for {channel.size} channels")
+        bad = (values < lowest) | (values > highest)
+        if bad.any():
+            raise table.error(f"{name} is {values[bad][0]}, and goes from {lowest} to {highest}")
+        return on_grid(np.broadcast_to(values.astype(np.int16), channel.shape))
 
     return PhaRecord(
-        counts=on_grid(counts, 0),
+        counts=on_grid(counts),
         first_channel=first,
         exposure=exposure,
         backscal=scaling("BACKSCAL"),
         areascal=scaling("AREASCAL"),
-        grouping=flags("GROUPING"),
-        quality=flags("QUALITY"),
+        grouping=flags("GROUPING", -1, 1),
+        quality=flags("QUALITY", -(2**15), 2**15 - 1),
         listed=on_grid(np.ones(channel.size, dtype=bool), False),
-        arf_name=file_name(reader.cell("ANCRFILE")),
-        rmf_name=file_name(reader.cell("RESPFILE")),
-        background_name=file_name(reader.cell("BACKFILE")),
-        inline_background=_inline_background(table, reader, channel, on_grid),
+        arf_name=file_name(cells.cell("ANCRFILE")),
+        rmf_name=file_name(cells.cell("RESPFILE")),
+        background_name=file_name(cells.cell("BACKFILE")),
+        net=table.hduclas(2) == "NET",
         header=observation_header(table),
         spec_num=spec_num if row is not None else None,
         extension=table.label,
     )
 
 
-class _Reader:
-    """Columns and keywords of one spectrum: a type I table's columns, or the cells of one type II row."""
+def background_columns(table: FitsTable, source: PhaRecord) -> PhaRecord | None:
+    """The background that a CIAO grating file has beside the counts: BACKGROUND_UP and _DOWN, each counts or a rate,
+    their areas BACKSCUP and BACKSCDN. None where there are no such columns.
 
-    def __init__(self, table: FitsTable, row: int | None):
-        self.table = table
-        self.row = row
+    Args:
+        table: the extension that `source` was read from.
+        source: its spectrum.
 
-    def array(self, name: str) -> np.ndarray:
-        """(n,) float64 of a column."""
-        lengths, values = self.table.ragged(name)
-        if self.row is not None:
-            start = int(lengths[: self.row].sum())
-            values = values[start : start + int(lengths[self.row])]
-        elif not (lengths == 1).all():
-            raise self.table.error(f"column {name} holds arrays in a type I spectrum")
-        return np.asarray(values, dtype=np.float64)
+    Raises:
+        InputFileError: counts as in `read_counts`, or an area that is not positive.
+    """
+    sides = [(name, key) for name, key in _SIDES if table.has(name)]
+    if not sides:
+        return None
+    numbers = spec_numbers(table)
+    cells = SpectrumCells(table, None if numbers is None else numbers.index(source.spec_num or numbers[0]))
+    channel = _channels(cells)
+    counts = sum(read_counts(cells, name, channel, source.exposure) for name, _ in sides)
+    areas = [cells.number(key) or 0.0 for _, key in sides]
+    if min(areas) <= 0:
+        raise table.error("BACKGROUND_UP/DOWN without a positive BACKSCUP/BACKSCDN")
+    on_grid = _on_grid(
+        integers_where_whole(np.asarray(counts)), channel - source.first_channel, source.counts.size, fill=0
+    )
+    return replace(source, counts=on_grid, backscal=sum(areas))
 
-    def integers(self, name: str) -> np.ndarray:
-        values = self.array(name)
-        if not np.isfinite(values).all() or (values != np.round(values)).any():
-            raise self.table.error(f"column {name} is not whole numbers")
-        return values.astype(np.int64)
 
-    def cell(self, name: str) -> Any:
-        """A quantity given as a column or as a keyword; None where it is neither."""
-        if not self.table.has(name):
-            return self.table.key(name)
-        column = self.table.column(name)
-        if self.row is None:
-            return column.ravel() if column.dtype.kind in "iuf" else str(column[0])
-        value = column[self.row]
-        return value.ravel() if isinstance(value, np.ndarray) else value
-
-    def number(self, name: str) -> float | None:
-        value = self.cell(name)
-        if value is None:
-            return None
-        try:
-            numbers = np.unique(np.asarray(value, dtype=np.float64))
-        except (TypeError, ValueError):
-            raise self.table.error(f"{name} is {value!r}, not a number") from None
-        if numbers.size != 1:
-            raise self.table.error(f"{name} differs between channels")
-        return float(numbers[0])
+_SIDES = (("BACKGROUND_UP", "BACKSCUP"), ("BACKGROUND_DOWN", "BACKSCDN"))
 
 
 def _choose_row(table: FitsTable, numbers: list[int], spec_num: int | None) -> tuple[int, int]:
@@ -217,53 +246,47 @@ def _choose_row(table: FitsTable, numbers: list[int], spec_num: int | None) -> t
     return numbers.index(spec_num), spec_num
 
 
-def _whole_counts(table: FitsTable, values: np.ndarray, channel: np.ndarray) -> np.ndarray:
-    """Counts as int64, or an error naming the channel at fault."""
-
-    def fault(bad: np.ndarray, what: str) -> None:
-        if bad.any():
-            index = int(np.argmax(bad))
-            raise table.error(f"{what} in channel {channel[index]} ({values[index]:g})")
-
-    fault(~np.isfinite(values), "counts are not a number")
-    fault(np.abs(values) > 2.0**53, "more counts than can be counted")
-    whole = np.round(values)
-    off = np.abs(values - whole) > _COUNT_TOLERANCE + _COUNT_RELATIVE * np.abs(values)
-    quantity = "COUNTS" if table.has("COUNTS") else "RATE x EXPOSURE"
-    fault(off, f"{quantity} is not a whole number of counts (background-subtracted or weighted spectrum?)")
-    fault(whole < 0, f"{quantity} is negative")
-    return whole.astype(np.int64)
+def _exposure(cells: SpectrumCells) -> float:
+    exposure = cells.number("EXPOSURE")
+    if exposure is None:
+        raise cells.table.error("no EXPOSURE")
+    if not exposure > 0:
+        raise cells.table.error(f"EXPOSURE is {exposure}, and must be positive")
+    if not _EXPOSURE_RANGE[0] <= exposure <= _EXPOSURE_RANGE[1]:
+        raise cells.table.error(f"EXPOSURE is {exposure:g} s, which no observation has")
+    return exposure
 
 
-def _channel_grid(table: FitsTable, channel: np.ndarray) -> tuple[int, int]:
-    """First channel and number of channels: TLMIN of CHANNEL and DETCHANS, else from the channels listed."""
+def _channels(cells: SpectrumCells) -> np.ndarray:
+    """(n,) int64, the channels listed, each once."""
+    cells.table.require("CHANNEL")
+    channel = cells.integers("CHANNEL")
+    if not channel.size:
+        raise cells.table.error("the spectrum has no channels")
     if np.unique(channel).size != channel.size:
-        raise table.error("a channel is listed twice")
+        raise cells.table.error("a channel is listed twice")
+    return channel
+
+
+def _on_grid(values: np.ndarray, place: np.ndarray, size: int, fill: Any) -> np.ndarray:
+    grid = np.full(size, fill, dtype=values.dtype)
+    grid[place] = values
+    return grid
+
+
+def _channel_grid(cells: SpectrumCells, channel: np.ndarray) -> tuple[int, int]:
+    """First channel and number of channels: TLMIN of CHANNEL and DETCHANS, else from the channels listed."""
+    table = cells.table
     lowest, highest = int(channel.min()), int(channel.max())
-    declared = table.number("DETCHANS")
-    limit = table.column_key("TLMIN", "CHANNEL")
-    if declared is not None and int(declared) == channel.size and highest - lowest + 1 == channel.size:
+    number, lower = cells.number("DETCHANS"), table.column_key("TLMIN", "CHANNEL")
+    declared = None if number is None else cells.whole("DETCHANS", number)
+    limit = None if lower is None else cells.whole(f"TLMIN{table.column_number('CHANNEL')}", lower)
+    if declared == channel.size and highest - lowest + 1 == channel.size:
         return lowest, channel.size  # every channel is there, so the numbers speak for themselves
-    first = int(limit) if limit is not None and int(limit) <= lowest else min(lowest, 1)
-    size = int(declared) if declared is not None else highest - first + 1
+    first = limit if limit is not None and limit <= lowest else min(lowest, 1)
+    size = declared if declared is not None else highest - first + 1
     if not 0 < size <= _MAX_CHANNELS:
-        raise table.error(f"DETCHANS is {size}")
+        raise table.error(f"DETCHANS is {size}" if declared is not None else f"channels from {first} to {highest}")
     if lowest < first or highest >= first + size:
         raise table.error(f"channels {lowest} to {highest} lie outside the {size} that DETCHANS gives, from {first}")
     return first, size
-
-
-def _inline_background(
-    table: FitsTable, reader: _Reader, channel: np.ndarray, on_grid: Any
-) -> tuple[np.ndarray, float] | None:
-    """CIAO grating spectra: BACKGROUND_UP and _DOWN beside the counts, their areas in BACKSCUP and BACKSCDN."""
-    sides = [
-        (name, key) for name, key in (("BACKGROUND_UP", "BACKSCUP"), ("BACKGROUND_DOWN", "BACKSCDN")) if table.has(name)
-    ]
-    if not sides:
-        return None
-    counts = sum(_whole_counts(table, reader.array(name), channel) for name, _ in sides)
-    areas = [reader.number(key) for _, key in sides]
-    if any(area is None or not area > 0 for area in areas):
-        raise table.error("BACKGROUND_UP/DOWN without a positive BACKSCUP/BACKSCDN")
-    return on_grid(np.asarray(counts, dtype=np.int64), 0), float(sum(area for area in areas if area is not None))

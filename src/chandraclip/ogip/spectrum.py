@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.background import read_background
 from chandraclip.ogip.companions import Companion, find_companion, given_companion
 from chandraclip.ogip.dispersed_order import DispersedOrder, order_of
-from chandraclip.ogip.fits import FitsFile, FitsTable
+from chandraclip.ogip.fits import FitsFile
 from chandraclip.ogip.header import ObservationHeader
-from chandraclip.ogip.matrix import chosen_tables
-from chandraclip.ogip.pha import PhaRecord, is_type_two, read_pha, spec_numbers, spectrum_tables
+from chandraclip.ogip.pha import PhaRecord, choose_table, read_pha, spec_numbers
+from chandraclip.ogip.quality import is_good, is_grouped
 from chandraclip.ogip.response import Response
 from chandraclip.ogip.response_reader import Redistribution, combine, read_arf, read_rmf
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +29,8 @@ class Spectrum:
         counts: (C,) int64, source region, background included.
         channel: (C,) int64, the detector's channel numbers.
         exposure: s, dead time taken off.
-        background_counts: (C,) int64 of the background region, or None.
+        background_counts: (C,) int64 of the background region, float64 where they are not whole (models and means of
+            several regions are not), or None.
         background_scale: source / background of BACKSCAL x AREASCAL x exposure, float or (C,); expected background
             in the source region is ``background_scale * background_counts``. 1.0 without a background.
         area_scale: AREASCAL of the source, float or (C,): multiplies the effective area.
@@ -67,6 +66,13 @@ class Spectrum:
         return None if self.response is None else self.response.channel_energy_edges
 
     @property
+    def good_channels(self) -> np.ndarray:
+        """(C,) bool, the channels that fits and features use: all where the file has no QUALITY, else see `is_good`."""
+        if self.quality is None:
+            return np.ones(self.counts.size, dtype=bool)
+        return is_good(self.quality, is_grouped(self.grouping))
+
+    @property
     def expected_background(self) -> np.ndarray:
         """(C,) expected background counts in the source region; zeros without a background."""
         if self.background_counts is None:
@@ -97,6 +103,7 @@ def read_spectrum(
     background: str | Path | bool | None = None,
     *,
     spec_num: int | None = None,
+    extension: int | str | None = None,
     require_response: bool = True,
 ) -> Spectrum:
     """A spectrum with the background and responses that its header names (OGIP/92-007, CAL/GEN/92-002).
@@ -106,33 +113,31 @@ def read_spectrum(
         arf, rmf: responses; None: found from the header and the folder (see `companions.find_companion`).
         background: background PHA; None: found; False: read none.
         spec_num: which spectrum of a type II file.
+        extension: which of several SPECTRUM extensions: its number in the file (the primary HDU is 0) or EXTNAME.
         require_response: where the header names a response that cannot be found, raise (the default) or leave
             `response` None. A file that is found and unusable is always an error.
 
     Returns:
         Where the header names no response and none lies beside it, `response` is None and `response_problem` says so.
-        A background that the header names and nobody has is left out, with a warning in the log and in `notes`.
+        A background that the header names and nobody has, or that cannot be used, is left out, with a warning in the
+        log and in `notes`; so is that of a NET spectrum, which has been subtracted already.
 
     Raises:
-        InputFileError: a file is missing, damaged or inconsistent; it names the file, the extension and the reason.
+        InputFileError: a file is missing, damaged or inconsistent, or a background that was given cannot be used; it
+            names the file, the extension and the reason.
     """
     path = Path(path)
     file = FitsFile(path)
-    sources, backgrounds = spectrum_tables(file)
-    if not sources and not backgrounds:
-        raise file.error(f"no spectrum (HDUCLAS1 SPECTRUM) in it; extensions: {file.describe()}")
-    table = (sources or backgrounds)[0]
+    table = choose_table(file, extension, spec_num)
     record = read_pha(table, spec_num)
     rows = None if record.spec_num is None else spec_numbers(table)
     order = order_of(table, None if rows is None or record.spec_num is None else rows.index(record.spec_num))
     notes: list[str] = []
     companions: dict[str, Path] = {}
-    if len(sources) > 1:
-        notes.append(f"{len(sources)} source spectra in the file; {record.extension} was read")
 
     given = {"arf": arf, "rmf": rmf}
     redistribution, response, problem = _response(path, record, order, given, require_response, companions, notes)
-    background_record = _background(path, record, backgrounds, background, companions, notes)
+    background_counts, scale = read_background(file, table, record, background, companions, notes) or (None, 1.0)
     counts = record.counts
     channel = np.arange(counts.size) + record.first_channel
     if redistribution is not None:
@@ -142,10 +147,6 @@ def read_spectrum(
     def turned(values: np.ndarray | None) -> np.ndarray | None:
         return None if values is None else np.ascontiguousarray(values[turn])
 
-    background_counts: np.ndarray | None = None
-    scale: float | np.ndarray = 1.0
-    if background_record is not None:
-        background_counts, scale = _scaled_background(path, record, background_record)
     return Spectrum(
         counts=np.ascontiguousarray(counts[turn]),
         channel=np.ascontiguousarray(channel[turn]),
@@ -155,7 +156,7 @@ def read_spectrum(
         area_scale=_turn_scale(record.areascal, turn),
         response=response,
         response_problem=problem,
-        grouping=turned(record.grouping),
+        grouping=record.grouping if turn.step is None else _turned_groups(record.grouping),
         quality=turned(record.quality),
         header=record.header,
         path=path,
@@ -167,6 +168,15 @@ def read_spectrum(
 
 def _turn_scale(scale: float | np.ndarray, turn: slice) -> float | np.ndarray:
     return np.ascontiguousarray(scale[turn]) if isinstance(scale, np.ndarray) else float(scale)
+
+
+def _turned_groups(grouping: np.ndarray | None) -> np.ndarray | None:
+    """GROUPING of the channels in reverse: a group's last channel becomes its first, which carries the 1."""
+    if grouping is None:
+        return None
+    goes_on = np.append(grouping[1:] == -1, False)  # the next channel belongs to this one's group
+    first = np.where(grouping == 0, 0, 1)
+    return np.where(goes_on, -1, first)[::-1].astype(grouping.dtype)
 
 
 def _response(
@@ -213,80 +223,6 @@ def _response(
     companions["arf"] = arf_file.path
     notes.append(f"ARF {arf_file.path.name}: {arf_file.origin}")
     return redistribution, combine(redistribution, read_arf(arf_file.path, arf_file.extension)), None
-
-
-def _background(
-    path: Path,
-    record: PhaRecord,
-    in_file: list[FitsTable],
-    background: str | Path | bool | None,
-    companions: dict[str, Path],
-    notes: list[str],
-) -> PhaRecord | tuple[np.ndarray, float] | None:
-    """The background's record, or a grating file's own (counts, backscal), or None."""
-    if background is False:
-        return None
-    if isinstance(background, (str, Path)):
-        return _read_background(given_companion(background), record, companions)
-    own = [table for table in in_file if table.label != record.extension]
-    if own:  # CSC pha3: source and background in one file, whatever BACKFILE says
-        companions["background"] = path
-        notes.append(f"background: extension {own[0].label} of the same file")
-        return read_pha(own[0], record.spec_num)
-    if record.inline_background is not None:
-        notes.append("background: columns BACKGROUND_UP and BACKGROUND_DOWN")
-        return record.inline_background
-    found = find_companion(path, "background", record.background_name, record.header)
-    part = found.extension is not None or found.row is not None  # a part of this very file may be meant
-    if found.path is not None and (part or found.path.resolve() != path.resolve()):
-        notes.append(f"background {found.path.name}: {found.origin}")
-        return _read_background(found, record, companions)
-    if found.named:
-        notes.append(f"no background: {found.origin}")
-        logger.warning("%s: no background: %s", path, found.origin)
-    return None
-
-
-def _read_background(found: Companion, source: PhaRecord, companions: dict[str, Path]) -> PhaRecord:
-    assert found.path is not None
-    companions["background"] = found.path
-    file = FitsFile(found.path)
-    sources, backgrounds = spectrum_tables(file)
-    tables = backgrounds or sources
-    if not tables:
-        raise file.error(f"no spectrum to serve as background; extensions: {file.describe()}")
-    table = chosen_tables(file, [*backgrounds, *sources] if found.extension else tables, found.extension)[0]
-    if found.row is not None and (found.row != 1 or is_type_two(table)):
-        return read_pha(table, found.row)
-    # A type II source may share one type I background between its rows.
-    return read_pha(table, source.spec_num if is_type_two(table) else None)
-
-
-def _scaled_background(
-    path: Path, source: PhaRecord, background: PhaRecord | tuple[np.ndarray, float]
-) -> tuple[np.ndarray, float | np.ndarray]:
-    """Background counts on the source's channels, and the factor that scales them to the source region."""
-    if isinstance(background, PhaRecord):
-        counts, first = background.counts, background.first_channel
-        area, exposure = background.backscal * background.areascal, background.exposure
-    else:
-        (counts, area), first, exposure = background, source.first_channel, source.exposure
-        area = area * source.areascal
-    if counts.size != source.counts.size or first != source.first_channel:
-        raise InputFileError(
-            path,
-            f"{source.counts.size} channels from {source.first_channel}, its background has {counts.size} from {first}",
-            source.extension,
-        )
-    numerator = np.asarray(source.backscal * source.areascal * source.exposure, dtype=np.float64)
-    denominator = np.asarray(area * exposure, dtype=np.float64)
-    numerator, denominator = np.broadcast_arrays(numerator, denominator)
-    # A channel that neither region covers has no background; one that only the source covers has an unknown one.
-    unknown = (denominator <= 0) & ((numerator > 0) if denominator.ndim else np.asarray(True))
-    if unknown.any() and (denominator.ndim == 0 or counts[unknown].any()):
-        raise InputFileError(path, "BACKSCAL x AREASCAL of the background is 0", source.extension)
-    scale = np.divide(numerator, denominator, out=np.zeros_like(denominator), where=denominator > 0)
-    return counts, scale if scale.ndim else float(scale)
 
 
 def _check_channels(path: Path, record: PhaRecord, rmf: Redistribution, notes: list[str]) -> None:

@@ -10,7 +10,9 @@ import pyarrow as pa
 from transformers.feature_extraction_utils import BatchFeature
 
 from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH
+from chandraclip.catalog.quality import good_channels
 from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.schema import MODALITY_COLUMNS
 from chandraclip.models.batches import as_columns
 from chandraclip.models.columns import column_names, interpolate_rows, is_null, list_column, row_index, scalar_column
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
@@ -22,9 +24,9 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
     """Background-subtracted count rates per keV, grouped, resampled at log-spaced energies and normalised a row.
 
     As the published pipeline (Pinciroli Vago et al. 2025, arXiv:2510.14102; MultimodalUniverse scripts/chandra): keep
-    the channels of 0.5-8 keV, subtract the background, group to at least 5 source counts as Sherpa's ``group_counts``
-    does, interpolate counts/s/keV to 400 points. Beyond the outermost group centres the value is that of the outermost
-    group; a last group short of counts is kept.
+    the channels of 0.5-8 keV that are not bad, subtract the background, group to at least 5 source counts as Sherpa's
+    ``group_counts`` does, interpolate counts/s/keV to 400 points. Beyond the outermost group centres the value is that
+    of the outermost group; a last group short of counts is kept.
 
     Args:
         num_points: energies resampled at.
@@ -37,7 +39,7 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
     """
 
     model_input_names = ["spectrum_values", "spectrum_summary", "spectrum_mask"]  # noqa: RUF012
-    columns = ("spectrum_counts", "spectrum_background", "background_scale", "exposure", "channel_energy_edges")
+    columns = MODALITY_COLUMNS["spectrum"]
     optional_columns = columns[1:]
 
     def __init__(
@@ -70,15 +72,16 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         Args:
             batch: one row, a list of rows, dataset columns or a `Dataset` (see `as_columns`) with spectrum_counts
                 (required); spectrum_background, background_scale (no subtraction where null), exposure in s,
-                channel_energy_edges in keV. Where the exposure is null, or there is no such column, the count rate is
-                not known; the values do not depend on it.
+                channel_energy_edges in keV; spectrum_quality and spectrum_grouping (OGIP's), by which bad channels are
+                left out as if they did not exist (`catalog.quality.good_channels`). Where the exposure is null, or
+                there is no such column, the count rate is not known; the values do not depend on it.
             return_tensors: "pt", "np" or None.
 
         Returns:
             spectrum_values (B, num_points) float32; spectrum_summary (B, 3) float32: log10 net counts/s (of at least
             half a count; NaN where the exposure is not known, which the models read as an average rate), log10 counts
             (of at least 0.5), background / source counts in [0, 1]; spectrum_mask (B,) bool, False where counts are
-            null or have no channel in the band. Those rows are 0.
+            null or have no good channel in the band. Those rows are 0.
 
         Raises:
             KeyError: no column spectrum_counts.
@@ -97,6 +100,12 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         middle = 0.5 * (low + high)
         keep = (middle >= self.energy_min) & (middle <= self.energy_max)
         flat = {"rows": rows, "counts": counts.values, "background": background, "low": low, "high": high}
+        quality, grouping = (list_column(batch, f"spectrum_{name}", np.int64) for name in ("quality", "grouping"))
+        good = good_channels(counts, quality, grouping)
+        if good is not None:
+            # The width of the bad channels up to each one: what a group that spans some does not cover.
+            flat["bad_width"] = np.cumsum(np.where(good, 0.0, high - low))
+            keep &= good
         flat = {name: values[keep] for name, values in flat.items()}
         if len(low) and np.any((np.diff(low) < 0) & (np.diff(rows) == 0)):  # a grating's decreasing energies
             order = np.lexsort((flat["low"], flat["rows"]))
@@ -176,9 +185,12 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         starts = _group_starts(flat["counts"], flat["rows"], self.group_counts)
         rows = flat["rows"][starts]
         net = np.add.reduceat(flat["counts"] - flat["background"], starts)
-        low = flat["low"][starts]
-        high = flat["high"][np.append(starts[1:], len(flat["low"])) - 1]
-        rate = net / (exposure[rows] * (high - low))
+        last = np.append(starts[1:], len(flat["low"])) - 1
+        low, high = flat["low"][starts], flat["high"][last]
+        width = high - low
+        if "bad_width" in flat:
+            width = width - np.abs(flat["bad_width"][last] - flat["bad_width"][starts])
+        rate = net / (exposure[rows] * width)
         valid = np.flatnonzero(mask)[:, None]
         limits = 0.0, 2.0 * self.energy_max
         return interpolate_rows(rows, 0.5 * (low + high), rate, valid, self.energies[None], limits)
