@@ -10,6 +10,7 @@ import numpy as np
 
 from chandraclip.ogip.agreement import choose_aperture
 from chandraclip.ogip.event_energy import photon_energies
+from chandraclip.ogip.facts import Described, duration, header_facts, range_of
 from chandraclip.ogip.fits import FitsFile, FitsTable
 from chandraclip.ogip.gti import GoodTimes, good_times
 from chandraclip.ogip.header import SECONDS_PER_DAY, ObservationHeader, observation_header
@@ -23,8 +24,8 @@ from chandraclip.ogip.times import frame_shift, seconds
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class EventList:
+@dataclass(frozen=True, eq=False, repr=False)
+class EventList(Described):
     """Photons in time order.
 
     Attributes:
@@ -60,6 +61,30 @@ class EventList:
 
     def __len__(self) -> int:
         return self.time.size
+
+    @property
+    def title(self) -> str:
+        return f"EventList {self.path.name}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        facts = header_facts(self.header)
+        energies = range_of(self.energy.min(), self.energy.max(), "keV") if len(self) else ""
+        facts["photons"] = f"{len(self)}{', ' if energies else ''}{energies}"
+        intervals = f"{len(self.gti)} interval{'' if len(self.gti) == 1 else 's'}"
+        good = float((self.gti[:, 1] - self.gti[:, 0]).sum())
+        facts["good time"] = f"{duration(good)} in {intervals} over {duration(float(np.ptp(self.gti)))}"
+        facts["live time"] = duration(self.exposure)
+        if self.region is not None:
+            facts["region"] = str(self.region)
+        left_out = {
+            "outside the good times": self.num_outside_gti,
+            "outside the region": self.num_outside_region,
+            "without an energy": self.num_without_energy,
+        }
+        if any(left_out.values()):
+            facts["left out"] = ", ".join(f"{number} {why}" for why, number in left_out.items() if number)
+        return facts
 
     @property
     def mjd_obs(self) -> float | None:

@@ -1,0 +1,156 @@
+"""`open`: files in any order to an `Observation`, what belongs to them found beside them."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Literal
+
+from chandraclip.errors import InputFileError
+from chandraclip.observation.observation import Observation
+from chandraclip.ogip.companions import csc_key, csc_product, file_facts, find_companion, newest
+from chandraclip.ogip.events import EventList, read_events
+from chandraclip.ogip.fits import FitsFile, looks_like_fits
+from chandraclip.ogip.pha import is_type_two, read_pha, spectrum_tables
+from chandraclip.ogip.region_reader import read_region
+from chandraclip.ogip.regions import Region
+from chandraclip.ogip.spectrum import Spectrum, read_spectrum
+
+logger = logging.getLogger(__name__)
+
+_PRODUCTS = {"spectrum": "pha3", "events": "regevt3", "region": "reg3"}
+# What a file may be -> its role; the first that fits, since a PHA file may carry its region.
+_ROLES = {
+    "pha": "spectrum",
+    "events": "events",
+    "rmf": "rmf",
+    "arf": "arf",
+    "background": "background",
+    "region": "region",
+}
+_CHARACTERS_LOOKED_AT = 4096
+
+
+def open(
+    *files: str | Path,
+    spectrum: str | Path | Spectrum | Literal[False] | None = None,
+    events: str | Path | EventList | Literal[False] | None = None,
+    region: str | Path | Region | Literal[False] | None = None,
+    arf: str | Path | None = None,
+    rmf: str | Path | None = None,
+    background: str | Path | Literal[False] | None = None,
+    spec_num: int | None = None,
+) -> Observation:
+    """A source in an observation, from a spectrum, an event list, or both.
+
+    What is not given is looked for: responses and background as `read_spectrum` does; where a file has the name of a
+    CSC product, the `pha3`, `regevt3` and `reg3` of the same ObsID, OBI and region beside it. The photons of a CSC
+    event list, which covers a box around the source, are cut with the region that is given, else with the spectrum's
+    own aperture, else with the `reg3`.
+
+    Args:
+        files: in any order, told apart by their content: PHA spectrum, event list, region (FITS or text), ARF, RMF.
+        spectrum, events, region: by name; or objects that are read already, or False: none is read, nor looked
+            for. A region may be text, ``"circle(4096,4100,20)"``.
+        arf, rmf, background, spec_num: as `read_spectrum` has them.
+
+    Raises:
+        InputFileError: a file is missing, damaged or of no such kind; or a companion that the header names is missing.
+        ValueError: two files of one kind, or neither a spectrum nor events.
+    """
+    given: dict[str, Any] = {
+        "spectrum": spectrum, "events": events, "region": region, "arf": arf, "rmf": rmf, "background": background
+    }  # fmt: skip
+    for role, file in _roles(files).items():
+        if given[role] is not None:
+            raise ValueError(f"{role} is given twice: {file} and {given[role]}")
+        given[role] = file
+    return _read(given, spec_num)
+
+
+def _roles(files: tuple[str | Path, ...]) -> dict[str, str | Path]:
+    """Role -> file, by content."""
+    found: dict[str, list[str | Path]] = defaultdict(list)
+    for file in files:
+        found[_role(file)].append(file)
+    if len(found["spectrum"]) == 2:  # background files older than HDUCLAS2 are told by who names them
+        for source, other in (found["spectrum"], found["spectrum"][::-1]):
+            if _names_as_background(Path(source), Path(other)):
+                found["spectrum"], found["background"] = [source], [*found["background"], other]
+                break
+    for role, paths in found.items():
+        if len(paths) > 1:
+            raise ValueError(f"{len(paths)} files for one {role}: {', '.join(map(str, paths))}")
+    if found["background"] and not found["spectrum"]:
+        found["spectrum"] = found.pop("background")  # a background alone is looked at as any spectrum
+    return {role: paths[0] for role, paths in found.items() if paths}
+
+
+def _role(file: str | Path) -> str:
+    path = Path(file)
+    if isinstance(file, str) and "(" in file and not path.exists():
+        return "region"  # text such as "circle(4096,4100,20)"
+    if path.is_file() and not looks_like_fits(path):
+        content = path.read_bytes()[:_CHARACTERS_LOOKED_AT]
+        if b"(" in content and b"\0" not in content:
+            return "region"
+        raise InputFileError(path, "neither a FITS file nor a region in text")
+    facts = file_facts(path)
+    if facts.problem is not None:
+        raise InputFileError(path, facts.problem.removeprefix(f"{path}: "))
+    for kind, role in _ROLES.items():
+        if kind in facts.kinds:
+            return role
+    raise InputFileError(path, f"no spectrum, event list, region or response in it; it has {FitsFile(path).describe()}")
+
+
+def _names_as_background(source: Path, other: Path) -> bool:
+    table = spectrum_tables(FitsFile(source))[0][0]
+    if is_type_two(table):
+        return False
+    record = read_pha(table)
+    found = find_companion(source, "background", record.background_name, record.header)
+    return found.path is not None and found.path.resolve() == other.resolve()
+
+
+def _read(given: dict[str, Any], spec_num: int | None) -> Observation:
+    notes: list[str] = []
+    files: dict[str, Path] = {}
+    _add_csc_products(given, notes)
+    spectrum, events, region = (given[role] for role in _PRODUCTS)
+    if spectrum and not isinstance(spectrum, Spectrum):
+        spectrum = read_spectrum(spectrum, given["arf"], given["rmf"], given["background"], spec_num=spec_num)
+    elif any(given[role] is not None for role in ("arf", "rmf", "background")) or spec_num is not None:
+        raise ValueError("arf, rmf, background and spec_num go with the file of a spectrum, and there is none")
+    if isinstance(spectrum, Spectrum):
+        files |= {"spectrum": spectrum.path, **spectrum.companions}
+        notes += spectrum.notes
+    if isinstance(region, (str, Path)) and Path(region).is_file():
+        files["region"] = Path(region)
+    if events and not isinstance(events, EventList):
+        if not region and csc_key(Path(events)) is not None:
+            notes.append("events: no region, so all photons of the box around the source are here, background included")
+            logger.warning("%s: %s", events, notes[-1])
+        events = read_events(events, region or None)
+    elif isinstance(region, (str, Path)):  # nothing to cut: its shapes are all that can be known
+        region = read_region(region, sky=events.sky if isinstance(events, EventList) else None)
+    if isinstance(events, EventList):
+        files["events"] = events.path
+        region = events.region or region
+    return Observation(spectrum or None, events or None, region or None, files, tuple(notes))
+
+
+def _add_csc_products(given: dict[str, Any], notes: list[str]) -> None:
+    """The spectrum, events and region of one CSC detection that lie beside one of them."""
+    paths = [Path(given[role]) for role in _PRODUCTS if isinstance(given[role], (str, Path))]
+    main = next((path for path in paths if csc_key(path) is not None), None)
+    if main is None or not main.parent.is_dir():
+        return
+    key = csc_key(main)
+    beside = [path for path in main.parent.iterdir() if csc_key(path) == key]
+    for role, product in _PRODUCTS.items():
+        found = newest([path for path in beside if csc_product(path) == product])
+        if given[role] is None and found:
+            given[role] = sorted(found)[0]
+            notes.append(f"{role} {given[role].name}: the CSC product of the same ObsID, OBI and region")
