@@ -220,7 +220,7 @@ def _width(bin: Any, num_photons: int, clock: GoodTimeClock) -> float:
         return _round_up(max(clock.total * DEFAULT_COUNTS / max(num_photons, 1), clock.total / MOST_DEFAULT_BINS))
     try:
         width = float(u.Quantity(bin, u.s).value)
-    except TypeError as error:
+    except (TypeError, u.UnitsError) as error:
         raise ValueError(f"bin is a width in s, a time with its unit or 'bayesian_blocks', not {bin!r}") from error
     if not (np.isfinite(width) and width > 0):
         raise ValueError(f"bin is {width:g} s, and must be positive")

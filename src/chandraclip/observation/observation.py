@@ -72,6 +72,8 @@ class Observation(Described):
             facts |= {"spectrum": self.spectrum.path.name, **_own(self.spectrum.facts)}
         if self.events is not None:
             facts |= {"events": self.events.path.name, **_own(self.events.facts)}
+        elif self.region is not None:
+            facts["region"] = self.region.summary
         if self.notes:
             facts["notes"] = f"{len(self.notes)} (see .notes)"
         return facts
@@ -83,7 +85,7 @@ class Observation(Described):
         background: bool = True,
         model: FitResult | str | None = None,
         residuals: bool = True,
-        energy: tuple[float, float] | None = None,
+        energy: tuple[float, float] | Quantity | None = None,
         *,
         min_counts: int | None = None,
         figure: Figure | SubFigure | None = None,
@@ -101,7 +103,7 @@ class Observation(Described):
             background: draw it too.
             model: of `fit`, drawn over the data, or the name of one to fit.
             residuals: with a model, (data - model) / error below.
-            energy: keV; None: where the effective area is above 1 % of its highest.
+            energy: keV or with a unit; None: where the effective area is above 1 % of its highest.
             min_counts: channels are joined until they hold so many counts.
             figure: to draw in; None: a new one.
 
@@ -123,7 +125,7 @@ class Observation(Described):
             expected=None if result is None else result.expected_counts,
             label="model" if result is None else " * ".join(filter(None, (result.absorption, result.model))),
             residuals=residuals,
-            energy=energy,
+            energy=band_of(energy),
             figure=figure,
         )
 

@@ -56,7 +56,8 @@ def open(
         arf, rmf, background, spec_num: as `read_spectrum` has them.
 
     Raises:
-        InputFileError: a file is missing, damaged or of no such kind; or a companion that the header names is missing.
+        InputFileError: a file is missing, damaged or of no such kind. A response that the header names and nobody has
+            is only said, in `notes`, the log and `repr`: counts, hardness of ACIS and light curves need none.
         ValueError: two files of one kind, or neither a spectrum nor events.
     """
     given: dict[str, Any] = {
@@ -89,8 +90,12 @@ def _roles(files: tuple[str | Path, ...]) -> dict[str, str | Path]:
 
 def _role(file: str | Path) -> str:
     path = Path(file)
-    if isinstance(file, str) and "(" in file and not path.exists():
+    if isinstance(file, str) and "(" in file and not _exists(path):
         return "region"  # text such as "circle(4096,4100,20)"
+    if not path.exists():
+        raise InputFileError(path, "no such file")
+    if path.is_dir():
+        raise InputFileError(path, "a folder; name the files in it")
     if path.is_file() and not looks_like_fits(path):
         content = path.read_bytes()[:_CHARACTERS_LOOKED_AT]
         if b"(" in content and b"\0" not in content:
@@ -103,6 +108,13 @@ def _role(file: str | Path) -> str:
         if kind in facts.kinds:
             return role
     raise InputFileError(path, f"no spectrum, event list, region or response in it; it has {FitsFile(path).describe()}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # longer than a name may be
+        return False
 
 
 def _names_as_background(source: Path, other: Path) -> bool:
@@ -120,13 +132,17 @@ def _read(given: dict[str, Any], spec_num: int | None) -> Observation:
     _add_csc_products(given, notes)
     spectrum, events, region = (given[role] for role in _PRODUCTS)
     if spectrum and not isinstance(spectrum, Spectrum):
-        spectrum = read_spectrum(spectrum, given["arf"], given["rmf"], given["background"], spec_num=spec_num)
+        responses = given["arf"], given["rmf"], given["background"]
+        spectrum = read_spectrum(spectrum, *responses, spec_num=spec_num, require_response=False)
+        if spectrum.response is None:
+            notes.append(f"spectrum: no response ({spectrum.response_problem})")
+            logger.warning("%s: %s", spectrum.path, notes[-1])
     elif any(given[role] is not None for role in ("arf", "rmf", "background")) or spec_num is not None:
         raise ValueError("arf, rmf, background and spec_num go with the file of a spectrum, and there is none")
     if isinstance(spectrum, Spectrum):
         files |= {"spectrum": spectrum.path, **spectrum.companions}
         notes += spectrum.notes
-    if isinstance(region, (str, Path)) and Path(region).is_file():
+    if isinstance(region, (str, Path)) and _exists(Path(region)):
         files["region"] = Path(region)
     if events and not isinstance(events, EventList):
         if not region and csc_key(Path(events)) is not None:
@@ -138,7 +154,18 @@ def _read(given: dict[str, Any], spec_num: int | None) -> Observation:
     if isinstance(events, EventList):
         files["events"] = events.path
         region = events.region or region
+        if isinstance(spectrum, Spectrum):
+            _note_other_observation(spectrum, events, notes)
     return Observation(spectrum or None, events or None, region or None, files, tuple(notes))
+
+
+def _note_other_observation(spectrum: Spectrum, events: EventList, notes: list[str]) -> None:
+    """Says where a spectrum and photons are of different observations: they may be meant so, or not."""
+    for name, what in (("obs_id", "OBS_ID"), ("telescope", "TELESCOP"), ("instrument", "INSTRUME")):
+        one, other = getattr(spectrum.header, name), getattr(events.header, name)
+        if one and other and one != other:
+            notes.append(f"the spectrum is of {what} {one}, the photons of {other}")
+            logger.warning("%s and %s: %s", spectrum.path, events.path, notes[-1])
 
 
 def _add_csc_products(given: dict[str, Any], notes: list[str]) -> None:

@@ -50,7 +50,7 @@ def plot_spectrum(
         figure: to draw in; None: a new one.
 
     Raises:
-        ValueError: no response, no good channel in the band, or an `unfolded` of another name.
+        ValueError: no response, no good channel or nothing above 0 in the band, or an `unfolded` of another name.
     """
     kind = "energy" if unfolded is True else unfolded
     if kind not in LABELS:
@@ -61,6 +61,8 @@ def plot_spectrum(
     band = _useful_band(response) if energy is None else energy
     groups = group_spectrum(spectrum, band, min_significance, min_counts)
     per_count = _per_count(spectrum, groups, kind)
+    if not (groups.net_high * per_count > 0).any():
+        raise ValueError(f"{spectrum.path} has nothing above 0 in {band[0]:g}-{band[1]:g} keV for a logarithmic axis")
     if expected is None:
         residuals = False
     figure = figure or plt.figure(figsize=(6.4, 5.6 if residuals else 4.4), layout="constrained")
@@ -76,7 +78,7 @@ def plot_spectrum(
         steps = np.repeat(groups.sums(expected) * per_count, 2)
         axes.plot(_step_edges(groups), steps, color=MODEL_COLOUR, linewidth=1.4, label=label, zorder=4)
     axes.set(xscale="log", yscale="log", ylabel=LABELS[kind], title=_title(spectrum))
-    axes.set_xlim(groups.energy_lo[0], groups.energy_hi[-1])
+    axes.set_xlim(max(groups.energy_lo[0], groups.energy_hi[0] / 2), groups.energy_hi[-1])  # a first channel at 0 keV
     below.set_xlabel("energy (keV)")
     _mark_energies(below.xaxis, below.get_xlim())
     if len(axes.get_legend_handles_labels()[1]) > 1:
@@ -92,7 +94,9 @@ def plot_light_curve(
     axes = figure.subplots()
     scale, unit = _time_unit(curve.stop[-1] - curve.start[0])
     gaps = np.column_stack([curve.gti[:-1, 1], curve.gti[1:, 0] - curve.gti[:-1, 1]]) / scale
-    axes.broken_barh(gaps, (0, 1), transform=axes.get_xaxis_transform(), color=GAP_COLOUR, linewidth=0, zorder=0)
+    axes.broken_barh(
+        gaps.tolist(), (0, 1), transform=axes.get_xaxis_transform(), color=GAP_COLOUR, linewidth=0, zorder=0
+    )
     # Each bin is a line of its own, from start to stop and then a NaN; bins that touch are drawn as steps in a band.
     places = np.column_stack([curve.start, curve.stop, curve.stop]).ravel() / scale
 
@@ -121,7 +125,9 @@ def plot_energy_time_map(cells: EnergyTimeMap, *, title: str = "", figure: Figur
     axes = figure.subplots()
     scale, unit = _time_unit(np.ptp(cells.time_edges))
     exposed = np.ma.masked_array(cells.counts, np.repeat(cells.exposure[:, None] <= 0, cells.counts.shape[1], axis=1))
-    image = axes.pcolormesh(cells.time_edges / scale, cells.energy_edges, exposed.T, cmap="magma", rasterized=True)
+    image = axes.pcolormesh(
+        cells.time_edges / scale, cells.energy_edges, exposed.T, cmap="magma", vmin=0, rasterized=True
+    )
     axes.set_facecolor(GAP_COLOUR)
     figure.colorbar(image, ax=axes, label="photons a cell", pad=0.02)
     axes.set(yscale="log", xlabel=f"time since the first good time ({unit})", ylabel="energy (keV)", title=title)
@@ -130,7 +136,7 @@ def plot_energy_time_map(cells: EnergyTimeMap, *, title: str = "", figure: Figur
 
 
 def _useful_band(response: Response) -> tuple[float, float]:
-    useful = np.flatnonzero(response.arf > SMALLEST_AREA * response.arf.max())
+    useful = np.flatnonzero(response.arf >= SMALLEST_AREA * response.arf.max())
     low = max(response.energy_lo[useful[0]], response.channel_energy_lo[0])
     return float(low), float(response.energy_hi[useful[-1]])
 

@@ -76,7 +76,7 @@ class EventList(Described):
         facts["good time"] = f"{duration(good)} in {intervals} over {duration(float(np.ptp(self.gti)))}"
         facts["live time"] = duration(self.exposure)
         if self.region is not None:
-            facts["region"] = str(self.region)
+            facts["region"] = self.region.summary
         left_out = {
             "outside the good times": self.num_outside_gti,
             "outside the region": self.num_outside_region,

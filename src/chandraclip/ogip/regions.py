@@ -194,9 +194,14 @@ class Region(Described):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """As CIAO writes it, in sky pixels and degrees; long ones cut off."""
-        text = "+".join("&".join(map(str, shapes)) for shapes in self.components)
-        return text if len(text) <= 160 else f"{text[:150]}... ({sum(map(len, self.components))} shapes)"
+        """As CIAO writes it, in sky pixels and degrees."""
+        return "+".join("&".join(map(str, shapes)) for shapes in self.components)
+
+    @property
+    def summary(self) -> str:
+        """The shapes, long lists cut off."""
+        text = str(self)
+        return text if len(text) <= 120 else f"{text[:110]}... ({sum(map(len, self.components))} shapes)"
 
     @property
     def title(self) -> str:
@@ -204,7 +209,7 @@ class Region(Described):
 
     @property
     def facts(self) -> dict[str, str]:
-        facts = {"shapes": f"{self} (sky pixels)"}
+        facts = {"shapes": f"{self.summary} (sky pixels)"}
         if self.ra is not None and self.dec is not None:
             facts["centre"] = f"RA {self.ra:.5f}, Dec {self.dec:.5f} deg"
         return facts
