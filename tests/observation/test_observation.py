@@ -48,6 +48,15 @@ def test_files_are_told_apart_by_content_whatever_their_order(files):
         assert source.region.contains(np.array([10.0]), np.array([12.0])).all()
 
 
+def test_the_responses_of_the_background_are_told_from_the_sources(files, ogip):
+    spectrum = ogip.pha("c.pi", ANCRFILE="x1.fits", RESPFILE="x2.fits")
+    others = ogip.arf("bkg.arf", area=[1, 1, 1]), ogip.rmf("bkg.rmf")
+    source = observation.open(others[0], spectrum, files["arf"], others[1], files["rmf"])
+    assert (source.files["arf"], source.files["rmf"]) == (files["arf"], files["rmf"])
+    with pytest.raises(ValueError, match="2 files for one arf"):
+        observation.open(ogip.pha("d.pi"), others[0], files["arf"])
+
+
 def test_any_part_may_be_alone_or_given_by_name(files, ogip):
     only = observation.open(files["spectrum"])
     assert only.events is None
@@ -78,7 +87,7 @@ def test_what_does_not_go_together_is_said(files, ogip, tmp_path):
         observation.open(files["spectrum"], spectrum=files["spectrum"])
     with pytest.raises(InputFileError, match="no such file"):
         observation.open(tmp_path / "nowhere.pi")
-    (tmp_path / "notes.txt").write_text("nothing of the kind")
+    (tmp_path / "notes.txt").write_text("nothing of the kind (nor a region)")
     with pytest.raises(InputFileError, match="neither a FITS file nor a region"):
         observation.open(tmp_path / "notes.txt")
     with pytest.raises(InputFileError, match="a folder"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +30,11 @@ _ROLES = {
     "background": "background",
     "region": "region",
 }
-_CHARACTERS_LOOKED_AT = 4096
+# What makes a text a region: a shape with its brackets. `regions` and `region_text` have the names.
+_SHAPE = re.compile(
+    rb"\b(circle|annulus|ellipse|(rot)?box|(rot)?rectangle|pie|sector|polygon|field)\s*\(", re.IGNORECASE
+)
+_CHARACTERS_LOOKED_AT = 65536
 
 
 def open(
@@ -77,9 +82,12 @@ def _roles(files: tuple[str | Path, ...]) -> dict[str, str | Path]:
         found[_role(file)].append(file)
     if len(found["spectrum"]) == 2:  # background files older than HDUCLAS2 are told by who names them
         for source, other in (found["spectrum"], found["spectrum"][::-1]):
-            if _names_as_background(Path(source), Path(other)):
+            if _named_by(Path(source), "background", [other]):
                 found["spectrum"], found["background"] = [source], [*found["background"], other]
                 break
+    for role in ("arf", "rmf"):  # the background may have responses of its own
+        if len(found[role]) > 1 and len(found["spectrum"]) == 1:
+            found[role] = _named_by(Path(found["spectrum"][0]), role, found[role]) or found[role]
     for role, paths in found.items():
         if len(paths) > 1:
             raise ValueError(f"{len(paths)} files for one {role}: {', '.join(map(str, paths))}")
@@ -98,7 +106,7 @@ def _role(file: str | Path) -> str:
         raise InputFileError(path, "a folder; name the files in it")
     if path.is_file() and not looks_like_fits(path):
         content = path.read_bytes()[:_CHARACTERS_LOOKED_AT]
-        if b"(" in content and b"\0" not in content:
+        if _SHAPE.search(content) and b"\0" not in content:
             return "region"
         raise InputFileError(path, "neither a FITS file nor a region in text")
     facts = file_facts(path)
@@ -117,13 +125,15 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _names_as_background(source: Path, other: Path) -> bool:
-    table = spectrum_tables(FitsFile(source))[0][0]
+def _named_by(spectrum: Path, role: str, files: list[str | Path]) -> list[str | Path]:
+    """Those of the files that a spectrum has for its background, ARF or RMF: one, or none."""
+    table = spectrum_tables(FitsFile(spectrum))[0][0]
     if is_type_two(table):
-        return False
+        return []
     record = read_pha(table)
-    found = find_companion(source, "background", record.background_name, record.header)
-    return found.path is not None and found.path.resolve() == other.resolve()
+    names = {"background": record.background_name, "arf": record.arf_name, "rmf": record.rmf_name}
+    found = find_companion(spectrum, role, names[role], record.header).path
+    return [] if found is None else [file for file in files if Path(file).resolve() == found.resolve()]
 
 
 def _read(given: dict[str, Any], spec_num: int | None) -> Observation:
