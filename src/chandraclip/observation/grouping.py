@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.stats import poisson_conf_interval
 
+from chandraclip.ogip.response import Response
 from chandraclip.ogip.spectrum import Spectrum
 
 
@@ -48,6 +49,7 @@ def group_spectrum(
     energy: tuple[float, float],
     min_significance: float | None = None,
     min_counts: int | None = None,
+    oversample: float | None = None,
 ) -> GroupedSpectrum:
     """Joins channels of good QUALITY whose middle lies in a band.
 
@@ -56,8 +58,9 @@ def group_spectrum(
         energy: keV.
         min_significance: a group is whole when its net counts are so many times their error, the root of counts +
             scale^2 background; what is left at the end is a group of its own.
-        min_counts: a group is whole when it holds so many counts. With both, it needs both; with neither, every channel
-            is a group.
+        min_counts: a group is whole when it holds so many counts.
+        oversample: a group is whole when it is as wide as the resolution (FWHM) over this. Of several limits a group
+            needs all; without any, every channel is a group.
 
     Raises:
         ValueError: no response; no good channel in the band; a limit that is not positive.
@@ -65,7 +68,8 @@ def group_spectrum(
     edges = spectrum.channel_energy_edges
     if edges is None:
         raise ValueError(f"{spectrum.path} has no response: {spectrum.response_problem}")
-    for name, limit in (("min_significance", min_significance), ("min_counts", min_counts)):
+    limits = {"min_significance": min_significance, "min_counts": min_counts, "oversample": oversample}
+    for name, limit in limits.items():
         if limit is not None and not limit > 0:
             raise ValueError(f"{name} is {limit}, and must be positive")
     centre = (edges[1:] + edges[:-1]) / 2
@@ -78,7 +82,13 @@ def group_spectrum(
     counts = spectrum.counts[channels].astype(np.float64)
     expected = spectrum.expected_background[channels]
     scale = np.broadcast_to(spectrum.background_scale, spectrum.counts.shape)[channels]
-    first = _first_channels(counts, expected, scale * expected, min_significance, min_counts)
+    width = np.diff(edges)[channels]
+    wanted = np.zeros(channels.size)
+    if oversample is not None and spectrum.response is not None:
+        wanted = resolution(spectrum.response, centre[channels]) / oversample * (1 - 1e-6)
+    # What a group has so far, and what it must have: each a row.
+    has = np.stack([counts, expected, scale * expected, width])
+    first = _first_channels(has, min_significance, min_counts, wanted)
 
     def total(values: np.ndarray) -> np.ndarray:
         return np.add.reduceat(values, first)
@@ -90,7 +100,7 @@ def group_spectrum(
     return GroupedSpectrum(
         energy_lo=edges[channels[first]],
         energy_hi=edges[channels[last] + 1],
-        width=total(np.diff(edges)[channels]),
+        width=total(width),
         counts=total(counts),
         background=background,
         net_low=net - np.hypot(total(counts) - low, np.sqrt(variance)),
@@ -100,26 +110,46 @@ def group_spectrum(
     )
 
 
+def resolution(response: Response, energy: np.ndarray) -> np.ndarray:
+    """Full width at half maximum of the response to photons of each energy, keV.
+
+    Args:
+        energy: (n,) keV.
+
+    Returns:
+        (n,) keV: the channels that hold at least half of the most probable one's share, a keV of channel each.
+    """
+    matrix, width = response.matrix, response.channel_energy_hi - response.channel_energy_lo
+    rows = np.flatnonzero(np.diff(matrix.indptr) > 0)
+    density = matrix.data / np.maximum(width[matrix.indices], 1e-12)
+    starts = matrix.indptr[rows]
+    highest = np.maximum.reduceat(density, starts)
+    high = density >= 0.5 * np.repeat(highest, np.diff(matrix.indptr)[rows])
+    full_width = np.add.reduceat(np.where(high, width[matrix.indices], 0.0), starts)
+    return np.interp(energy, (response.energy_lo + response.energy_hi)[rows] / 2, full_width)
+
+
 def _first_channels(
-    counts: np.ndarray,
-    background: np.ndarray,
-    variance: np.ndarray,
-    min_significance: float | None,
-    min_counts: int | None,
+    has: np.ndarray, min_significance: float | None, min_counts: int | None, min_width: np.ndarray
 ) -> np.ndarray:
-    """Where each group begins. `variance` is the background's, a channel."""
-    if min_significance is None and min_counts is None:
-        return np.arange(counts.size)
-    before = np.zeros((3, counts.size + 1))
-    np.cumsum([counts, background, variance], axis=1, out=before[:, 1:])
+    """Where each group begins.
+
+    Args:
+        has: (4, C) counts, expected background, its variance, and width in keV.
+        min_width: (C,) keV of a group that begins there.
+    """
+    if min_significance is None and min_counts is None and not min_width.any():
+        return np.arange(has.shape[1])
+    before = np.zeros((len(has), has.shape[1] + 1))
+    np.cumsum(has, axis=1, out=before[:, 1:])
     first = [0]
     while True:  # over groups
-        total, expected, error = before[:, first[-1] + 1 :] - before[:, first[-1], None]
-        whole = np.ones(total.size, dtype=bool)
+        total, expected, variance, width = before[:, first[-1] + 1 :] - before[:, first[-1], None]
+        whole = width >= min_width[first[-1]]
         if min_counts is not None:
             whole &= total >= min_counts
         if min_significance is not None:
-            whole &= total - expected >= min_significance * np.sqrt(np.maximum(total + error, 1e-300))
-        if not whole.any() or first[-1] + whole.argmax() + 1 >= counts.size:
+            whole &= total - expected >= min_significance * np.sqrt(np.maximum(total + variance, 1e-300))
+        if not whole.any() or first[-1] + whole.argmax() + 1 >= has.shape[1]:
             return np.array(first)
         first.append(first[-1] + int(whole.argmax()) + 1)

@@ -16,7 +16,7 @@ from chandraclip.observation.hardness import Hardness, hardness_of_events, hardn
 from chandraclip.observation.light_curve import LightCurve, band_of, light_curve
 from chandraclip.observation.variability import Variability, variability
 from chandraclip.ogip.events import EventList
-from chandraclip.ogip.facts import Described, header_facts
+from chandraclip.ogip.facts import Described, header_facts, title_of
 from chandraclip.ogip.header import ObservationHeader
 from chandraclip.ogip.regions import Region
 from chandraclip.ogip.spectrum import Spectrum
@@ -88,6 +88,7 @@ class Observation(Described):
         energy: tuple[float, float] | Quantity | None = None,
         *,
         min_counts: int | None = None,
+        oversample: float | None = 3.0,
         figure: Figure | SubFigure | None = None,
     ) -> Axes:
         """The spectrum against energy, both axes logarithmic, the background taken away.
@@ -103,8 +104,10 @@ class Observation(Described):
             background: draw it too.
             model: of `fit`, drawn over the data, or the name of one to fit.
             residuals: with a model, (data - model) / error below.
-            energy: keV or with a unit; None: where the effective area is above 1 % of its highest.
+            energy: keV or with a unit; None: the band of the fit, else where the effective area is above 1 % of its
+                highest.
             min_counts: channels are joined until they hold so many counts.
+            oversample: channels are joined until they are as wide as the resolution (FWHM) over this; None: not.
             figure: to draw in; None: a new one.
 
         Returns:
@@ -121,11 +124,12 @@ class Observation(Described):
             unfolded=unfolded,
             min_significance=min_significance,
             min_counts=min_counts,
+            oversample=oversample,
             background=background,
             expected=None if result is None else result.expected_counts,
             label="model" if result is None else " * ".join(filter(None, (result.absorption, result.model))),
             residuals=residuals,
-            energy=band_of(energy),
+            energy=result.energy if energy is None and result is not None else band_of(energy),
             figure=figure,
         )
 
@@ -151,7 +155,7 @@ class Observation(Described):
         figure: Figure | SubFigure | None = None,
     ) -> Axes:
         """`light_curve` as a picture: rates with their limits, times without good time in grey."""
-        return self.light_curve(bin, energy, p0).plot(title=self._label, figure=figure)
+        return self.light_curve(bin, energy, p0).plot(title=title_of(self.header), figure=figure)
 
     def energy_time_map(
         self, energy_bins: int | ArrayLike = ENERGY_BINS, time_bins: int | ArrayLike = TIME_BINS
@@ -171,7 +175,7 @@ class Observation(Described):
         figure: Figure | SubFigure | None = None,
     ) -> Axes:
         """`energy_time_map` as a picture."""
-        return self.energy_time_map(energy_bins, time_bins).plot(title=self._label, figure=figure)
+        return self.energy_time_map(energy_bins, time_bins).plot(title=title_of(self.header), figure=figure)
 
     def hardness(self, origin: str | None = None) -> Hardness:
         """CSC's hardness ratios with 68 % limits: modes of their posteriors (Primini & Kashyap 2014).
@@ -239,12 +243,6 @@ class Observation(Described):
     def embeddings(self, model: str | Path | PreTrainedModel, processor: Any = None) -> dict[str, np.ndarray]:
         """What `embed` is made of: "spectrum", "events" -> its vector, for each that there is and the model reads."""
         return embeddings(self.spectrum, self.events, model, processor)
-
-    @property
-    def _label(self) -> str:
-        header = self.header
-        parts = (header.object_name, header.instrument, f"ObsID {header.obs_id}" if header.obs_id else None)
-        return ", ".join(filter(None, parts))
 
     def _need_spectrum(self, what: str) -> Spectrum:
         if self.spectrum is None:

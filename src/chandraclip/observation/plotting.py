@@ -13,6 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from chandraclip.observation.energy_time import EnergyTimeMap
 from chandraclip.observation.grouping import GroupedSpectrum, group_spectrum
 from chandraclip.observation.light_curve import LightCurve
+from chandraclip.ogip.facts import title_of
 from chandraclip.ogip.response import Response
 from chandraclip.ogip.spectrum import Spectrum
 
@@ -35,6 +36,7 @@ def plot_spectrum(
     unfolded: bool | str = False,
     min_significance: float | None = 3.0,
     min_counts: int | None = None,
+    oversample: float | None = 3.0,
     background: bool = True,
     expected: np.ndarray | None = None,
     label: str = "model",
@@ -59,7 +61,7 @@ def plot_spectrum(
     if response is None:
         raise ValueError(f"{spectrum.path} has no response: {spectrum.response_problem}")
     band = _useful_band(response) if energy is None else energy
-    groups = group_spectrum(spectrum, band, min_significance, min_counts)
+    groups = group_spectrum(spectrum, band, min_significance, min_counts, oversample)
     per_count = _per_count(spectrum, groups, kind)
     if not (groups.net_high * per_count > 0).any():
         raise ValueError(f"{spectrum.path} has nothing above 0 in {band[0]:g}-{band[1]:g} keV for a logarithmic axis")
@@ -77,12 +79,12 @@ def plot_spectrum(
     if expected is not None:
         steps = np.repeat(groups.sums(expected) * per_count, 2)
         axes.plot(_step_edges(groups), steps, color=MODEL_COLOUR, linewidth=1.4, label=label, zorder=4)
-    axes.set(xscale="log", yscale="log", ylabel=LABELS[kind], title=_title(spectrum))
+    axes.set(xscale="log", yscale="log", ylabel=LABELS[kind], title=title_of(spectrum.header))
     axes.set_xlim(max(groups.energy_lo[0], groups.energy_hi[0] / 2), groups.energy_hi[-1])  # a first channel at 0 keV
     below.set_xlabel("energy (keV)")
     _mark_energies(below.xaxis, below.get_xlim())
     if len(axes.get_legend_handles_labels()[1]) > 1:
-        axes.legend(frameon=False, fontsize="small")
+        axes.legend(frameon=False, fontsize="small", ncols=3, loc="upper right")
     return axes
 
 
@@ -168,7 +170,7 @@ def _draw_data(axes: Axes, groups: GroupedSpectrum, per_count: np.ndarray) -> No
     axes.plot(middle[limit], high[limit], marker=r"$\downarrow$", linestyle="none", color=DATA_COLOUR, markersize=7)
     floor = np.concatenate([low[shown & (low > 0)], high[limit], value[shown] / 3])
     if floor.size:
-        axes.set_ylim(floor.min() / 1.5, np.nanmax(high[shown | limit]) * 1.8)
+        axes.set_ylim(floor.min() / 1.5, np.nanmax(high[shown | limit]) * 4)  # room for the legend
 
 
 def _draw_background(
@@ -209,9 +211,3 @@ def _mark_energies(axis: Axis, limits: tuple[float, float]) -> None:
 
 def _time_unit(span: float) -> tuple[float, str]:
     return (1e3, "ks") if span >= 1e4 else (1.0, "s")
-
-
-def _title(spectrum: Spectrum) -> str:
-    header = spectrum.header
-    names = [header.object_name, header.instrument, f"ObsID {header.obs_id}" if header.obs_id else None]
-    return ", ".join(filter(None, names))

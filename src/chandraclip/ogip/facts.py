@@ -42,13 +42,20 @@ class Described:
 def header_facts(header: ObservationHeader) -> dict[str, str]:
     """Instrument, observation and target, as far as a header tells them."""
     instrument = " ".join(dict.fromkeys(filter(None, (header.telescope, header.instrument, header.detector))))
-    observation = f"OBS_ID {header.obs_id}" if header.obs_id else ""
+    obs_id = header.obs_id if len(header.obs_id) <= 40 else f"{header.obs_id[:32]}... ({len(header.obs_id.split(','))})"
+    observation = f"OBS_ID {obs_id}" if obs_id else ""
     if header.obi is not None:
         observation += f", OBI {header.obi}"
     if header.mjd_obs is not None:
         observation += f"{', ' if observation else ''}{date_of(header.mjd_obs)} (MJD {header.mjd_obs:.3f})"
     facts = {"instrument": instrument, "observation": observation, "object": header.object_name or ""}
     return {name: value for name, value in facts.items() if value}
+
+
+def title_of(header: ObservationHeader) -> str:
+    """Target, instrument and observation for the head of a picture, e.g. ``"M82, ACIS, ObsID 10027"``."""
+    obs_id = f"ObsID {header.obs_id}" if 0 < len(header.obs_id) <= 20 else ""  # some are lists
+    return ", ".join(filter(None, (header.object_name, header.instrument, obs_id)))
 
 
 def date_of(mjd: float) -> str:
