@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import chandraclip.observation as observation
-from chandraclip.ogip.facts import date_of
+from chandraclip.ogip.facts import Described, date_of
 from chandraclip.ogip.region_reader import read_region
 from chandraclip.ogip.regions import Shape, united
 
@@ -77,6 +77,19 @@ def test_a_region_prints_as_ciao_reads_it():
     assert str(many) == "+".join(f"circle({number},{number},1)" for number in range(100))
     assert is_short(repr(many), 3)
     assert "100 shapes" in repr(many)
+
+
+def test_a_long_value_is_cut_in_print_alone(ogip):
+    source = observation.open(ogip.pha(RESPFILE=None, OBI_NUM=10**60))
+    assert is_short(repr(source))
+
+    class Long(Described):
+        title = "Long"
+        facts = {"file": "x" * 1000}  # noqa: RUF012
+
+    assert is_short(repr(Long()))
+    assert len(Long()._repr_html_()) < 400
+    assert len(Long().facts["file"]) == 1000
 
 
 def test_dates():

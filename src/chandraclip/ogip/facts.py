@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from chandraclip.ogip.header import ObservationHeader
 
+LONGEST_VALUE = 150  # characters; a damaged header's numbers and a long path are cut in print, never in `facts`
 _MJD_EPOCH = datetime(1858, 11, 17)
 
 
@@ -28,15 +29,19 @@ class Described:
     def __repr__(self) -> str:
         facts = self.facts
         width = max(map(len, facts), default=0)
-        return "\n".join([self.title, *(f"  {name:<{width}}  {value}" for name, value in facts.items())])
+        return "\n".join([self.title, *(f"  {name:<{width}}  {_cut(value)}" for name, value in facts.items())])
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            f"<td style='text-align:left'>{html.escape(_cut(value))}</td></tr>"
             for name, value in self.facts.items()
         )
         return f"<table><caption><b>{html.escape(self.title)}</b></caption>{rows}</table>"
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 4]} ..."
 
 
 def header_facts(header: ObservationHeader) -> dict[str, str]:
@@ -68,7 +73,7 @@ def date_of(mjd: float) -> str:
 
 def duration(time: float) -> str:
     """A time with its unit: s, and ks from 10 ks on."""
-    return f"{time / 1e3:.2f} ks" if time >= 1e4 else f"{time:.6g} s"
+    return f"{time / 1e3:.2f} ks" if 1e4 <= time < 1e9 else f"{time:.6g} s"
 
 
 def range_of(low: float, high: float, unit: str) -> str:
