@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS, BANDS
+from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS, BANDS, EFFECTIVE_ENERGY
 from chandraclip.catalog.hardness import hardness_ratios
 from chandraclip.ogip.events import EventList
 from chandraclip.ogip.facts import Described
@@ -81,7 +81,7 @@ def hardness_of_spectrum(spectrum: Spectrum) -> Hardness:
     with np.errstate(invalid="ignore"):  # a band without a channel: NaN
         kept = (width @ used) / (width @ in_band)
     area_scale = np.mean(spectrum.area_scale)
-    area = None if spectrum.response is None else _mean_area(spectrum.response) * area_scale * kept
+    area = None if spectrum.response is None else _area(spectrum.response) * area_scale * kept
     background, expected = None, spectrum.expected_background @ used
     scale = 0.0
     if spectrum.background_counts is not None:
@@ -97,7 +97,7 @@ def hardness_of_events(events: EventList, response: Response | None = None) -> H
     """Of the photons, none of them taken for background; in photon flux where a response tells the effective area."""
     energy = events.energy.astype(np.float64)
     counts = ((energy[:, None] >= _BANDS[:, 0]) & (energy[:, None] < _BANDS[:, 1])).sum(axis=0)
-    area = None if response is None else _mean_area(response)
+    area = None if response is None else _area(response)
     return _hardness(counts.astype(np.float64), None, 0.0, np.zeros(3), area, np.ones(3), "events")
 
 
@@ -110,7 +110,7 @@ def _hardness(
     kept: np.ndarray,
     origin: str,
 ) -> Hardness:
-    """Args: area, kept (3,): cm2 averaged over the band, and the share of the band's channels that are good."""
+    """Args: area, kept (3,): cm2, and the share of the band's channels that are good."""
     ratios = hardness_ratios(
         counts[None],
         None if background is None else background[None],
@@ -121,9 +121,9 @@ def _hardness(
     return Hardness(hm, hs, ms, counts, expected, "counts" if area is None else "photon flux", origin)
 
 
-def _mean_area(response: Response) -> np.ndarray:
-    """(3,) cm2, the effective area averaged over each band; NaN for a band that the response does not reach."""
-    low, high = (np.asarray(edges, np.float64)[:, None] for edges in (response.energy_lo, response.energy_hi))
-    overlap = np.clip(np.minimum(high, _BANDS[:, 1]) - np.maximum(low, _BANDS[:, 0]), 0.0, None)
-    with np.errstate(invalid="ignore"):
-        return (response.arf @ overlap) / overlap.sum(axis=0)
+def _area(response: Response) -> np.ndarray:
+    """(3,) cm2, the effective area at each band's effective energy, as CSC takes it; 0 beyond the response."""
+    effective = np.array([EFFECTIVE_ENERGY[name] for name in "smh"])
+    middle = (np.asarray(response.energy_lo, np.float64) + response.energy_hi) / 2
+    inside = (effective >= response.energy_lo[0]) & (effective <= response.energy_hi[-1])
+    return np.where(inside, np.interp(effective, middle, response.arf), 0.0)

@@ -12,7 +12,7 @@ from astropy.table import QTable
 from scipy.special import xlogy
 
 from chandraclip.ogip.events import EventList
-from chandraclip.ogip.facts import Described, range_of, seconds
+from chandraclip.ogip.facts import Described, duration, range_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,12 +63,12 @@ class LightCurve(Described):
     def facts(self) -> dict[str, str]:
         exposed = self.exposure > 0
         zero = "" if self.mjd_start is None else f" since MJD {self.mjd_start:.6f}"
-        width = seconds(float(np.median(self.stop - self.start)))
+        width = duration(float(np.median(self.stop - self.start)))
         facts = {
             "time": f"{self.start[0]:.6g} to {self.stop[-1]:.6g} s{zero}",
             "bins": f"{width} (median), {int((~exposed).sum())} without good time",
             "energy": "all" if self.energy is None else range_of(*self.energy, "keV"),
-            "photons": f"{self.counts.sum()} in {seconds(float(self.exposure.sum()))} of live time",
+            "photons": f"{self.counts.sum()} in {duration(float(self.exposure.sum()))} of live time",
         }
         if exposed.any():
             low, high = np.nanmin(self.rate), np.nanmax(self.rate)
@@ -132,7 +132,7 @@ def light_curve(
         first, last = events.gti[0, 0], events.gti[-1, 1]
         start = first + width * np.arange(_num_bins(last - first, width))
         stop = np.append(start[1:], last)
-        method = f"bins of {seconds(width)}"
+        method = f"bins of {duration(width)}"
     exposure = (clock.at(stop) - clock.at(start)) * clock.live_fraction
     counts = np.bincount(bin_of(time, start, exposure), minlength=start.size)
     return LightCurve(

@@ -211,9 +211,10 @@ class Observation(Described):
         Raises:
             ValueError: no spectrum, no response, or options that cannot be.
         """
+        spectrum = self._need_spectrum("fit")
         from chandraclip.observation.fitting import fit_spectrum
 
-        return fit_spectrum(self._need_spectrum("fit"), model, absorption, **options)
+        return fit_spectrum(spectrum, model, absorption, **options)
 
     def embed(
         self, model: str | Path | PreTrainedModel, modality: str | None = None, processor: Any = None

@@ -163,6 +163,7 @@ def _read(given: dict[str, Any], spec_num: int | None) -> Observation:
         region = read_region(region, sky=events.sky if isinstance(events, EventList) else None)
     if isinstance(events, EventList):
         files["events"] = events.path
+        notes += events.notes
         region = events.region or region
         if isinstance(spectrum, Spectrum):
             _note_other_observation(spectrum, events, notes)

@@ -84,6 +84,8 @@ class EventList(Described):
         }
         if any(left_out.values()):
             facts["left out"] = ", ".join(f"{number} {why}" for why, number in left_out.items() if number)
+        if self.notes:
+            facts["notes"] = f"{len(self.notes)} (see .notes)"
         return facts
 
     @property
