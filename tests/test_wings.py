@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "data": {"ogip", "catalog"},
     "simulate": {"ogip", "catalog", "data"},
     "models": {"losses", "ogip", "catalog", "data"},
-    "observation": {"ogip", "catalog", "data", "simulate", "models"},
+    "observation": {"ogip", "catalog", "data", "simulate", "models", "embedding"},
     "evaluation": {"catalog", "data"},  # embeddings in, metrics out: never a model
     "embedding": {"catalog", "data", "models", "evaluation"},
     "realism": {"catalog", "data", "simulate", "evaluation"},
