@@ -125,6 +125,22 @@ def test_the_products_of_a_catalogue_detection_are_found_from_any_of_them(role, 
     assert len(found) >= 2
 
 
+def test_photons_are_cut_with_the_aperture_that_the_spectrum_tells(ogip):
+    """A CSC 2 set: the reg3 has no SRCREG, the pha3's data subspace has the ellipse and the neighbour cut out."""
+    stem = "acisf01234_000N020_r0007_{}.fits"
+    subspace = {"DSTYP1": "SKY", "DSVAL1": "Ellipse(10,10,5,4,0)&!Circle(11,10,0.5)"}
+    spectrum = ogip.pha(stem.format("pha3"), counts=(0, 1, 1, 0), CHANTYPE="PI", **subspace)
+    columns = [*ogip.sky_columns([10, 12, 11, 900], [10, 10, 10, 900]), fits.Column("PI", "J", array=[2, 3, 2, 2])]
+    ogip.events(stem.format("regevt3"), time=(12.0, 10.5, 18.0, 25.0), columns=columns)
+    ogip.write(stem.format("reg3"), ogip.region_table("ECF90REGB", [("Ellipse", 10, 10, (5, 4), 0, 1)]))
+    source = observation.open(spectrum)
+    assert len(source.events) == source.spectrum.counts.sum() == 2
+    assert "Circle(11,10,0.5)".lower() in str(source.region)
+    assert not any("the photon list is not" in note for note in source.notes)
+    assert len(observation.open(spectrum, "circle(10,10,5)").events) == 3  # a region that is asked for holds
+    assert len(observation.open(spectrum, region=False).events) == 4
+
+
 def test_a_part_that_is_not_wanted_is_not_looked_for(csc):
     source = observation.open(csc["spectrum"], events=False)
     assert source.events is None

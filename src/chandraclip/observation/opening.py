@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from chandraclip.errors import InputFileError
 from chandraclip.observation.observation import Observation
-from chandraclip.ogip.companions import csc_key, csc_product, file_facts, find_companion, newest
+from chandraclip.ogip.aperture import read_aperture
+from chandraclip.ogip.companions import file_facts, find_companion
+from chandraclip.ogip.csc import csc_key, csc_product, newest
 from chandraclip.ogip.events import EventList, read_events
 from chandraclip.ogip.fits import FitsFile, looks_like_fits
 from chandraclip.ogip.pha import is_type_two, read_pha, spectrum_tables
@@ -139,6 +141,7 @@ def _named_by(spectrum: Path, role: str, files: list[str | Path]) -> list[str | 
 def _read(given: dict[str, Any], spec_num: int | None) -> Observation:
     notes: list[str] = []
     files: dict[str, Path] = {}
+    asked_region = given["region"]
     _add_csc_products(given, notes)
     spectrum, events, region = (given[role] for role in _PRODUCTS)
     if spectrum and not isinstance(spectrum, Spectrum):
@@ -155,19 +158,31 @@ def _read(given: dict[str, Any], spec_num: int | None) -> Observation:
     if isinstance(region, (str, Path)) and _exists(Path(region)):
         files["region"] = Path(region)
     if events and not isinstance(events, EventList):
-        if not region and csc_key(Path(events)) is not None:
+        # The photons are the spectrum's, unless a region, or none (False), was asked for.
+        if isinstance(spectrum, Spectrum) and asked_region is None and (region or _tells_aperture(spectrum)):
+            events = read_events(events, region, spectrum.path, spectrum.spec_num)
+        else:
+            events = read_events(events, region or None)
+        if events.region is None and csc_key(events.path) is not None:
             notes.append("events: no region, so all photons of the box around the source are here, background included")
-            logger.warning("%s: %s", events, notes[-1])
-        events = read_events(events, region or None)
+            logger.warning("%s: %s", events.path, notes[-1])
     elif isinstance(region, (str, Path)):  # nothing to cut: its shapes are all that can be known
         region = read_region(region, sky=events.sky if isinstance(events, EventList) else None)
     if isinstance(events, EventList):
         files["events"] = events.path
-        notes += events.notes
+        notes += (*events.notes, *events.aperture_notes)
         region = events.region or region
         if isinstance(spectrum, Spectrum):
             _note_other_observation(spectrum, events, notes)
     return Observation(spectrum or None, events or None, region or None, files, tuple(notes))
+
+
+def _tells_aperture(spectrum: Spectrum) -> bool:
+    try:
+        return read_aperture(FitsFile(spectrum.path)) is not None
+    except InputFileError as error:
+        logger.warning("%s: its aperture is not used: %s", spectrum.path, error.reason)
+        return False
 
 
 def _note_other_observation(spectrum: Spectrum, events: EventList, notes: list[str]) -> None:
