@@ -39,6 +39,7 @@ class EventList(Described):
         path: the file.
         sky: projection of the file's sky pixels, or None.
         region: the region that was applied, or None.
+        x, y: (N,) sky pixels as the file has them, or None.
         num_outside_gti, num_outside_region, num_without_energy: photons of the file that were left out, and why.
         aperture_notes: what was assumed about the region, and why the photons are not those of the given spectrum.
         notes: which tables gave the good time, what was left out and what is doubtful, one sentence each.
@@ -58,6 +59,8 @@ class EventList(Described):
     num_without_energy: int = 0
     aperture_notes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    x: np.ndarray | None = None
+    y: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.time.size
@@ -168,6 +171,7 @@ def read_events(
     for doubt in doubts:
         logger.warning("%s: %s", file.path, doubt)
     order = np.argsort(time[keep], kind="stable")
+    x, y = (table.column(name)[keep][order] if table.has("X", "Y") else None for name in ("X", "Y"))
     tstart = float(good.intervals[0, 0])
     if not (np.diff(good.intervals - tstart, axis=1) > 0).all():
         raise table.error(f"the good times begin at {tstart:g} s: too far away to tell times apart")
@@ -186,6 +190,8 @@ def read_events(
         num_without_energy=num_without_energy,
         aperture_notes=aperture_notes,
         notes=(*notes, *doubts),
+        x=x,
+        y=y,
     )
 
 
