@@ -11,6 +11,7 @@ from .models import SpectrumRecurrentAutoencoderConfig as SpectrumRecurrentAutoe
 from .models import SpectrumRecurrentAutoencoderModel as SpectrumRecurrentAutoencoderModel
 from .observation import Observation as Observation
 from .observation import open as open
+from .observation.sample import sample as sample
 from .registration import register_models as register_models
 
 __version__: str

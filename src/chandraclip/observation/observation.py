@@ -20,6 +20,7 @@ from chandraclip.ogip.facts import Described, header_facts, title_of
 from chandraclip.ogip.header import ObservationHeader
 from chandraclip.ogip.regions import Region
 from chandraclip.ogip.spectrum import Spectrum
+from chandraclip.ogip.writer import to_ogip
 
 if TYPE_CHECKING:
     from astropy.units import Quantity
@@ -244,6 +245,32 @@ class Observation(Described):
     def embeddings(self, model: str | Path | PreTrainedModel, processor: Any = None) -> dict[str, np.ndarray]:
         """What `embed` is made of: "spectrum", "events" -> its vector, for each that there is and the model reads."""
         return embeddings(self.spectrum, self.events, model, processor)
+
+    def to_ogip(self, folder: str | Path, **options: Any) -> dict[str, Path]:
+        """Spectrum, background, responses, photons and region as OGIP files; see `to_ogip`."""
+        return to_ogip(folder, self.spectrum, self.events, **options)
+
+    def to_sherpa(self) -> Any:
+        """The spectrum as Sherpa's `DataPHA`, background and responses set; see `handover.to_sherpa`.
+
+        Raises:
+            ValueError: no spectrum.
+            OptionError: Sherpa is not installed (``pip install 'chandraclip[sherpa]'``).
+        """
+        from chandraclip.observation.handover import to_sherpa
+
+        return to_sherpa(self._need_spectrum("to_sherpa"))
+
+    def to_stingray(self, bin: float | None = None) -> Any:
+        """The photons as Stingray's `EventList`, or its `Lightcurve` in bins of so many s; see `handover.to_stingray`.
+
+        Raises:
+            ValueError: no events, or a bin that is not positive.
+            OptionError: Stingray is not installed (``pip install 'chandraclip[stingray]'``).
+        """
+        from chandraclip.observation.handover import to_stingray
+
+        return to_stingray(self._need_events("to_stingray"), bin)
 
     def _need_spectrum(self, what: str) -> Spectrum:
         if self.spectrum is None:

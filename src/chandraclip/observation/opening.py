@@ -19,6 +19,7 @@ from chandraclip.ogip.pha import is_type_two, read_pha, spectrum_tables
 from chandraclip.ogip.region_reader import read_region
 from chandraclip.ogip.regions import Region
 from chandraclip.ogip.spectrum import Spectrum, read_spectrum
+from chandraclip.ogip.writer import written_beside
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ def _read(given: dict[str, Any], spec_num: int | None) -> Observation:
     files: dict[str, Path] = {}
     asked_region = given["region"]
     _add_csc_products(given, notes)
+    _add_written_beside(given, notes)
     spectrum, events, region = (given[role] for role in _PRODUCTS)
     if spectrum and not isinstance(spectrum, Spectrum):
         responses = given["arf"], given["rmf"], given["background"]
@@ -207,3 +209,13 @@ def _add_csc_products(given: dict[str, Any], notes: list[str]) -> None:
         if given[role] is None and found:
             given[role] = sorted(found)[0]
             notes.append(f"{role} {given[role].name}: the CSC product of the same ObsID, OBI and region")
+
+
+def _add_written_beside(given: dict, notes: list[str]) -> None:
+    """The spectrum, events and region that `to_ogip` wrote together with one of them."""
+    paths = [Path(given[role]) for role in _PRODUCTS if isinstance(given[role], (str, Path))]
+    beside = next((found for path in paths if (found := written_beside(path))), {})
+    for role in _PRODUCTS:
+        if given[role] is None and role in beside:
+            given[role] = beside[role]
+            notes.append(f"{role} {beside[role].name}: written with the other files")
