@@ -113,9 +113,17 @@ def place(row: dict) -> tuple:
     return sky, Region(((Shape("ellipse", (x, y, *SEMI_AXES, ANGLE)),),))
 
 
+def _ellipse(region: Region) -> tuple[float, ...]:
+    from chandraclip.ogip.regions import Shape
+
+    shape = region.components[0][0]
+    assert isinstance(shape, Shape)
+    return shape.numbers
+
+
 def _source_places(rng: np.random.Generator, number: int, region: Region) -> tuple[np.ndarray, np.ndarray]:
     """Sky pixels of a Gaussian image, cut to the ellipse (a little inside it, since they are rounded)."""
-    centre_x, centre_y, long, short, angle = region.components[0][0].numbers
+    centre_x, centre_y, long, short, angle = _ellipse(region)
     turn = rng.uniform(0, 2 * np.pi, number)
     edge = 0.99 / np.hypot(np.cos(turn) / long, np.sin(turn) / short) / POINT_SPREAD
     radius = POINT_SPREAD * np.sqrt(-2 * np.log1p(-rng.random(number) * -np.expm1(-(edge**2) / 2)))
@@ -127,7 +135,7 @@ def _field(rng: np.random.Generator, spectrum: Spectrum, events: EventList, regi
     """Time, energy, x and y of the background's photons in the box, outside the region."""
     assert spectrum.background_counts is not None
     assert spectrum.response is not None
-    centre_x, centre_y, long, short, _ = region.components[0][0].numbers
+    centre_x, centre_y, long, short, _ = _ellipse(region)
     density = float(np.sum(spectrum.expected_background)) / (np.pi * long * short)
     number = rng.poisson(density * BOX**2)
     x, y = (centre + rng.uniform(-BOX / 2, BOX / 2, number) for centre in (centre_x, centre_y))

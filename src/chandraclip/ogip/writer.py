@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ from astropy.io import fits
 from chandraclip.files import atomic_path
 from chandraclip.ogip.events import EventList
 from chandraclip.ogip.fits import FitsFile
-from chandraclip.ogip.regions import Region
+from chandraclip.ogip.regions import Region, Shape
 from chandraclip.ogip.spectrum import Spectrum
 from chandraclip.ogip.written_tables import (
     CREATOR,
@@ -26,6 +27,8 @@ from chandraclip.ogip.written_tables import (
     region_table,
     spectrum_table,
 )
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = {
     "spectrum": "_pha.fits",
@@ -77,12 +80,18 @@ def to_ogip(
 
     Raises:
         FileExistsError: a file is there, and `overwrite` was not given; nothing is written then.
-        ValueError: neither a spectrum nor events; a region with photons that have no sky pixels; a name with a folder.
+        ValueError: neither a spectrum nor events; a region that is given and has a mask of pixels, or photons without
+            sky pixels; a name with a folder.
     """
     first = spectrum if spectrum is not None else events
     if first is None:
         raise ValueError("nothing to write: neither a spectrum nor events")
-    region = region if region is not None or events is None else events.region
+    if region is None and events is not None and events.region is not None:
+        region = events.region if _is_of_shapes(events.region) else None
+        if region is None:
+            logger.warning("%s: a region with a mask of pixels is no table of shapes, and is not written", events.path)
+    elif region is not None and not _is_of_shapes(region):
+        raise ValueError("a region with a mask of pixels cannot be written: it is no table of shapes")
     if region is not None and events is not None and (events.x is None or events.y is None):
         raise ValueError("a region in sky pixels cannot be written beside photons that have none (events.x, events.y)")
     name = first.path.name.split(".")[0] if name is None else name
@@ -114,6 +123,10 @@ def written_beside(path: Path) -> dict[str, Path]:
         return {}
     places = {kind: path.with_name(f"{match[1]}{suffix}{match[3] or ''}") for kind, suffix in SUFFIXES.items()}
     return {kind: place for kind, place in places.items() if place.is_file() and _is_ours(place)}
+
+
+def _is_of_shapes(region: Region) -> bool:
+    return all(isinstance(shape, Shape) for part in region.components for shape in part)
 
 
 def _is_ours(path: Path) -> bool:

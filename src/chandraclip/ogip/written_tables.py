@@ -211,7 +211,8 @@ def event_tables(events: EventList) -> list[fits.BinTableHDU]:
 
 def region_table(region: Region, sky: SkyCoordinates | None, header: ObservationHeader) -> fits.BinTableHDU:
     """A REGION (ASC-FITS-REGION), a row a shape: sky pixels, degrees counterclockwise; ``!`` before an excluded one."""
-    shapes = [(shape, number) for number, part in enumerate(region.components, 1) for shape in part]
+    parts = enumerate(region.components, 1)
+    shapes = [(shape, number) for number, part in parts for shape in part if isinstance(shape, Shape)]
     cells = [_region_cells(shape) for shape, _ in shapes]
     columns = [fits.Column("SHAPE", "16A", array=[_shape_name(shape) for shape, _ in shapes])]
     for name, unit in (("X", "pixel"), ("Y", "pixel"), ("R", "pixel"), ("ROTANG", "deg")):
