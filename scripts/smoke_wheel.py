@@ -1,7 +1,7 @@
 """Tries an installed chandraclip as its user would, no checkout at hand: `make wheel` runs it in a new environment.
 
-Reads an OGIP spectrum and an event list written on the spot, simulates and packages five detections, makes a tiny model
-with the package's own code and loads it in a fresh process by `AutoModel.from_pretrained`.
+Opens the sample and writes it anew, simulates and packages five detections, makes a tiny model with the package's own
+code and loads it in a fresh process by `AutoModel.from_pretrained`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import sys
 import tempfile
 from importlib import metadata, resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from astropy.io import fits
 
 import chandraclip
 
 # What the package needs and the tests' environment has anyway: an import of one of these is a missing dependency.
-NOT_DEPENDENCIES = ("pytest", "hypothesis", "ruff", "mypy", "mkdocs", "peft", "sherpa", "regions")
+NOT_DEPENDENCIES = ("pytest", "hypothesis", "ruff", "mypy", "mkdocs", "peft", "sherpa", "stingray", "regions")
 LOAD = """
 import sys
 import torch
@@ -45,55 +45,23 @@ def check_installation(version: str | None) -> None:
     for name in ("chandraclip/py.typed", "templates/model_card.md", "templates/dataset_card.md"):
         assert any(file.endswith(name) for file in files), f"{name} is not in the wheel"
     assert any(file.endswith(".csv") for file in files), "the simulator's tables are not in the wheel"
+    assert sum(file.endswith(".fits.gz") for file in files) == 6, "the sample is not in the wheel"
     assert not any(file.startswith("tests/") for file in files), "the tests are in the wheel"
     assert resources.files(chandraclip).joinpath("templates", "model_card.md").read_text().strip()
     present = {distribution.name for distribution in metadata.distributions()}
     assert not present & set(NOT_DEPENDENCIES), f"the environment is not empty: {present & set(NOT_DEPENDENCIES)}"
 
 
-def check_readers(folder: Path) -> None:
-    """A type I spectrum on ACIS channels and an event list with good times and a region."""
-    from chandraclip.ogip.events import read_events
-    from chandraclip.ogip.spectrum import read_spectrum
-
-    facts = {"TELESCOP": "CHANDRA", "INSTRUME": "ACIS", "OBS_ID": "12", "OBJECT": "Crab"}
-    counts = np.arange(1024, dtype=np.int32) % 3
-    spectrum = fits.BinTableHDU.from_columns(
-        [fits.Column("CHANNEL", "J", array=np.arange(1, 1025)), fits.Column("COUNTS", "J", array=counts)],
-        name="SPECTRUM",
-    )
-    for key, value in {
-        **facts,
-        "HDUCLASS": "OGIP",
-        "HDUCLAS1": "SPECTRUM",
-        "DETCHANS": 1024,
-        "EXPOSURE": 100.0,
-    }.items():
-        spectrum.header[key] = value
-    fits.HDUList([fits.PrimaryHDU(), spectrum]).writeto(folder / "source.pi")
-    read = read_spectrum(folder / "source.pi")
-    np.testing.assert_array_equal(read.counts, counts)
-    assert read.exposure == 100.0
-
-    events = fits.BinTableHDU.from_columns(
-        [
-            fits.Column("TIME", "D", unit="s", array=[1010.0, 1001.0, 1050.0, 1090.0]),
-            fits.Column("ENERGY", "E", unit="eV", array=[1000.0, 2000.0, 3000.0, 4000.0]),
-            fits.Column("X", "E", array=[10.0, 11.0, 10.0, 50.0]),
-            fits.Column("Y", "E", array=[10.0, 10.0, 10.0, 10.0]),
-        ],
-        name="EVENTS",
-    )
-    good_time = fits.BinTableHDU.from_columns(
-        [fits.Column("START", "D", array=[1000.0, 1080.0]), fits.Column("STOP", "D", array=[1020.0, 1100.0])],
-        name="GTI",
-    )
-    events.header.update({**facts, "HDUCLASS": "OGIP", "HDUCLAS1": "EVENTS", "EXPOSURE": 40.0})
-    good_time.header.update({"HDUCLASS": "OGIP", "HDUCLAS1": "GTI"})
-    fits.HDUList([fits.PrimaryHDU(), events, good_time]).writeto(folder / "events.fits")
-    photons = read_events(folder / "events.fits", region="circle(10,10,5)")
-    np.testing.assert_array_equal(photons.time, [1.0, 10.0])
-    np.testing.assert_array_equal(photons.energy, np.array([2.0, 1.0], np.float32))
+def check_sample(folder: Path) -> None:
+    """The sample opens, is written as OGIP files, and reads back the same."""
+    observation: Any = chandraclip.open(chandraclip.sample())
+    written = observation.to_ogip(folder, name="again")
+    assert len(written) == 6, written
+    again: Any = chandraclip.open(written["spectrum"])
+    np.testing.assert_array_equal(again.spectrum.counts, observation.spectrum.counts)
+    np.testing.assert_array_equal(again.spectrum.response.arf, observation.spectrum.response.arf)
+    np.testing.assert_array_equal(again.events.time, observation.events.time)
+    assert again.events.region.components == observation.region.components
 
 
 def check_simulator(folder: Path) -> list[str]:
@@ -142,7 +110,7 @@ def main() -> None:
     check_installation(options.version)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        check_readers(folder)
+        check_sample(folder / "files")
         make_model(folder / "model", check_simulator(folder / "dataset"))
         subprocess.run([sys.executable, "-I", "-c", LOAD, folder / "model"], cwd=folder, check=True)
     print(f"chandraclip {chandraclip.__version__} works in {sys.prefix}")

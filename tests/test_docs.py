@@ -20,7 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 from ogip_files import OgipFiles
 
@@ -105,7 +107,7 @@ class Parsed(BaseException):
 def run_script(script: str, options: list[str], patch: pytest.MonkeyPatch, only_parse: bool = False) -> None:
     """A script of the repository as the interpreter runs it, here."""
     path = REPOSITORY / script
-    assert path.is_file(), f"there is no {script}"
+    assert path.exists(), f"there is no {script}"
     with patch.context() as inner:
         if only_parse:
             from transformers import HfArgumentParser
@@ -188,6 +190,14 @@ def load(path: Path) -> ModuleType:
     return module
 
 
+def write_photons(files: OgipFiles, stem: str) -> None:
+    """The event list and the region of a catalogue detection."""
+    time, place = np.linspace(10.5, 29.5, 40), np.full(40, 10.0)
+    columns = [*files.sky_columns(place, place), fits.Column("PI", "J", array=np.arange(60, 180, 3))]
+    files.events(f"{stem}_regevt3.fits", time=time, columns=columns)
+    files.write(f"{stem}_reg3.fits", files.region_table("SRCREG", [("Ellipse", 10, 10, (5, 4), 0, 1)]))
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder that holds what the pages speak of, tiny: files, a dataset, a trained model, a text model."""
@@ -207,6 +217,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ):
         files.arf(), files.rmf()
         files.pha(spectrum, ANCRFILE="source.arf", RESPFILE="source.rmf", counts=(30, 20, 50, 10))
+    write_photons(OgipFiles(folder), "acisf04938_000N002_r0043")
     build_from_simulation(folder / "DATASET", 250, seed=1, progress=False)  # what README.md builds, SHORTER
     tokenizer = train_tokenizer(texts, vocab_size=100)
     BertModel(

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "data": {"ogip", "catalog"},
     "simulate": {"ogip", "catalog", "data"},
     "models": {"losses", "ogip", "catalog", "data"},
+    "observation": {"ogip", "catalog", "data", "simulate", "models", "embedding"},
     "evaluation": {"catalog", "data"},  # embeddings in, metrics out: never a model
     "embedding": {"catalog", "data", "models", "evaluation"},
     "realism": {"catalog", "data", "simulate", "evaluation"},
@@ -64,6 +65,8 @@ def test_no_wing_imports_one_above_its_own(repository, wing):
         ("chandraclip.ogip.spectrum", {"torch", "transformers", "datasets", "pandas", "pyarrow"}),
         ("chandraclip.ogip.events", {"torch", "transformers", "datasets", "pandas", "pyarrow"}),
         ("chandraclip.catalog.measure", {"torch", "transformers", "datasets"}),
+        ("chandraclip.observation.observation", {"torch", "transformers", "datasets", "matplotlib"}),
+        ("chandraclip.observation.opening", {"torch", "transformers", "datasets", "matplotlib"}),
         ("chandraclip.simulate.detections", {"torch", "transformers", "datasets"}),
         ("chandraclip.evaluation.retrieval", {"transformers", "datasets", "chandraclip.models"}),
     ],

@@ -9,6 +9,9 @@ from .models import SpectrumAutoencoderModel as SpectrumAutoencoderModel
 from .models import SpectrumFeatureExtractor as SpectrumFeatureExtractor
 from .models import SpectrumRecurrentAutoencoderConfig as SpectrumRecurrentAutoencoderConfig
 from .models import SpectrumRecurrentAutoencoderModel as SpectrumRecurrentAutoencoderModel
+from .observation import Observation as Observation
+from .observation import open as open
+from .observation.sample import sample as sample
 from .registration import register_models as register_models
 
 __version__: str

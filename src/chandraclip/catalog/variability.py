@@ -108,9 +108,7 @@ def gregory_loredo(
         # The rules look at the light curve only for odds of 1 to 9.
         unsure = np.flatnonzero(usable & (total > 0.0) & (total < np.log(9.0)))
         if unsure.size:
-            averaged = np.arange(len(coarse))[:, None] < num_averaged[unsure]
-            weight = np.where(averaged, log_odds[: len(coarse), unsure], -np.inf)
-            weight = np.exp(weight - logsumexp(weight, axis=0))
+            weight = _odds_weights(log_odds[: len(coarse), unsure], num_averaged[unsure])
             fractions = block.light_curve_fractions(unsure, weight)
             first_fraction[begin + unsure], second_fraction[begin + unsure] = fractions
         begin = end
@@ -118,6 +116,54 @@ def gregory_loredo(
     var_prob = np.where(enough, expit(odds_log10 * np.log(10.0)), np.nan)
     var_index = np.where(enough, variability_index(odds_log10, first_fraction, second_fraction), np.nan)
     return GregoryLoredo(odds_log10, var_prob, var_index, first_fraction, second_fraction, num_photons)
+
+
+class AveragedLightCurve(NamedTuple):
+    """The light curve that the rules of var_index look at: the mean over m, weighted by O_m, of those in m bins.
+
+    Attributes:
+        edges: (n + 1,) s.
+        rate, sigma: (n,) photons a second of good time, mean and standard deviation of the posterior; NaN where there
+            is no good time.
+    """
+
+    edges: np.ndarray
+    rate: np.ndarray
+    sigma: np.ndarray
+
+
+def averaged_light_curve(time: np.ndarray, gti: np.ndarray) -> AveragedLightCurve:
+    """The light curve of one detection as `gregory_loredo` averages it, over 2 to 30 bins.
+
+    Args:
+        time: (N,) photon times, s, in any order; at least one in the good time.
+        gti: (k, 2) good-time intervals, s, sorted and disjoint.
+
+    Raises:
+        ValueError: no good time, or no photon in it; intervals overlap or end before they start.
+    """
+    start, stop = (Ragged(gti[:, side], np.array([0, len(gti)])) for side in (0, 1))
+    edges = np.unique(np.concatenate([_edges(num_bins) for num_bins in range(2, COARSE_BINS + 1)]))
+    block = _Block(Ragged(time, np.array([0, len(time)])), start, stop, 0, 1, edges, COARSE_BINS)
+    if not (block.has_good_time[0] and block.num_photons[0]):
+        raise ValueError("a light curve needs a photon in the good time")
+    num_bins = np.arange(2, COARSE_BINS + 1)
+    log_odds = np.stack([block.log_odds(number) for number in num_bins.tolist()])
+    tried = num_bins[:, None] <= np.maximum(block.span / SHORTEST_BIN, 2.0)
+    log_odds = np.where(tried, log_odds, -np.inf)
+    _, num_averaged = _mean_odds(log_odds, num_bins)
+    mean, sigma, share = block.light_curve(np.zeros(1, dtype=np.int64), _odds_weights(log_odds, num_averaged))
+    good_time = float((gti[:, 1] - gti[:, 0]).sum())
+    per_second = np.where(share[:, 0] > 0, block.num_photons[0] / good_time, np.nan)
+    places = block.first[0] + block.span[0] * _edges(NUM_LIGHT_CURVE_CELLS)
+    return AveragedLightCurve(places, mean[:, 0] * per_second, sigma[:, 0] * per_second)
+
+
+def _odds_weights(log_odds: np.ndarray, num_averaged: np.ndarray) -> np.ndarray:
+    """(M, rows) the normalized O_m of the first `num_averaged` (rows,) numbers of bins."""
+    averaged = np.arange(len(log_odds))[:, None] < num_averaged
+    weight = np.where(averaged, log_odds, -np.inf)
+    return np.exp(weight - logsumexp(weight, axis=0))
 
 
 def _mean_odds(log_odds: np.ndarray, num_bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -310,8 +356,8 @@ class _Block:
         number = np.maximum(last - first + 1.0, 0.0) - shared
         return np.maximum(np.bincount(row, number, minlength=self.num_rows), 1).astype(np.int64)
 
-    def light_curve_fractions(self, rows: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(len(rows),) share of good time within 3 and within 5 sigma of the mean rate.
+    def light_curve(self, rows: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(cells, len(rows)) rate over the mean rate, its standard deviation, and the share of the good time.
 
         The light curve is the mean over m, weighted by O_m, of the posterior mean rates (n_j + 1) / (N + m') / g_j.
 
@@ -341,6 +387,11 @@ class _Block:
         exposure = np.full(mean.shape, 1.0 / cell.size)
         if with_gaps.size:
             exposure[:, with_gaps] = _share(self._good_time_before(_edges(cell.size), rows[with_gaps]))
+        return mean, sigma, exposure
+
+    def light_curve_fractions(self, rows: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(len(rows),) share of good time within 3 and within 5 sigma of the mean rate; arguments as `light_curve`."""
+        mean, sigma, exposure = self.light_curve(rows, weight)
         total_exposure = exposure.sum(0)
         within = [(exposure * (np.abs(mean - 1.0) <= limit * sigma)).sum(0) / total_exposure for limit in (3.0, 5.0)]
         return within[0], within[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def detection_columns(
     if first is None:
         raise ValueError("a detection needs a spectrum or events")
     path = first.path
-    header = first.header if events is None else _filled(first.header, events.header)
+    header = first.header if events is None else first.header.filled(events.header)
     position = position or _region_position(events)
     if name is None:
         name = iau_name(*position) if position else header.object_name or path.name
@@ -90,12 +89,6 @@ def detection_columns(
 def region_id_of(label: str) -> int:
     """A stable negative int32 for a file that has no CSC region number."""
     return -1 - (zlib.crc32(label.encode()) & 0x7FFFFFFF)
-
-
-def _filled(header: ObservationHeader, other: ObservationHeader) -> ObservationHeader:
-    """`header` with the facts of `other` where it is silent."""
-    silent = {field.name for field in fields(header) if getattr(header, field.name) in (None, "")}
-    return replace(header, **{name: getattr(other, name) for name in silent})
 
 
 def _region_position(events: EventList | None) -> tuple[float, float] | None:

@@ -26,6 +26,14 @@ _PI_SCALES: dict[tuple[str, str], tuple[float, float, int, int]] = {
 }
 
 
+def pi_scale(telescope: str, instrument: str) -> tuple[float, float, int, int] | None:
+    """keV of PI channel 0, keV a channel, first and last channel; None where PI of an instrument is no energy."""
+    for (wanted_telescope, wanted_instrument), scale in _PI_SCALES.items():
+        if telescope.startswith(wanted_telescope) and instrument.startswith(wanted_instrument):
+            return scale
+    return None
+
+
 def photon_energies(table: FitsTable) -> np.ndarray:
     """(N,) float64, keV; NaN where the file has none: null, outside TLMIN to TLMAX, or a PI of no calibrated energy.
 
@@ -47,10 +55,11 @@ def photon_energies(table: FitsTable) -> np.ndarray:
         if table.has("PHA"):
             raise table.error(f"no column ENERGY or PI, and PHA is not calibrated energy; it has {found}")
         raise table.error(f"no column ENERGY or PI; it has {found}")
-    for (wanted_telescope, wanted_instrument), (zero, step, first, last) in _PI_SCALES.items():
-        if telescope.startswith(wanted_telescope) and instrument.startswith(wanted_instrument):
-            pi = _legal(table, "PI")
-            return np.where((pi >= first) & (pi <= last), zero + step * pi, np.nan)
+    scale = pi_scale(telescope, instrument)
+    if scale is not None:
+        zero, step, first, last = scale
+        pi = _legal(table, "PI")
+        return np.where((pi >= first) & (pi <= last), zero + step * pi, np.nan)
     raise table.error(f"no column ENERGY with a unit, and the energy of PI is not known for {name}")
 
 

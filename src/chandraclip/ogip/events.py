@@ -10,6 +10,7 @@ import numpy as np
 
 from chandraclip.ogip.agreement import choose_aperture
 from chandraclip.ogip.event_energy import photon_energies
+from chandraclip.ogip.facts import Described, duration, header_facts, range_of
 from chandraclip.ogip.fits import FitsFile, FitsTable
 from chandraclip.ogip.gti import GoodTimes, good_times
 from chandraclip.ogip.header import SECONDS_PER_DAY, ObservationHeader, observation_header
@@ -23,8 +24,8 @@ from chandraclip.ogip.times import frame_shift, seconds
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class EventList:
+@dataclass(frozen=True, eq=False, repr=False)
+class EventList(Described):
     """Photons in time order.
 
     Attributes:
@@ -38,6 +39,7 @@ class EventList:
         path: the file.
         sky: projection of the file's sky pixels, or None.
         region: the region that was applied, or None.
+        x, y: (N,) sky pixels as the file has them, or None.
         num_outside_gti, num_outside_region, num_without_energy: photons of the file that were left out, and why.
         aperture_notes: what was assumed about the region, and why the photons are not those of the given spectrum.
         notes: which tables gave the good time, what was left out and what is doubtful, one sentence each.
@@ -57,9 +59,37 @@ class EventList:
     num_without_energy: int = 0
     aperture_notes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    x: np.ndarray | None = None
+    y: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.time.size
+
+    @property
+    def title(self) -> str:
+        return f"EventList {self.path.name}"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        facts = header_facts(self.header)
+        energies = range_of(self.energy.min(), self.energy.max(), "keV") if len(self) else ""
+        facts["photons"] = f"{len(self)}{', ' if energies else ''}{energies}"
+        intervals = f"{len(self.gti)} interval{'' if len(self.gti) == 1 else 's'}"
+        good = float((self.gti[:, 1] - self.gti[:, 0]).sum())
+        facts["good time"] = f"{duration(good)} in {intervals} over {duration(float(np.ptp(self.gti)))}"
+        facts["live time"] = duration(self.exposure)
+        if self.region is not None:
+            facts["region"] = self.region.summary
+        left_out = {
+            "outside the good times": self.num_outside_gti,
+            "outside the region": self.num_outside_region,
+            "without an energy": self.num_without_energy,
+        }
+        if any(left_out.values()):
+            facts["left out"] = ", ".join(f"{number} {why}" for why, number in left_out.items() if number)
+        if self.notes:
+            facts["notes"] = f"{len(self.notes)} (see .notes)"
+        return facts
 
     @property
     def mjd_obs(self) -> float | None:
@@ -141,6 +171,7 @@ def read_events(
     for doubt in doubts:
         logger.warning("%s: %s", file.path, doubt)
     order = np.argsort(time[keep], kind="stable")
+    x, y = (table.column(name)[keep][order] if table.has("X", "Y") else None for name in ("X", "Y"))
     tstart = float(good.intervals[0, 0])
     if not (np.diff(good.intervals - tstart, axis=1) > 0).all():
         raise table.error(f"the good times begin at {tstart:g} s: too far away to tell times apart")
@@ -159,6 +190,8 @@ def read_events(
         num_without_energy=num_without_energy,
         aperture_notes=aperture_notes,
         notes=(*notes, *doubts),
+        x=x,
+        y=y,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 
 from chandraclip.ogip.fits import FitsTable
@@ -49,6 +49,11 @@ class ObservationHeader:
             return None
         number = int(self.obs_id)
         return number if number < 2**31 else None
+
+    def filled(self, other: ObservationHeader) -> ObservationHeader:
+        """These facts, with those of `other` where they are silent."""
+        silent = {field.name for field in fields(self) if getattr(self, field.name) in (None, "")}
+        return replace(self, **{name: getattr(other, name) for name in silent})
 
 
 def observation_header(table: FitsTable) -> ObservationHeader:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chandraclip.ogip.facts import Described
+
 # What a shape's numbers are: P a position (x, y), r a size, a an angle; those in brackets may be left out (0).
 LAYOUTS = {
     "circle": "Pr",
@@ -80,6 +82,10 @@ class Shape:
     def contains(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """(n,) bool: inside the outline (edge included), whether the shape includes or excludes."""
         return _TESTS[self.name](np.asarray(x, np.float64), np.asarray(y, np.float64), self.numbers)
+
+    def __str__(self) -> str:
+        """As CIAO writes it, e.g. ``"ellipse(4071.3,4250.1,3.2,2.1,30)"``; ``!`` before an excluded one."""
+        return f"{'' if self.include else '!'}{self.name}({','.join(f'{number:.6g}' for number in self.numbers)})"
 
     @property
     def centre(self) -> tuple[float, float] | None:
@@ -170,8 +176,8 @@ class Mask:
         return inside
 
 
-@dataclass(frozen=True)
-class Region:
+@dataclass(frozen=True, repr=False)
+class Region(Described):
     """A union of components, each the intersection of its shapes.
 
     Attributes:
@@ -186,6 +192,27 @@ class Region:
     dec: float | None = None
     source: str = ""
     notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """As CIAO writes it, in sky pixels and degrees."""
+        return "+".join("&".join(map(str, shapes)) for shapes in self.components)
+
+    @property
+    def summary(self) -> str:
+        """The shapes, long lists cut off."""
+        text = str(self)
+        return text if len(text) <= 120 else f"{text[:110]}... ({sum(map(len, self.components))} shapes)"
+
+    @property
+    def title(self) -> str:
+        return f"Region {self.source}".rstrip()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        facts = {"shapes": f"{self.summary} (sky pixels)"}
+        if self.ra is not None and self.dec is not None:
+            facts["centre"] = f"RA {self.ra:.5f}, Dec {self.dec:.5f} deg"
+        return facts
 
     def contains(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Which points lie in the region.

@@ -9,9 +9,11 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sparse
 
+from chandraclip.ogip.facts import Described, range_of
 
-@dataclass(frozen=True, eq=False)
-class Response:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Response(Described):
     """ARF and RMF on one photon-energy grid.
 
     Attributes:
@@ -51,6 +53,26 @@ class Response:
     def channel_energy_edges(self) -> np.ndarray:
         """(C + 1,) keV: channel edges as one increasing array."""
         return np.append(self.channel_energy_lo, self.channel_energy_hi[-1])
+
+    @property
+    def title(self) -> str:
+        return "Response"
+
+    @property
+    def facts(self) -> dict[str, str]:
+        best = int(np.argmax(self.arf))
+        middle = (self.energy_lo[best] + self.energy_hi[best]) / 2
+        channels = range_of(self.channel_energy_lo[0], self.channel_energy_hi[-1], "keV")
+        return {
+            "area": f"up to {self.arf[best]:.4g} cm2 at {middle:.3g} keV",
+            "energies": f"{self.arf.size} bins, {range_of(self.energy_lo[0], self.energy_hi[-1], 'keV')}",
+            "channels": f"{self.num_channels}, {channels}",
+        }
+
+    @property
+    def summary(self) -> str:
+        """The facts in one line."""
+        return "; ".join(f"{name} {value}" for name, value in self.facts.items())
 
     @cached_property
     def response_id(self) -> str:

@@ -11,6 +11,7 @@ from chandraclip.errors import InputFileError
 from chandraclip.ogip.background import read_background
 from chandraclip.ogip.companions import Companion, find_companion, given_companion
 from chandraclip.ogip.dispersed_order import DispersedOrder, order_of
+from chandraclip.ogip.facts import Described, duration, header_facts, range_of
 from chandraclip.ogip.fits import FitsFile
 from chandraclip.ogip.header import ObservationHeader
 from chandraclip.ogip.pha import PhaRecord, choose_table, read_pha, spec_numbers
@@ -19,8 +20,8 @@ from chandraclip.ogip.response import Response
 from chandraclip.ogip.response_reader import Redistribution, combine, read_arf, read_rmf
 
 
-@dataclass(frozen=True, eq=False)
-class Spectrum:
+@dataclass(frozen=True, eq=False, repr=False)
+class Spectrum(Described):
     """Ungrouped counts of one source in one observation.
 
     Arrays of C channels run in increasing energy (a grating's are turned round, `channel` with them).
@@ -78,6 +79,30 @@ class Spectrum:
         if self.background_counts is None:
             return np.zeros(self.counts.size)
         return self.background_scale * self.background_counts
+
+    @property
+    def title(self) -> str:
+        return f"Spectrum {self.path.name}" + ("" if self.spec_num is None else f", SPEC_NUM {self.spec_num}")
+
+    @property
+    def facts(self) -> dict[str, str]:
+        facts = header_facts(self.header)
+        channels = f"{self.counts.size} channels ({self.channel.min()} to {self.channel.max()})"
+        edges = self.channel_energy_edges
+        if edges is not None:
+            channels += f", {range_of(edges[0], edges[-1], 'keV')}"
+        facts |= {"counts": f"{self.counts.sum():.6g} in {channels}", "exposure": duration(self.exposure)}
+        if self.background_counts is None:
+            facts["background"] = "none"
+        else:
+            expected = f"{self.expected_background.sum():.4g} expected among the source's"
+            facts["background"] = f"{self.background_counts.sum():.6g} counts, {expected}"
+        facts["response"] = f"none: {self.response_problem}" if self.response is None else self.response.summary
+        if self.quality is not None and (self.quality != 0).any():
+            facts["quality"] = f"{(self.quality != 0).sum()} channels are marked bad"
+        if self.notes:
+            facts["notes"] = f"{len(self.notes)} (see .notes)"
+        return facts
 
     def expected_counts(self, photon_flux: np.ndarray) -> np.ndarray:
         """Expected source counts a channel for an incident spectrum, background not included.

@@ -1,0 +1,81 @@
+"""An observation in the shared space of a model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import chandraclip.observation as observation
+from chandraclip.errors import InputFileError
+from chandraclip.observation import Observation
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny aligned model with its processor, saved."""
+    from registered_models import build, processor
+
+    folder = tmp_path_factory.mktemp("aligned")
+    build("chandraclip").save_pretrained(folder)
+    processor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def source(ogip) -> Observation:
+    ogip.arf(), ogip.rmf()
+    events = ogip.events(time=np.linspace(11, 29, 12), columns=[fits.Column("PI", "J", array=[100] * 12)])
+    return observation.open(ogip.pha(ANCRFILE="source.arf", RESPFILE="source.rmf"), events)
+
+
+def test_an_embedding_is_what_the_model_gives_for_its_row(model, source):
+    import torch
+    from transformers import AutoModel, AutoProcessor
+
+    network, processor = AutoModel.from_pretrained(model, dtype=torch.float32), AutoProcessor.from_pretrained(model)
+    with torch.inference_mode():
+        output = network(**processor(spectrum=source.spectrum, events=source.events))
+    found = source.embeddings(model)
+    assert list(found) == ["spectrum", "events"]
+    np.testing.assert_allclose(found["spectrum"], output.spectrum_embeds[0], atol=1e-6)
+    np.testing.assert_allclose(found["events"], output.event_embeds[0], atol=1e-6)
+    np.testing.assert_array_equal(source.embed(model, "events"), found["events"])
+    both = source.embed(model)
+    assert both.shape == (64,)
+    assert both.dtype == np.float32
+    assert np.linalg.norm(both) == pytest.approx(1, abs=1e-6)
+    mean = found["spectrum"] + found["events"]
+    np.testing.assert_allclose(both, mean / np.linalg.norm(mean), atol=1e-6)
+    network.train()
+    np.testing.assert_allclose(source.embed(network), both, atol=1e-6)  # the processor saved beside it
+    assert network.training
+    np.testing.assert_allclose(source.embed(str(model)), both, atol=1e-6)
+
+
+def test_one_part_alone_is_embedded_alone(model, source):
+    alone = Observation(events=source.events)
+    np.testing.assert_allclose(alone.embed(model), source.embed(model, "events"), atol=1e-6)
+    with pytest.raises(ValueError, match="no spectrum to embed"):
+        alone.embed(model, "spectrum")
+
+
+def test_a_model_of_one_modality_gives_its_latents(source, tmp_path):
+    from registered_models import SMALL, build, processor
+
+    build("event_transformer").save_pretrained(tmp_path)
+    processor().event_feature_extractor.save_pretrained(tmp_path)
+    assert source.embed(tmp_path).shape == (SMALL["latent_size"],)
+    with pytest.raises(ValueError, match="the model reads events, and the observation has spectrum"):
+        Observation(spectrum=source.spectrum).embed(tmp_path)
+
+
+def test_a_model_that_does_not_load_is_said(source, tmp_path, model):
+    with pytest.raises(InputFileError, match=r"no config\.json"):
+        source.embed(tmp_path)
+    shutil.copytree(model, tmp_path / "bare", ignore=shutil.ignore_patterns("*processor*", "*preprocessor*", "tok*"))
+    with pytest.raises(InputFileError, match="no processor loads"):
+        source.embed(tmp_path / "bare")
