@@ -1,0 +1,5 @@
+"""One observation of one source, to work with: fits of its spectrum. Names load on first use."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

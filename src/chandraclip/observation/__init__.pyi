@@ -1,0 +1,3 @@
+from .fit_result import FitResult as FitResult
+from .fit_result import Measurement as Measurement
+from .fitting import fit_spectrum as fit_spectrum
