@@ -3,9 +3,9 @@
 
     python benchmarks/fits_against_sherpa.py DATA_DIR [--model powerlaw] [--statistic wstat]
 
-Needs Sherpa (`pip install -e .[sherpa]`). Its own power law and blackbody are used; absorption and the other models, which
-it has not without XSPEC, are ours, loaded into it. Sherpa reads ARF and RMF itself. cash is without background in both,
-since Sherpa's cstat has none.
+Needs Sherpa (`pip install -e .[sherpa]`). Its own power law and blackbody are used; absorption and the other models,
+which it has not without XSPEC, are ours, loaded into it. Sherpa reads ARF and RMF itself. cash is without background in
+both, since Sherpa's cstat has none.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from chandraclip.observation.spectral_models import AbsorbedModel, optical_depth
 from chandraclip.ogip.spectrum import Spectrum, read_spectrum
 
 ENERGY = (0.5, 7.0)
-BLACKBODY_NORM = 8.0525  # XSPEC bbody's norm times this over kT^4 is the amplitude of Sherpa's
 
 
 class SherpaFit(NamedTuple):
@@ -58,7 +57,6 @@ def sherpa_spectrum(spectrum: Spectrum) -> Any:
         data.backscal, background.backscal = 1.0, 1.0 / np.asarray(spectrum.background_scale)
         background.areascal = spectrum.area_scale
         data.set_background(background)
-    data.subtracted = False
     data.units = "energy"
     centre = 0.5 * (spectrum.response.channel_energy_lo + spectrum.response.channel_energy_hi)
     data.mask = (centre >= ENERGY[0]) & (centre <= ENERGY[1])
@@ -101,7 +99,7 @@ def emission(model: str) -> tuple[Any, Any, Any]:
     if model == "blackbody":
         body = BBody("bbody")
         body.kT.set(0.7, min=0.01, max=20)
-        body.ampl.set(1e-3, min=0, max=1e10)
+        body.ampl.set(1e-3, min=1e-20, max=1e10)
         return body, body.kT, body.ampl
 
     ours = AbsorbedModel(model, None)

@@ -31,8 +31,12 @@ def agree(benchmark, label, spectrum, model, statistic):
     if ours.statistic < other.statistic - 0.5:
         return "lower"
     assert ours.statistic == pytest.approx(other.statistic, rel=5e-3), label
+    if ours.parameters["norm"].value == 0:
+        return "equal"  # no source is best: what its shape is, and Sherpa's search for limits, is chance
     emission = ours.likelihood.model.emission
     for (name, parameter), value, limits in zip(ours.parameters.items(), other.values, other.limits):
+        if name == "norm" and model == "blackbody":
+            continue  # Sherpa's amplitude is another one: the norm over kT^4
         known = [abs(limit - parameter.value) for limit in (parameter.low, parameter.high) if limit is not None]
         if not known:
             continue  # the data say nothing of it
