@@ -44,6 +44,8 @@ def agree(benchmark, label, spectrum, model, statistic):
         assert abs(value - parameter.value) < 0.2 * error, (label, name, parameter, value)
         low, high = {emission.parameter: (emission.low, emission.high), "nH": (0.0, 100.0)}.get(name, (0.0, 1e10))
         for mine, its in zip((parameter.low, parameter.high), limits):
+            if name == "norm" and its is None and ours.parameters[emission.parameter].high is None:
+                continue  # with the slope at the end of its range, Sherpa's search gives up
             if mine is None or its is None:  # open: Sherpa's may lie beyond the parameter's range
                 assert mine is None, (label, name, parameter, limits)
                 assert its is None or not low < its < high, (label, name, parameter, limits)
