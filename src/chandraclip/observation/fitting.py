@@ -145,10 +145,11 @@ def _measured(likelihood: Likelihood, best: Point, rise: float) -> dict[str, Mea
 
 
 def _good_channels(spectrum: Spectrum) -> np.ndarray:
-    """(C,) bool. QUALITY 2 (dubious) stays: grouping tools mark with it what was left over for a last group."""
+    """(C,) bool: QUALITY 0 (OGIP/92-007), or 2 where grouping left channels over that fell short of a last group."""
     if spectrum.quality is None:
         return np.ones(spectrum.counts.shape, dtype=bool)
-    return np.isin(spectrum.quality, (0, 2))
+    grouped = spectrum.grouping is not None and (np.asarray(spectrum.grouping) == -1).any()
+    return np.isin(spectrum.quality, (0, 2) if grouped else (0,))
 
 
 def _chosen(spectrum: Spectrum, good: np.ndarray, energy: tuple[float, float]) -> np.ndarray:
