@@ -11,6 +11,7 @@ and the statistic no more than 1 % above; the exit status is 1 if any is not.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -62,15 +63,17 @@ def main(arguments: list[str] | None = None) -> int:
 
     import numpy as np
 
-    from chandraclip.catalog.power_law_fit import fit_power_law
     from chandraclip.data.files import find_detections
     from chandraclip.errors import InputFileError
-    from chandraclip.ogip.spectrum import read_spectrum
-    from chandraclip.simulate.emission.absorption import cross_section
+    from chandraclip.observation import FitResult, fit_spectrum
+    from chandraclip.ogip.spectrum import Spectrum, read_spectrum
 
-    def absorption(energy: np.ndarray) -> np.ndarray:
-        """1e-22 cm2; the published fit ends at 0.03 and 10 keV, beyond which its end values serve."""
-        return 1e22 * cross_section(np.clip(energy, 0.03, 10.0))
+    def fit_power_law(spectrum: Spectrum) -> FitResult | None:
+        """As spectra_check.json was made: every channel, whatever its QUALITY, and background windows of 15."""
+        if spectrum.response is None:
+            return None
+        spectrum = dataclasses.replace(spectrum, quality=None)
+        return fit_spectrum(spectrum, "powerlaw", "wabs", statistic="cash", background_window=15)
 
     if not folder.is_dir():
         raise InputFileError(folder, "not a folder")
@@ -89,12 +92,16 @@ def main(arguments: list[str] | None = None) -> int:
         except InputFileError as error:
             refused.append(f"{item.label}: {error.reason}")
             continue
-        fit = None if spectrum.response is None else fit_power_law(spectrum, absorption)
+        try:
+            fit, problem = fit_power_law(spectrum), spectrum.response_problem
+        except ValueError as error:  # no counts to fit
+            fit, problem = None, str(error)
         background = "-" if spectrum.background_counts is None else f"{spectrum.background_counts.sum():.10g}"
         scale = "-" if spectrum.background_counts is None else f"{np.mean(spectrum.background_scale):.5f}"
-        fitted = f"no fit: {spectrum.response_problem}"
+        fitted = f"no fit: {problem}"
         if fit is not None:
-            fitted = f"{fit.gamma:6.2f} {fit.nh:6.3f} {fit.statistic:7.1f} {fit.num_bins:5d}"
+            gamma, column = (fit.parameters[name].value for name in ("PhoIndex", "nH"))
+            fitted = f"{gamma:6.2f} {column:6.3f} {fit.statistic:7.1f} {fit.num_bins:5d}"
         line = COLUMNS.format(item.label, spectrum.counts.sum(), background, scale, f"{spectrum.exposure:.1f}", fitted)
         entry = next((value for key, value in expected.items() if f"/{item.label}".endswith(f"/{key}")), None)
         if entry is not None:

@@ -68,6 +68,7 @@ def test_no_wing_imports_one_above_its_own(repository, wing):
         ("chandraclip.observation.observation", {"torch", "transformers", "datasets", "matplotlib"}),
         ("chandraclip.observation.opening", {"torch", "transformers", "datasets", "matplotlib"}),
         ("chandraclip.simulate.detections", {"torch", "transformers", "datasets"}),
+        ("chandraclip.observation.fitting", {"torch", "transformers", "datasets"}),
         ("chandraclip.evaluation.retrieval", {"transformers", "datasets", "chandraclip.models"}),
     ],
 )

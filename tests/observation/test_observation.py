@@ -219,3 +219,17 @@ def test_the_package_offers_it_by_name(files):
 
     assert chandraclip.Observation is Observation
     assert chandraclip.open(files["spectrum"]).spectrum.counts.sum() == 9
+
+
+def test_fit_is_fit_spectrum_and_is_drawn(real_data: Path):
+    from chandraclip.observation.fitting import fit_spectrum
+
+    source = observation.open(next((real_data / "spectra" / "csc_acisf07867_000N001_r0002").glob("*pha3*")))
+    fit, expected = source.fit("powerlaw", fixed={"nH": 0.02}), fit_spectrum(source.spectrum, fixed={"nH": 0.02})
+    assert fit.statistic == expected.statistic
+    assert fit.parameters == expected.parameters
+    axes = source.plot(model=fit)
+    assert "tbabs * powerlaw" in [line.get_label() for line in axes.lines]
+    assert axes.get_xlim() == pytest.approx((0.5, 7), abs=0.02)  # the band of the fit
+    assert len(axes.figure.axes) == 2
+    assert "blackbody" in [line.get_label() for line in source.plot(model="blackbody").lines][-1]

@@ -1,4 +1,4 @@
-"""What the Chandra Source Catalog measures from photons: hardness, variability, fluxes, quick fits.
+"""What the Chandra Source Catalog measures from photons: hardness, variability, fluxes.
 
 Names load on first use.
 """

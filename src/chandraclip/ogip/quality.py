@@ -27,3 +27,12 @@ def is_good(quality: np.ndarray, grouped: bool | np.ndarray) -> np.ndarray:
 def is_grouped(grouping: np.ndarray | None) -> bool:
     """Whether GROUPING, (C,) or None, joins any channels: -1 continues a group that 1 begins."""
     return grouping is not None and bool((grouping == -1).any())
+
+
+def turned_groups(grouping: np.ndarray | None) -> np.ndarray | None:
+    """GROUPING of the channels in reverse: a group's last channel becomes its first, which carries the 1."""
+    if grouping is None:
+        return None
+    goes_on = np.append(grouping[1:] == -1, False)  # the next channel belongs to this one's group
+    first = np.where(grouping == 0, 0, 1)
+    return np.where(goes_on, -1, first)[::-1].astype(grouping.dtype)

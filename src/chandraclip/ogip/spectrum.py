@@ -15,7 +15,7 @@ from chandraclip.ogip.facts import Described, duration, header_facts, range_of
 from chandraclip.ogip.fits import FitsFile
 from chandraclip.ogip.header import ObservationHeader
 from chandraclip.ogip.pha import PhaRecord, choose_table, read_pha, spec_numbers
-from chandraclip.ogip.quality import is_good, is_grouped
+from chandraclip.ogip.quality import is_good, is_grouped, turned_groups
 from chandraclip.ogip.response import Response
 from chandraclip.ogip.response_reader import Redistribution, combine, read_arf, read_rmf
 
@@ -181,7 +181,7 @@ def read_spectrum(
         area_scale=_turn_scale(record.areascal, turn),
         response=response,
         response_problem=problem,
-        grouping=record.grouping if turn.step is None else _turned_groups(record.grouping),
+        grouping=record.grouping if turn.step is None else turned_groups(record.grouping),
         quality=turned(record.quality),
         header=record.header,
         path=path,
@@ -193,15 +193,6 @@ def read_spectrum(
 
 def _turn_scale(scale: float | np.ndarray, turn: slice) -> float | np.ndarray:
     return np.ascontiguousarray(scale[turn]) if isinstance(scale, np.ndarray) else float(scale)
-
-
-def _turned_groups(grouping: np.ndarray | None) -> np.ndarray | None:
-    """GROUPING of the channels in reverse: a group's last channel becomes its first, which carries the 1."""
-    if grouping is None:
-        return None
-    goes_on = np.append(grouping[1:] == -1, False)  # the next channel belongs to this one's group
-    first = np.where(grouping == 0, 0, 1)
-    return np.where(goes_on, -1, first)[::-1].astype(grouping.dtype)
 
 
 def _response(

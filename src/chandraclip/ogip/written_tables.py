@@ -17,6 +17,7 @@ from astropy.io import fits
 from chandraclip.ogip.event_energy import pi_scale
 from chandraclip.ogip.events import EventList
 from chandraclip.ogip.header import ObservationHeader
+from chandraclip.ogip.quality import turned_groups
 from chandraclip.ogip.regions import Region, Shape
 from chandraclip.ogip.response import Response
 from chandraclip.ogip.sky import SkyCoordinates
@@ -82,11 +83,8 @@ def in_file_order(channel: np.ndarray) -> tuple[np.ndarray, slice]:
 
 
 def groups_in_file_order(grouping: np.ndarray | None, turn: slice) -> np.ndarray | None:
-    """GROUPING turned as `in_file_order` says: of a group turned round the last channel is the first, and has the 1."""
-    if grouping is None or turn.step is None:
-        return grouping
-    goes_on = np.append(grouping[1:] == -1, False)  # the next channel belongs to this one's group
-    return np.where(goes_on, -1, np.where(grouping == 0, 0, 1))[turn].astype(grouping.dtype)
+    """GROUPING turned as `in_file_order` says."""
+    return grouping if turn.step is None else turned_groups(grouping)
 
 
 def spectrum_table(
