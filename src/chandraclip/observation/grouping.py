@@ -74,8 +74,7 @@ def group_spectrum(
             raise ValueError(f"{name} is {limit}, and must be positive")
     centre = (edges[1:] + edges[:-1]) / 2
     chosen = (centre >= energy[0]) & (centre <= energy[1])
-    if spectrum.quality is not None:
-        chosen &= spectrum.quality == 0
+    chosen &= spectrum.good_channels
     channels = np.flatnonzero(chosen)
     if not channels.size:
         raise ValueError(f"{spectrum.path} has no good channel in {energy[0]:g}-{energy[1]:g} keV")

@@ -76,8 +76,7 @@ def hardness_of_spectrum(spectrum: Spectrum) -> Hardness:
         edges = ACIS_CHANNEL_WIDTH * np.arange(ACIS_NUM_CHANNELS + 1)
     centre, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
     in_band = (centre[:, None] >= _BANDS[:, 0]) & (centre[:, None] < _BANDS[:, 1])
-    good = np.ones(centre.size, dtype=bool) if spectrum.quality is None else spectrum.quality == 0
-    used = (in_band & good[:, None]).astype(np.float64)
+    used = (in_band & spectrum.good_channels[:, None]).astype(np.float64)
     with np.errstate(invalid="ignore"):  # a band without a channel: NaN
         kept = (width @ used) / (width @ in_band)
     area_scale = np.mean(spectrum.area_scale)
