@@ -7,16 +7,10 @@ from chandraclip.simulate.emission.absorption import transmission
 from chandraclip.simulate.emission.incident import blackbody, bremsstrahlung, powerlaw
 from chandraclip.simulate.emission.plasma import plasma
 from chandraclip.simulate.fits import MODELS, _grid, fit_spectra
+from chandraclip.simulate.instrument.area import ENERGY, ENERGY_HI, ENERGY_LO, effective_area
 from chandraclip.simulate.instrument.detector import background_shape
-from chandraclip.simulate.instrument.response import (
-    CHANNEL_EDGES,
-    ENERGY,
-    ENERGY_HI,
-    ENERGY_LO,
-    builtin_response,
-    effective_area,
-    redistribution_matrix,
-)
+from chandraclip.simulate.instrument.redistribution import CHANNEL_EDGES, redistribution_matrix
+from chandraclip.simulate.instrument.response import builtin_response
 
 FUNCTIONS = {
     "powlaw": powerlaw,

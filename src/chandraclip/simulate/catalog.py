@@ -27,8 +27,8 @@ from chandraclip.simulate.detections import finish_table, observe_sources
 from chandraclip.simulate.emission.absorption import transmission
 from chandraclip.simulate.emission.incident import energy_flux, powerlaw
 from chandraclip.simulate.emission.spectra import MAX_COLUMN, photon_spectra, unit_spectra
+from chandraclip.simulate.instrument.area import ENERGY, effective_area
 from chandraclip.simulate.instrument.detector import MJD_REFERENCE
-from chandraclip.simulate.instrument.response import ENERGY, effective_area
 from chandraclip.simulate.population.observations import Observations, draw_fluxes
 from chandraclip.simulate.population.sources import (
     CLASSES,

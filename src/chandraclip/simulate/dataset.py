@@ -117,7 +117,7 @@ def _simulate(
 
     instrument = builtin_instrument() if arf is None or rmf is None else instrument_from_files(arf, rmf)
     table = simulate_chunk(seed, index, num_detections, selection=selection, instrument=instrument, pileup=pileup)
-    return Chunk(table, [instrument.response])
+    return Chunk(table, list(dict.fromkeys(instrument.responses)))
 
 
 def _simulate_catalog(detections: Path, sources: Path | None, seed: int, first: int, last: int, pileup: bool) -> Chunk:
@@ -125,4 +125,4 @@ def _simulate_catalog(detections: Path, sources: Path | None, seed: int, first: 
     from chandraclip.simulate.instrument.response import builtin_instrument
 
     table = simulate_catalog_chunk(detections, sources, seed, first, last, pileup)
-    return Chunk(table, [builtin_instrument().response])
+    return Chunk(table, list(builtin_instrument().responses))

@@ -181,6 +181,7 @@ def observe_sources(
         rng,
         sight.rates(flux, background / livetime),
         instrument,
+        observations.instrument,
         good_time,
         observations.theta,
         bad_columns,
@@ -190,7 +191,7 @@ def observe_sources(
     background_counts = rng.poisson((background / background_scale)[:, None] * shape)
 
     gti_start, gti_stop = good_time.ragged()
-    response = instrument.response
+    response_ids = [response.response_id for response in instrument.responses]
     columns: dict[str, Any] = {
         "spectrum_counts": _rows(recorded.counts),
         "spectrum_background": _rows(background_counts),
@@ -198,19 +199,19 @@ def observe_sources(
         "exposure": livetime.astype(np.float32),
         "arf": _rows(sight.area.astype(np.float32)),
         "psf_frac_aper_b": np.full(num_rows, instrument.psf_share, dtype=np.float32),
-        "response_id": [response.response_id] * num_rows,
+        "response_id": [response_ids[number] for number in observations.instrument],
         "event_time": recorded.time,
         "event_energy": recorded.energy,
         "gti_start": gti_start,
         "gti_stop": gti_stop,
     }
     if not instrument.is_acis_grid:
-        edges = np.tile(response.channel_energy_edges.astype(np.float32), (num_rows, 1))
+        edges = np.tile(instrument.response.channel_energy_edges.astype(np.float32), (num_rows, 1))
         columns["channel_energy_edges"] = _rows(edges)
-    columns |= measure_catalog(columns, {response.response_id: response})
+    columns |= measure_catalog(columns, dict(zip(response_ids, instrument.responses)))
     if fits:
-        columns |= fit_spectra(
-            recorded.counts, background_counts, background_scale, sight.area, response, instrument.psf_share
+        columns |= _fit(
+            instrument, observations.instrument, recorded.counts, background_counts, background_scale, sight.area
         )
     columns |= _truth(sources, observations, sight, flux, recorded.pileup_fraction)
     columns |= write_texts(text_rng, sources, observations, typical_flux)
@@ -220,6 +221,26 @@ def observe_sources(
         "instrument": [instrument.names[number] for number in observations.instrument],
         "nh_gal": sources.nh_gal[observations.source],
     }
+
+
+def _fit(
+    instrument: Instrument,
+    number: np.ndarray,
+    counts: np.ndarray,
+    background: np.ndarray,
+    background_scale: np.ndarray,
+    area: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """`fit_spectra` of each detection through the matrix of its instrument."""
+    result: dict[str, np.ndarray] = {}
+    for index, response in enumerate(instrument.responses):
+        rows = np.flatnonzero(number == index)
+        fits = fit_spectra(
+            counts[rows], background[rows], background_scale[rows], area[rows], response, instrument.psf_share
+        )
+        for name, values in fits.items():
+            result.setdefault(name, np.full(len(number), np.nan))[rows] = values
+    return result
 
 
 def finish_table(rng: np.random.Generator, columns: dict[str, Any]) -> pa.Table:

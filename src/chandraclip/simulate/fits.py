@@ -161,7 +161,8 @@ _GRIDS: dict[str, _Grid] = {}
 
 def _grid(response: Response) -> _Grid:
     if response.response_id not in _GRIDS:
-        _GRIDS.clear()  # one response at a time; a grid is some MB
+        if len(_GRIDS) == 2:  # as many as the built-in instrument has; a grid is some MB
+            _GRIDS.clear()
         _GRIDS[response.response_id] = _Grid(response)
     return _GRIDS[response.response_id]
 

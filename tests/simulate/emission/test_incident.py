@@ -19,7 +19,7 @@ from chandraclip.simulate.emission.incident import (
     plasma,
     powerlaw,
 )
-from chandraclip.simulate.instrument.response import ENERGY, ENERGY_HI, ENERGY_LO
+from chandraclip.simulate.instrument.area import ENERGY, ENERGY_HI, ENERGY_LO
 
 EDGES = np.append(ENERGY_LO, ENERGY_HI[-1])
 WIDE = np.geomspace(1e-3, 300.0, 4001)

@@ -11,7 +11,7 @@ from chandraclip.simulate.emission.plasma import (
     plasma,
     plasma_components,
 )
-from chandraclip.simulate.instrument.response import ENERGY, ENERGY_HI, ENERGY_LO
+from chandraclip.simulate.instrument.area import ENERGY, ENERGY_HI, ENERGY_LO
 
 # Radiative cooling of a plasma of solar abundances (Anders & Grevesse 1989) in collisional equilibrium: log10 T (K),
 # log10 Lambda (erg cm3/s, per n_H^2), Schure et al. 2009, A&A 508, 751, Table 2 (SPEX), an independent atomic code.

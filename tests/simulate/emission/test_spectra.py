@@ -14,7 +14,7 @@ from chandraclip.simulate.emission.spectra import (
     unit_spectra,
     varying_spectra,
 )
-from chandraclip.simulate.instrument.response import ENERGY, ENERGY_HI, ENERGY_LO
+from chandraclip.simulate.instrument.area import ENERGY, ENERGY_HI, ENERGY_LO
 from chandraclip.simulate.variability.kinds import (
     CONSTANT,
     DIP,

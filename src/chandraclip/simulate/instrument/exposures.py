@@ -62,6 +62,7 @@ def record(
     rng: np.random.Generator,
     rates: Rates,
     instrument: Instrument,
+    number: np.ndarray,
     good_time: GoodTime,
     theta: np.ndarray,
     bad_columns: BadColumns,
@@ -73,6 +74,7 @@ def record(
     grades left out one by one. No detection is normalised to an expected number.
 
     Args:
+        number: (D,) int, index into `instrument.names`.
         theta: (D,) arcmin; how many cells of the detector the PSF covers.
         pileup: photons of one frame and cell are read as one event (Davis 2001).
     """
@@ -84,7 +86,10 @@ def record(
     num_photons = np.ones(row.size, dtype=np.int64)
     if pileup:
         row, frame, energy, num_photons = _pile_up(rng, row, frame, energy, theta, good_time)
-    channel = draw_channels(rng, instrument.response, energy)
+    channel = np.full(energy.size, -1)
+    for index, response in enumerate(instrument.responses):
+        of_it = np.flatnonzero(number[row] == index)
+        channel[of_it] = draw_channels(rng, response, energy[of_it])
     channel_energy = instrument.channel_energy
     in_band = (channel_energy >= EVENT_BAND[0]) & (channel_energy < EVENT_BAND[1])
     kept = (channel >= 0) & in_band[channel]

@@ -10,7 +10,7 @@ from chandraclip.catalog.bands import BANDS
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.simulate.emission.incident import SPECTRAL_MODELS, energy_flux
 from chandraclip.simulate.emission.spectra import photon_spectra, unit_spectra
-from chandraclip.simulate.instrument.response import ENERGY_HI, ENERGY_LO
+from chandraclip.simulate.instrument.area import ENERGY_HI, ENERGY_LO
 from chandraclip.simulate.literature.papers import LiteratureFacts
 from chandraclip.simulate.literature.summaries import write_summaries
 from chandraclip.simulate.population.observations import Observations
