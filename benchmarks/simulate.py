@@ -34,8 +34,9 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.files import write_json
 from chandraclip.simulate.detections import simulate_chunk
 from chandraclip.simulate.fits import fit_spectra
+from chandraclip.simulate.instrument.area import ENERGY_HI, ENERGY_LO
 from chandraclip.simulate.instrument.photons import draw_channels, draw_energies
-from chandraclip.simulate.instrument.response import ENERGY_HI, ENERGY_LO, builtin_instrument
+from chandraclip.simulate.instrument.response import builtin_instrument
 from chandraclip.simulate.population.sources import Population, default_population
 
 CHUNK = 2_000

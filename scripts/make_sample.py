@@ -39,7 +39,7 @@ def make_detection() -> tuple[Spectrum, EventList, Region]:
     from chandraclip.simulate.instrument.response import builtin_response
 
     row = find_row()
-    response = builtin_response()
+    response = builtin_response(row["instrument"])
     response = replace(response, matrix=response.matrix.astype(np.float32))  # as a dataset keeps it
     spectrum, events = spectrum_of_row(row, {response.response_id: response}), events_of_row(row)
     assert spectrum is not None
