@@ -135,7 +135,7 @@ def test_missing_modalities_are_null_together(table):
         for other in nulls[1:]:
             np.testing.assert_array_equal(nulls[0], other)
     assert set(table["summary_model"].to_pylist()) == {None, "simulated"}
-    assert set(table["prompt_version"].to_pylist()) == {None, "simulated-2"}
+    assert set(table["prompt_version"].to_pylist()) == {None, "simulated-3"}
     # The catalogue measured its columns on events that the dataset need not have.
     no_events = table["event_time"].is_null().to_numpy()
     assert np.isfinite(floats(table, "var_prob_b")[no_events]).mean() > 0.6

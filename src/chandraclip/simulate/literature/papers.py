@@ -14,6 +14,7 @@ import numpy as np
 
 from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES
 from chandraclip.simulate.emission.absorption import transmission
+from chandraclip.simulate.literature.subtypes import choose
 
 CLASSES = (*SOURCE_CLASSES, *RARE_CLASSES)
 SPECTRA = ("powerlaw", "blackbody", "diskbb", "bremsstrahlung", "plasma")
@@ -23,7 +24,7 @@ LONG_TERM = ("steady", "red_noise", "states", "flares", "decay")
 # 1 sigma of published values about a source's own: dex, but for the slope and the share above 2 keV.
 NH_SCATTER, GAMMA_SCATTER, KT_SCATTER, FLUX_SCATTER = 0.15, 0.20, 0.08, 0.25
 HARD_SCATTER, AMPLITUDE_SCATTER, PERIOD_SCATTER = 0.06, 0.10, 0.003
-WRONG_CLASS_SHARE = 0.04
+WRONG_CLASS_SHARE = 0.08  # of sources that can be mistaken for something
 WRONG_VALUE_SHARE = 0.03  # of each kind of value: drawn with the usual scatter times this factor
 WRONG_VALUE_FACTOR = 4.0
 
@@ -44,20 +45,11 @@ MISSIONS = (
 )
 MIN_BAND_SHARE = 0.25  # a band with less of the 0.5-7 keV flux is not the one quoted
 
-# What a source is mistaken for.
-CONFUSED_WITH = {
-    "AGN": ("LM-STAR", "CV", "LMXB", "ULX"),
-    "CV": ("LM-STAR", "LMXB", "AGN", "HMXB"),
-    "HM-STAR": ("YSO", "HMXB", "LM-STAR"),
-    "HMXB": ("LMXB", "HM-STAR", "NS", "CV"),
-    "LM-STAR": ("YSO", "CV", "AGN"),
-    "LMXB": ("CV", "AGN", "HMXB", "NS"),
-    "NS": ("LMXB", "AGN", "CV"),
-    "YSO": ("LM-STAR", "AGN", "HM-STAR"),
-    "ULX": ("AGN", "HMXB", "LMXB"),
-    "TDE": ("AGN",),
-    "FXT": ("LM-STAR", "AGN"),
-}
+# How papers take a source: for what its label says, outright or with doubt; for that or for something else, undecided or
+# with others who disagree; or for nothing.
+STANCES = {"named": 0.25, "tentative": 0.09, "argued": 0.15, "disputed": 0.06, "silent": 0.45}
+UNDECIDED = ("argued", "disputed")  # which of two things it is
+
 # Galactic classes and ULX: median distance (kpc), its scatter (dex), and the luminosities (log erg/s) that such
 # objects have, roughly and from memory; where flux and distance disagree with those, the distance gives way.
 DISTANCES = {
@@ -71,6 +63,7 @@ DISTANCES = {
     "ULX": (6000.0, 0.3, 39.0, 41.0),
 }
 REDSHIFTED = ("AGN", "TDE", "FXT")  # whose papers quote one; of a ULX they quote the host's distance
+MAX_ABSORPTION_CORRECTION = 2.0  # dex: a hundredth is scattered around the thickest gas
 NEARBY = 0.1  # redshift, at most, of a host in which single binaries are seen
 
 CM_PER_KPC = 3.0857e21
@@ -156,8 +149,11 @@ def literature_scatter(facts: LiteratureFacts) -> dict[str, np.ndarray]:
 class Paper(NamedTuple):
     """What papers found about one source; units as in `LiteratureFacts`.
 
-    `second` is empty without a second component; `flux` is 0.5-7 keV, `band_flux` that in `band`, keV; `epoch` is 0 for
-    a faint and 1 for a bright one; `redshift` NaN and `distance` (kpc) 0 where papers adopt none.
+    `label` is the class they take it for, `kind` the phrase for it, `stance` how sure they are (of `STANCES`), `rival`
+    and `rival_kind` what else it may be, empty where nothing else is plausible. `second` is empty without a second
+    component; `flux` is 0.5-7 keV, `band_flux` that in `band`, keV; `epoch` is 0 for a faint and 1 for a bright one;
+    `redshift` NaN and `distance` (kpc) 0 where papers adopt none; `log_lx` (erg/s) as in `subtypes`, NaN without a
+    distance; `num_visits` is how often it was observed, as papers count.
     """
 
     label: str
@@ -178,6 +174,12 @@ class Paper(NamedTuple):
     epoch: int
     redshift: float
     distance: float
+    kind: str
+    stance: str
+    rival: str
+    rival_kind: str
+    log_lx: float
+    num_visits: int
 
 
 def publish(rng: np.random.Generator, facts: LiteratureFacts) -> list[Paper]:
@@ -188,34 +190,66 @@ def publish(rng: np.random.Generator, facts: LiteratureFacts) -> list[Paper]:
         wrong = rng.random(size) < WRONG_VALUE_SHARE
         return sigma * rng.standard_normal(size) * np.where(wrong, WRONG_VALUE_FACTOR, 1.0)
 
-    wrong = rng.random(size) < WRONG_CLASS_SHARE
-    other = rng.integers(0, 2**31, size)
-    label = [
-        CONFUSED_WITH[name][number % len(CONFUSED_WITH[name])] if mistaken else name
-        for name, number, mistaken in zip(facts.source_class.tolist(), other.tolist(), wrong.tolist())
-    ]
+    parts = [f"{name}+".split("+") for name in facts.spectrum.tolist()]
+    true = _properties(facts, parts)
+    alternative = choose(rng, "rivals", facts.source_class, (true,))
+    wrong = (rng.random(size) < WRONG_CLASS_SHARE) & (alternative != "")
+    label = np.where(wrong, alternative, facts.source_class)
+    rival = np.where(wrong, facts.source_class, choose(rng, "rivals", facts.source_class, (true,)))
     offset = _epoch_offset(rng, facts)
     flux = facts.flux * 10.0 ** (scatter(FLUX_SCATTER) + offset * np.log10(facts.long_term_amplitude))
     shares = band_shares(facts)
     band, mission = _instrument(rng, shares, flux)
     band_flux = flux * shares[np.arange(size), band]
-    redshift, distance = _distance(rng, facts, np.array(label), band_flux)
-    parts = [f"{name}+".split("+") for name in facts.spectrum.tolist()]
+    redshift, distance = _distance(rng, facts, label.astype(str), band_flux)
     # Who takes a source for another kind of object has not seen the period that would have told.
     period = np.where(wrong, np.nan, facts.period * 10.0 ** (PERIOD_SCATTER * rng.standard_normal(size)))
     amplitude = facts.long_term_amplitude * 10.0 ** (AMPLITUDE_SCATTER * rng.standard_normal(size))
+    nh = facts.nh * 10.0 ** scatter(NH_SCATTER)
+    gamma = facts.gamma + scatter(GAMMA_SCATTER)
+    kt = facts.kt * 10.0 ** scatter(KT_SCATTER)
+    hard_share = np.clip(facts.hard_share + scatter(HARD_SCATTER), 0.0, 1.0)
+    correction = absorption_correction(facts)
+
+    def log_luminosity(flux: np.ndarray) -> np.ndarray:
+        reached = np.where(distance > 0, distance, np.nan) * CM_PER_KPC
+        return np.log10(4.0 * np.pi * flux) + 2.0 * np.log10(reached) + correction
+
+    # A kind of object must suit both the source and what the text will say of it.
+    found = true | {
+        "log_nh": np.log10(nh) + 20.0,
+        "log_flux": np.log10(flux),
+        "gamma": gamma,
+        "kt": kt,
+        "hard_share": hard_share,
+        "redshift": redshift,
+        "period": period,
+        "amplitude": amplitude,
+    }
+    told = (true | {"log_lx": log_luminosity(facts.flux), "redshift": redshift}, found | {"log_lx": log_luminosity(flux)})
+    kind = choose(rng, "subtypes", label.astype(str), told)
+    doubted = np.flatnonzero(rival != "")
+    rival_kind = np.full(size, "", dtype=object)
+    # How luminous a rival would be is not known: nobody adopts a distance for it.
+    rival_kind[doubted] = choose(
+        rng, "subtypes", rival[doubted].astype(str), ({name: values[doubted] for name, values in found.items()},)
+    )
+    stance = rng.choice(list(STANCES), size, p=list(STANCES.values()))
+    stance = np.where(np.isin(stance, UNDECIDED) & (rival == ""), "tentative", stance)
+    # Bright sources have been looked at more often.
+    num_visits = 1 + rng.poisson(np.clip(1.5 + 1.5 * (np.log10(facts.flux) + 14.0), 0.3, 9.0))
     columns: list[Any] = [
-        label,
+        label.tolist(),
         [part[0] for part in parts],
         [part[1] for part in parts],
-        facts.nh * 10.0 ** scatter(NH_SCATTER),
-        facts.gamma + scatter(GAMMA_SCATTER),
-        facts.kt * 10.0 ** scatter(KT_SCATTER),
+        nh,
+        gamma,
+        kt,
         flux,
         band_flux,
         np.array(BANDS)[band],
         np.array([name for name, *_ in MISSIONS])[mission],
-        np.clip(facts.hard_share + scatter(HARD_SCATTER), 0.0, 1.0),
+        hard_share,
         facts.variability,
         period,
         facts.long_term,
@@ -223,10 +257,35 @@ def publish(rng: np.random.Generator, facts: LiteratureFacts) -> list[Paper]:
         (offset > 0).astype(np.int64),
         redshift,
         distance,
+        kind.tolist(),
+        stance,
+        rival.tolist(),
+        rival_kind.tolist(),
+        log_luminosity(flux),
+        num_visits,
     ]
     return [
         Paper(*row) for row in zip(*(column if isinstance(column, list) else column.tolist() for column in columns))
     ]
+
+
+def _properties(facts: LiteratureFacts, parts: list[list[str]]) -> dict[str, np.ndarray]:
+    """What `subtypes` sets conditions on, of the sources themselves; the luminosity is not known yet."""
+    return {
+        "log_nh": np.log10(facts.nh) + 20.0,
+        "log_lx": np.full(len(facts), np.nan),
+        "log_flux": np.log10(facts.flux),
+        "gamma": facts.gamma,
+        "kt": facts.kt,
+        "hard_share": facts.hard_share,
+        "redshift": facts.redshift,
+        "period": facts.period,
+        "amplitude": facts.long_term_amplitude,
+        "model": np.array([part[0] for part in parts]),
+        "second": np.array([part[1] for part in parts]),
+        "variability": facts.variability,
+        "long_term": facts.long_term,
+    }
 
 
 def _epoch_offset(rng: np.random.Generator, facts: LiteratureFacts) -> np.ndarray:
@@ -264,13 +323,7 @@ def band_shares(facts: LiteratureFacts) -> np.ndarray:
     edges = sorted({2.0, *(float(edge) for band in BANDS for edge in band.split("-"))})
     grid = np.unique(np.concatenate([np.geomspace(low, high, 9) for low, high in pairwise(edges)]).round(12))
     energy = np.sqrt(grid[:-1] * grid[1:])
-    main = np.array([name.split("+")[0] for name in facts.spectrum.tolist()])[:, None]
-    slope, kt = np.nan_to_num(facts.gamma, nan=1.9)[:, None], np.nan_to_num(facts.kt, nan=1.0)[:, None]
-    ratio = energy / kt
-    shape = energy ** (2.0 - slope)  # energy flux per log energy, on any scale
-    for name, power in (("plasma", 0.7), ("bremsstrahlung", 0.7), ("diskbb", 4.0 / 3.0)):
-        shape = np.where(main == name, energy**power * np.exp(-ratio), shape)
-    shape = np.where(main == "blackbody", energy**4 / np.expm1(np.minimum(ratio, 600.0)), shape)
+    shape = _main_component(facts, energy)
     # Not zero: ratios of nothing to nothing in spectra cut off far below 2 keV.
     shape = np.maximum(shape * transmission(energy, facts.nh) * np.diff(np.log(grid)), 1e-280)
 
@@ -285,6 +338,27 @@ def band_shares(facts: LiteratureFacts) -> np.ndarray:
         share = soft * between(low, min(high, 2.0)) if low < 2.0 else np.zeros(len(facts))
         shares.append(share + hard * between(max(low, 2.0), high) if high > 2.0 else share)
     return np.stack(shares, axis=1)
+
+
+def _main_component(facts: LiteratureFacts, energy: np.ndarray) -> np.ndarray:
+    """(S, E) energy flux per log energy of the main component before absorption, on any scale."""
+    main = np.array([name.split("+")[0] for name in facts.spectrum.tolist()])[:, None]
+    slope, kt = np.nan_to_num(facts.gamma, nan=1.9)[:, None], np.nan_to_num(facts.kt, nan=1.0)[:, None]
+    ratio = energy / kt
+    shape = energy ** (2.0 - slope)
+    for name, power in (("plasma", 0.7), ("bremsstrahlung", 0.7), ("diskbb", 4.0 / 3.0)):
+        shape = np.where(main == name, energy**power * np.exp(-ratio), shape)
+    shape = np.where(main == "blackbody", energy**4 / np.expm1(np.minimum(ratio, 600.0)), shape)
+    return shape
+
+
+def absorption_correction(facts: LiteratureFacts) -> np.ndarray:
+    """(S,) dex, from the observed 0.5-7 keV flux to that of the main component before absorption."""
+    grid = np.geomspace(0.5, 7.0, 41)
+    energy = np.sqrt(grid[:-1] * grid[1:])
+    shape = _main_component(facts, energy)
+    seen = np.maximum((shape * transmission(energy, facts.nh)).sum(axis=1), 1e-280)
+    return np.clip(np.log10(shape.sum(axis=1) / seen), 0.0, MAX_ABSORPTION_CORRECTION)
 
 
 def _distance(

@@ -68,5 +68,5 @@ def write_texts(
         "summary": texts,
         "bibcodes": Ragged(np.array([], dtype=str), np.zeros(len(texts) + 1, np.int64), written),
         "summary_model": [None if text is None else "simulated" for text in texts],
-        "prompt_version": [None if text is None else "simulated-2" for text in texts],
+        "prompt_version": [None if text is None else "simulated-3" for text in texts],
     }
