@@ -70,7 +70,7 @@ def arguments(paper: Paper, said: set[str]) -> list[str]:
         if f"arg.{kind}" in SECTIONS:
             found.append(kind)
     kind = paper.long_term
-    if "long_term" in said and kind != "red_noise" and paper.variability != "transient":
-        if paper.amplitude > 1.5 or kind == "steady":
-            found.append(kind)
+    changes = kind == "steady" or (kind != "red_noise" and paper.amplitude > 1.5)
+    if "long_term" in said and changes and paper.variability != "transient":
+        found.append(kind)
     return found

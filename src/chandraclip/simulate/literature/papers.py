@@ -45,8 +45,8 @@ MISSIONS = (
 )
 MIN_BAND_SHARE = 0.25  # a band with less of the 0.5-7 keV flux is not the one quoted
 
-# How papers take a source: for what its label says, outright or with doubt; for that or for something else, undecided or
-# with others who disagree; or for nothing.
+# How papers take a source: for what its label says, outright or with doubt; for that or for something else, undecided
+# or with others who disagree; or for nothing.
 STANCES = {"named": 0.25, "tentative": 0.09, "argued": 0.15, "disputed": 0.06, "silent": 0.45}
 UNDECIDED = ("argued", "disputed")  # which of two things it is
 
@@ -192,10 +192,10 @@ def publish(rng: np.random.Generator, facts: LiteratureFacts) -> list[Paper]:
 
     parts = [f"{name}+".split("+") for name in facts.spectrum.tolist()]
     true = _properties(facts, parts)
-    alternative = choose(rng, "rivals", facts.source_class, (true,))
+    alternative = choose(rng, "rivals", facts.source_class, [true])
     wrong = (rng.random(size) < WRONG_CLASS_SHARE) & (alternative != "")
     label = np.where(wrong, alternative, facts.source_class)
-    rival = np.where(wrong, facts.source_class, choose(rng, "rivals", facts.source_class, (true,)))
+    rival = np.where(wrong, facts.source_class, choose(rng, "rivals", facts.source_class, [true]))
     offset = _epoch_offset(rng, facts)
     flux = facts.flux * 10.0 ** (scatter(FLUX_SCATTER) + offset * np.log10(facts.long_term_amplitude))
     shares = band_shares(facts)
@@ -226,13 +226,17 @@ def publish(rng: np.random.Generator, facts: LiteratureFacts) -> list[Paper]:
         "period": period,
         "amplitude": amplitude,
     }
-    told = (true | {"log_lx": log_luminosity(facts.flux), "redshift": redshift}, found | {"log_lx": log_luminosity(flux)})
+    told = [true | {"log_lx": log_luminosity(facts.flux), "redshift": redshift}]
+    told += [found | {"log_lx": log_luminosity(flux)}]
     kind = choose(rng, "subtypes", label.astype(str), told)
     doubted = np.flatnonzero(rival != "")
     rival_kind = np.full(size, "", dtype=object)
     # How luminous a rival would be is not known: nobody adopts a distance for it.
     rival_kind[doubted] = choose(
-        rng, "subtypes", rival[doubted].astype(str), ({name: values[doubted] for name, values in found.items()},)
+        rng,
+        "subtypes",
+        rival[doubted].astype(str),
+        [{name: values[doubted] for name, values in known.items()} for known in (true, found)],
     )
     stance = rng.choice(list(STANCES), size, p=list(STANCES.values()))
     stance = np.where(np.isin(stance, UNDECIDED) & (rival == ""), "tentative", stance)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from chandraclip.simulate.literature.grammar import Choices
 from chandraclip.simulate.literature.grammar import LISTS as lists
+from chandraclip.simulate.literature.grammar import Choices
 from chandraclip.simulate.literature.papers import CM_PER_KPC, Paper
 from chandraclip.simulate.literature.quantities import (
     FLUX_UNITS,
@@ -135,9 +135,7 @@ def _second(paper: Paper, choice: Choices, only_words: bool) -> str:
     known = paper.gamma if paper.second == "powerlaw" else paper.kt if paper.main == "powerlaw" else np.nan
     if (paper.second == paper.main == "powerlaw") or np.isnan(known) or only_words:
         return choice.say(f"second.words.{paper.second}")
-    return choice.say(
-        f"second.{paper.second}", gamma=slope(known, choice), kt=temperature(known, paper.second, choice)
-    )
+    return choice.say(f"second.{paper.second}", gamma=slope(known, choice), kt=temperature(known, paper.second, choice))
 
 
 def colour(paper: Paper, choice: Choices) -> list[str]:

@@ -2,11 +2,11 @@
 
 `tables/subtypes.csv` has the phrases: a class, a phrase, conditions that must all hold, and where they come from;
 `tables/rivals.csv` the classes that a source of one class is confused with, in the same form. References are to who
-uses or shows such a limit; the numbers are rounded, and written from memory of those papers. Phrases without a condition
-fit every source of their class. Conditions are on: log_nh (cm-2, total), log_lx (erg/s, 0.5-7 keV, absorption taken away,
-at the distance that papers adopt), log_flux (erg/s/cm2, observed 0.5-7 keV), gamma, kt (keV), hard_share (of the flux,
-above 2 keV), redshift, period (s), amplitude (highest over lowest flux), and the names model, second, variability and
-long_term. A condition on a quantity that the source does not have does not hold.
+uses or shows such a limit; the numbers are rounded, and written from memory of those papers. Phrases without a
+condition fit every source of their class. Conditions are on: log_nh (cm-2, total), log_lx (erg/s, 0.5-7 keV, absorption
+taken away, at the distance that papers adopt), log_flux (erg/s/cm2, observed 0.5-7 keV), gamma, kt (keV), hard_share (of
+the flux, above 2 keV), redshift, period (s), amplitude (highest over lowest flux), and the names model, second,
+variability and long_term. A condition on a quantity that the source does not have does not hold.
 """
 
 from __future__ import annotations
@@ -80,13 +80,14 @@ def rules_of(table: str, source_class: str) -> list[Rule]:
 
 
 def choose(
-    rng: np.random.Generator, table: str, source_class: np.ndarray, known: tuple[dict[str, np.ndarray], ...]
+    rng: np.random.Generator, table: str, source_class: np.ndarray, known: list[dict[str, np.ndarray]]
 ) -> np.ndarray:
     """What a rule of each source's class says, drawn among those whose conditions hold.
 
     Args:
         table: "subtypes" or "rivals". source_class: (S,) names.
-        known: properties, as `Rule.holds` takes them; the conditions must hold by each: the truth, and what papers found.
+        known: properties as `Rule.holds` takes them, of the truth and as papers found them; conditions must hold by
+            each.
 
     Returns:
         (S,) of str; empty where no rule holds.

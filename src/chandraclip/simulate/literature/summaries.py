@@ -24,11 +24,11 @@ __all__ = ["LiteratureFacts", "literature_scatter", "write_summaries"]
 NOT_DISCUSSED_SHARE = 0.15  # of sections B; of sections A, where every fact is left out
 POPULATION_SHARE, SURROUNDINGS_SHARE = 0.12, 0.03  # papers about many sources; about something else
 POPULATION_FACTOR, SURROUNDINGS_FACTOR = 0.6, 0.15  # of `FACT_SHARES`, in those papers
-OMISSION_SHARE = 0.25  # of facts left out, that a text says so of
+OMISSION_SHARE = 0.6  # of facts left out, that a text says so of
 
 # How often a paper gives each fact; a fact may still come out in words only.
 FACT_SHARES = {
-    "flux": 0.96,
+    "flux": 0.94,
     "distance": 0.50,
     "shape": 0.95,
     "colour": 0.84,
@@ -77,7 +77,8 @@ WRITERS: dict[str, Callable[[Paper, Choices], list[str]]] = {
     "comparison": setting.comparison,
     "derived": setting.derived,
 }
-NOT_DISCUSSED = {"flux": "flux", "column": "column", "shape": "shape", "variability": "variability"}
+NOT_DISCUSSED = {"flux", "column", "shape", "variability"}  # what a text may say is missing
+TITLED_BY_PART = ("flux", "variability")  # items called after their second fact where it stands alone
 NUM_CHOICES = 160  # more than a text ever makes
 
 
@@ -123,11 +124,13 @@ def _items(
     later: list[tuple[str, str]] = []
     # Luminosities and ranges of flux tell of the flux, too.
     known = {*said, "flux"} if {"distance", "long_term"} & said else said
+    missing = set() if population or surroundings else NOT_DISCUSSED - known
     for number in (*order, *range(NUM_FACT_ITEMS, len(ITEMS))):
         name, parts = ITEMS[number]
         sentences: list[str] = []
-        if name == "variability" and "variability" not in said or name == "flux" and "flux" not in said:
-            name = next((part for part in parts if part in said), name)  # titled by what it is about
+        title = name
+        if name in TITLED_BY_PART and name not in said:
+            title = next((part for part in parts if part in said), name)
         for part in parts:
             if part in said:
                 written = WRITERS[part](paper, choice)
@@ -135,11 +138,10 @@ def _items(
                     later.append((choice.of(lists[f"title.{part}"]), _begun(written)))
                 else:
                     sentences += written
-            elif part in NOT_DISCUSSED and part not in known and not population and not surroundings:
-                if choice.share() < OMISSION_SHARE:
-                    sentences.append(choice.say(f"not_discussed.{part}"))
+            elif part in missing and choice.share() < OMISSION_SHARE:
+                sentences.append(choice.say(f"not_discussed.{part}"))
         if sentences:
-            items.append((choice.of(lists[f"title.{name}"]), _begun(sentences)))
+            items.append((choice.of(lists[f"title.{title}"]), _begun(sentences)))
         if number == order[-1] or number >= NUM_FACT_ITEMS:
             items += later
             later = []
@@ -147,8 +149,8 @@ def _items(
         sample = setting.population(paper, choice)
         if not {"shape", "variability"} & said:
             sample.append(choice.say("sparse"))
-        title = choice.of(lists["title.population"])
-        items.insert(len(items) if choice.share() < 0.5 else 0, (title, _begun(sample)))
+        place = len(items) if choice.share() < 0.5 else 0
+        items.insert(place, (choice.of(lists["title.population"]), _begun(sample)))
     return items
 
 
