@@ -45,6 +45,9 @@ logger = logging.getLogger("align")
 DEFAULT_FAMILIES = "spectrum_autoencoder", "event_transformer"
 # Of a new model, where nothing is said; one that is fine-tuned has its own.
 NEW_MODEL = {"projection_dim": 64, "text_pooling": "mean", "max_text_length": 256, "temperature": 0.07}
+# Of the small text tower that is trained along, whose cost goes with it. Summaries tell of flux, spectrum, column and
+# variability first: a linear model reads as much of those from the first 160 tokens as from all (docs/log.md).
+SMALL_TOWER_TEXT_LENGTH = 160
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "align.yaml"
 
 
@@ -68,7 +71,7 @@ class AlignArguments(RunArguments):
     text_model_name_or_path: str | None = option(None, "any AutoModel encoder; default: a small one, trained along")
     text_training: str = option("auto", "full, frozen (outputs cached) or lora; auto: frozen if a model is given")
     text_pooling: str | None = option(None, "mean or cls; default: mean")
-    max_text_length: int | None = option(None, "tokens a text is cut at; default: 256")
+    max_text_length: int | None = option(None, "tokens a text is cut at; default: 256, 160 without a given tower")
     max_train_events: int | None = option(None, "photons a list, evenly spaced, while training; default: all")
     text_dropout: float = option(0.1, "of the small text tower")
     lora_rank: int = option(8, "of text_training lora")
@@ -111,7 +114,8 @@ class AlignArguments(RunArguments):
     def new_model(self) -> dict[str, Any]:
         """Options of a new model, with their defaults."""
         given = {name: getattr(self, name) for name in NEW_MODEL}
-        return {**NEW_MODEL, **{name: value for name, value in given.items() if value is not None}}
+        small = {} if self.foreign_text else {"max_text_length": SMALL_TOWER_TEXT_LENGTH}
+        return {**NEW_MODEL, **small, **{name: value for name, value in given.items() if value is not None}}
 
     @property
     def foreign_text(self) -> bool:

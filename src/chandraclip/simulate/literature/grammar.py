@@ -13,6 +13,8 @@ from importlib import resources
 import numpy as np
 
 PART = re.compile(r"\[([^]]*)]|<(\w+)>")
+OPEN_ARTICLE = re.compile(r"\b[Aa] (?:$|\{)")
+# No wording has "a" before a vowel that sounds as a consonant.
 VOWEL = re.compile(r"\b([Aa]) (?=[aeiouX])")
 Part = str | tuple[str, ...]
 
@@ -21,28 +23,31 @@ class Sentence:
     """A wording with its choices; `write` decodes a number into one of them.
 
     Attributes:
-        parts: text, or what stands in its place.
-        has_fields: whether facts are to be filled in.
+        parts: text, or what stands in its place. An article before a choice or a fact is made to suit.
     """
 
-    __slots__ = ("has_fields", "parts")
+    __slots__ = ("_has_article", "_has_fields", "parts")
 
     def __init__(self, parts: tuple[Part, ...]) -> None:
         self.parts = parts
-        self.has_fields = any("{" in option for part in parts for option in ((part,) if type(part) is str else part))
+        options = [option for part in parts for option in ((part,) if isinstance(part, str) else part)]
+        self._has_fields = any("{" in option for option in options)
+        self._has_article = any(OPEN_ARTICLE.search(option) for option in options)
 
     def write(self, number: int, /, **fields: str) -> str:
         """The sentence: choices by the digits of the number, in the mixed base of their sizes; facts filled in."""
-        words = []
+        text = ""
         for part in self.parts:
-            if type(part) is str:
-                words.append(part)
-            else:
+            if part.__class__ is tuple:
                 number, digit = divmod(number, len(part))
-                words.append(part[digit])
-        text = "".join(words)
-        text = text.format_map(fields) if self.has_fields else text
-        return text[:1].upper() + text[1:]
+                text += part[digit]
+            else:
+                text += part  # type: ignore[operator]
+        if self._has_fields:
+            text = text.format_map(fields)
+        if self._has_article:
+            text = VOWEL.sub(r"\1n ", text)
+        return text if text[0] <= "Z" else text[0].upper() + text[1:]
 
 
 class Choices:
@@ -70,11 +75,6 @@ class Choices:
 def numbers(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     """What `Choices` takes: integers of 62 bits."""
     return rng.integers(0, 2**62, size)
-
-
-def article(text: str) -> str:
-    """ "a" before a vowel made "an"; no wording has "a" before one that sounds as a consonant."""
-    return VOWEL.sub(r"\1n ", text)
 
 
 @cache

@@ -24,7 +24,7 @@ LONG_TERM = ("steady", "red_noise", "states", "flares", "decay")
 # 1 sigma of published values about a source's own: dex, but for the slope and the share above 2 keV.
 NH_SCATTER, GAMMA_SCATTER, KT_SCATTER, FLUX_SCATTER = 0.15, 0.20, 0.08, 0.25
 HARD_SCATTER, AMPLITUDE_SCATTER, PERIOD_SCATTER = 0.06, 0.10, 0.003
-WRONG_CLASS_SHARE = 0.08  # of sources that can be mistaken for something
+WRONG_CLASS_SHARE = 0.10  # of sources that can be mistaken for something
 WRONG_VALUE_SHARE = 0.03  # of each kind of value: drawn with the usual scatter times this factor
 WRONG_VALUE_FACTOR = 4.0
 
@@ -47,7 +47,7 @@ MIN_BAND_SHARE = 0.25  # a band with less of the 0.5-7 keV flux is not the one q
 
 # How papers take a source: for what its label says, outright or with doubt; for that or for something else, undecided
 # or with others who disagree; or for nothing.
-STANCES = {"named": 0.25, "tentative": 0.09, "argued": 0.15, "disputed": 0.06, "silent": 0.45}
+STANCES = {"named": 0.20, "tentative": 0.08, "argued": 0.15, "disputed": 0.06, "silent": 0.51}
 UNDECIDED = ("argued", "disputed")  # which of two things it is
 
 # Galactic classes and ULX: median distance (kpc), its scatter (dex), and the luminosities (log erg/s) that such

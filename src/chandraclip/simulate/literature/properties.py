@@ -19,13 +19,13 @@ from chandraclip.simulate.literature.quantities import (
     temperature,
 )
 
-WORDS_ONLY_SHARE = {"flux": 0.08, "column": 0.10, "shape": 0.08}
+WORDS_ONLY_SHARE = {"flux": 0.06, "column": 0.10, "shape": 0.08}
 MORE_SHARE = {"flux": 0.30, "column": 0.35, "shape": 0.55, "variability": 0.45}  # of a word on how it was found
 
 # Half a decade each: log flux from -15 up, log NH from 20 up.
 BRIGHTNESS = (
     "ultra-faint", "very faint", "faint", "dim", "moderately bright", "fairly bright", "bright",
-    "very bright", "exceptionally bright",
+    "intense", "exceptionally bright",
 )  # fmt: skip
 ABSORPTION = (
     "negligible", "low", "small", "modest", "moderate", "substantial", "heavy", "very heavy", "extreme",

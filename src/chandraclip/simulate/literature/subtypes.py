@@ -4,8 +4,8 @@
 `tables/rivals.csv` the classes that a source of one class is confused with, in the same form. References are to who
 uses or shows such a limit; the numbers are rounded, and written from memory of those papers. Phrases without a
 condition fit every source of their class. Conditions are on: log_nh (cm-2, total), log_lx (erg/s, 0.5-7 keV, absorption
-taken away, at the distance that papers adopt), log_flux (erg/s/cm2, observed 0.5-7 keV), gamma, kt (keV), hard_share (of
-the flux, above 2 keV), redshift, period (s), amplitude (highest over lowest flux), and the names model, second,
+taken away, at the distance that papers adopt), log_flux (erg/s/cm2, observed 0.5-7 keV), gamma, kt (keV), hard_share
+(of the flux, above 2 keV), redshift, period (s), amplitude (highest over lowest flux), and the names model, second,
 variability and long_term. A condition on a quantity that the source does not have does not hold.
 """
 

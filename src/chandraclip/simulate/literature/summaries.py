@@ -15,7 +15,7 @@ import numpy as np
 
 from chandraclip.simulate.literature import properties, setting
 from chandraclip.simulate.literature.grammar import LISTS as lists
-from chandraclip.simulate.literature.grammar import Choices, article, numbers
+from chandraclip.simulate.literature.grammar import Choices, numbers
 from chandraclip.simulate.literature.hypotheses import hypotheses
 from chandraclip.simulate.literature.papers import UNDECIDED, LiteratureFacts, Paper, literature_scatter, publish
 
@@ -111,8 +111,7 @@ def write_summaries(rng: np.random.Generator, facts: LiteratureFacts) -> list[st
             argued = [about]
         else:
             argued = hypotheses(paper, choice, said) if discussed[row] else ["Not discussed."]
-        text = f"A) X-ray properties: {told or 'Not discussed.'} B) Hypotheses: {' '.join(argued)}"
-        texts.append(article(text))
+        texts.append(f"A) X-ray properties: {told or 'Not discussed.'} B) Hypotheses: {' '.join(argued)}")
     return texts
 
 
