@@ -290,7 +290,8 @@ def test_texts_state_neither_name_nor_measurement(table):
     literature, fit = (stated - frame["true_gamma"])[chosen], (frame["powlaw_gamma"] - frame["true_gamma"])[chosen]
     assert chosen.sum() > 60
     assert abs(np.corrcoef(literature, fit)[0, 1]) < 4.0 / np.sqrt(chosen.sum())
-    assert 0.15 < literature.std() < 0.27
+    # Detections of a source share its text, hence its error.
+    assert 0.15 < literature[~frame["name"][chosen].duplicated()].std() < 0.27
 
 
 @pytest.mark.parametrize(
