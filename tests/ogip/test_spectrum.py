@@ -102,10 +102,14 @@ def test_background_in_the_same_file_and_switched_off(ogip):
     assert read_spectrum(path, background=False).background_counts is None
 
 
-def test_a_background_with_other_channels_is_refused(ogip):
-    ogip.pha("back.pi", counts=[1, 2], channel=[1, 2], DETCHANS=2)
+def test_a_background_with_other_channels_is_left_out_and_a_given_one_refused(ogip, caplog):
+    background = ogip.pha("back.pi", counts=[1, 2], channel=[1, 2], DETCHANS=2)
+    spectrum = read_spectrum(ogip.pha(BACKFILE="back.pi"))
+    np.testing.assert_array_equal(spectrum.counts, [3, 0, 5, 1])
+    assert spectrum.background_counts is None
+    assert "background has 2" in caplog.text
     with pytest.raises(InputFileError, match="background has 2"):
-        read_spectrum(ogip.pha(BACKFILE="back.pi"))
+        read_spectrum(ogip.folder / "source.pi", background=background)
 
 
 def test_a_missing_background_is_noted_and_a_given_one_is_required(ogip, caplog):

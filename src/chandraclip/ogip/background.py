@@ -35,10 +35,10 @@ def read_background(
 
     Returns:
         (C,) counts on the source's channels and the factor that scales them to the source region; None where there is
-        none, none is wanted, or the one found cannot be used, which the log says too.
+        none, none is wanted, or the one found cannot be used (it has other channels, say), which the log says too.
 
     Raises:
-        InputFileError: the background that was given cannot be used, or has other channels than the source.
+        InputFileError: the background that was given cannot be used.
     """
 
     def left_out(reason: str) -> None:
@@ -68,8 +68,8 @@ def read_background(
         if note:
             left_out(note)
         return None
-    _check_same_channels(file.path, record, found)
     try:
+        _check_same_channels(file.path, record, found)
         scale = _background_scale(file.path, record, found)
     except InputFileError as error:
         left_out(str(error))
@@ -87,13 +87,15 @@ def _find_background(file: FitsFile, table: FitsTable, record: PhaRecord) -> tup
     """
     path = file.path
     own = [candidate for candidate in spectrum_tables(file)[1] if candidate.index != table.index]
-    if len(own) > 1:  # several sources with a background each
+    several_sources = len(spectrum_tables(file)[0]) > 1
+    if len(own) > 1 or (own and several_sources and own[0].own_key("EXTVER") is not None):
+        # Several sources with a background each; or one background, which may be another source's.
         versions = [
             candidate for candidate in own if candidate.own_key("EXTVER") == table.own_key("EXTVER") is not None
         ]
         if len(versions) != 1:
             labels = ", ".join(candidate.label for candidate in own)
-            return None, None, f"the file has several, {labels}, none of them of the source's EXTVER"
+            return None, None, f"the file has {labels} for several sources, none of them of this one's EXTVER"
         own = versions
     if own:  # CSC pha3: source and background in one file, whatever BACKFILE says
         note = f"extension {own[0].label}: of the same file"
@@ -135,7 +137,7 @@ def _background_record(table: FitsTable, source: PhaRecord, row: int | None = No
 
 
 def _check_same_channels(path: Path, source: PhaRecord, background: PhaRecord) -> None:
-    """Which of two that contradict each other is wrong cannot be told, so this is an error."""
+    """Raises InputFileError where channels of the two cannot be compared."""
     sizes = source.counts.size, background.counts.size
     first = source.first_channel, background.first_channel
     if sizes[0] != sizes[1] or first[0] != first[1]:

@@ -88,7 +88,8 @@ class Cards:
         if match is None:
             raise DamagedCard(f"is written {written.strip()!r}, which is no FITS value")
         if match["text"] is not None:
-            return self._continued(match["text"], place).replace("''", "'").rstrip()
+            # Old writers fill strings with NULs, which end a string where C reads it.
+            return self._continued(match["text"], place).replace("''", "'").partition("\0")[0].rstrip()
         if match["logical"]:
             return match["logical"] == "T"
         try:

@@ -142,7 +142,10 @@ def decode(column: Column, content: bytes, start: int, num_rows: int, row_bytes:
         shape = (num_rows,) if column.code == "A" or column.repeat == 1 else (num_rows, column.repeat)
         return np.zeros(shape, kind)
     if column.code == "A":
-        text = np.ascontiguousarray(view(f"S{column.repeat}", 1, column.repeat)[:, 0])
+        characters = np.ascontiguousarray(view("u1", column.repeat, 1))
+        if not characters.all():  # a NUL ends a string, and what follows it means nothing (section 7.3.3.1)
+            characters = np.where(np.logical_and.accumulate(characters != 0, axis=1), characters, np.uint8(0))
+        text = characters.view(f"S{column.repeat}")[:, 0]
         return np.char.rstrip(np.char.decode(text, "latin-1"))
     if column.code == "X":
         return np.unpackbits(view("u1", column.width, 1), axis=1)[:, : column.repeat].astype(bool)

@@ -14,7 +14,7 @@ from chandraclip.ogip.csc import csc_key, csc_product, newest
 from chandraclip.ogip.dispersed_order import DispersedOrder, belongs, order_in_name, order_of
 from chandraclip.ogip.events import event_table
 from chandraclip.ogip.file_names import files_in, files_named, parse_name, places_of
-from chandraclip.ogip.fits import FitsFile, looks_like_fits
+from chandraclip.ogip.fits import FitsFile, FitsTable, file_name, looks_like_fits
 from chandraclip.ogip.header import ObservationHeader, observation_header
 from chandraclip.ogip.matrix import matrix_tables
 from chandraclip.ogip.pha import spectrum_tables
@@ -63,7 +63,8 @@ def find_companion(
     another ending of FITS files. A name that is not there is not replaced by a guess, except that a CSC product stands
     for another version of itself. Where the keyword is absent: the CSC product of the same ObsID, OBI and region; a
     file of the same stem; the only one of its kind in the folder. Where it says "none" (as CIAO writes before the
-    responses are made), only a response whose header or name has the spectrum's OBS_ID, never a background.
+    responses are made), only a response whose header or name has the spectrum's OBS_ID, never a background. A response
+    that another spectrum in the folder names is no guess, unless its stem is the spectrum's.
 
     Args:
         pha: the spectrum.
@@ -125,12 +126,13 @@ def _named(pha: Path, keyword: str, name: str) -> Companion:
 class FileFacts:
     """What a FITS file is: any of ``"arf"``, ``"rmf"``, ``"pha"`` (a source spectrum), ``"background"`` (of HDUCLAS2
     BKG), ``"events"``, ``"region"``; and its observation. `problem`: why it cannot be opened. `order`: the grating
-    order that a response is of."""
+    order that a response is of. `responses`: what its spectra name as theirs, without folders, in lower case."""
 
     kinds: frozenset[str]
     header: ObservationHeader
     problem: str | None = None
     order: DispersedOrder | None = None
+    responses: frozenset[str] = frozenset()
 
 
 def file_facts(path: Path) -> FileFacts:
@@ -170,10 +172,21 @@ def _file_facts(path: Path, modified: int, size: int) -> FileFacts:
             kinds.add("region")
         header = observation_header((tables or responses or file.tables)[0]) if file.tables else ObservationHeader()
         order = order_of(responses[0]) if responses else None
+        named = frozenset(name for table in (*source, *background) for name in _response_names(table))
     except InputFileError as error:
         place = "" if error.extension is None else f"extension {error.extension}: "
         return FileFacts(frozenset(), ObservationHeader(), f"{place}{error.reason}")
-    return FileFacts(frozenset(kinds), header, order=order)
+    return FileFacts(frozenset(kinds), header, order=order, responses=named)
+
+
+def _response_names(table: FitsTable) -> list[str]:
+    """The responses that the spectra of a table name, by `_bare` names."""
+    found: list[str] = []
+    for keyword in ("ANCRFILE", "RESPFILE"):
+        cells = table.column(keyword) if table.has(keyword) else [table.key(keyword)]
+        names = (file_name(value) for value in cells if isinstance(value, str))
+        found += [_bare(Path(re.split(r"[/\\]", parse_name(name).file)[-1])).name for name in names if name]
+    return found
 
 
 def _guesses(
@@ -193,12 +206,16 @@ def _guesses(
     if name or (name == "" and not header.obs_id):
         return
     candidates = [path for path in files if _is_kind(path, kind, header) and _is_of_order(path, order)]
-    if name == "":
-        yield "it is of the same OBS_ID", [path for path in candidates if _has_obs_id(path, header)]
-        return
     stem = _stem(pha)
-    yield "the file of the same stem", [path for path in candidates if _stem(path) == stem]
-    yield f"the only {kind.upper()} in the folder", candidates
+    if name is None:
+        yield "the file of the same stem", [path for path in candidates if _stem(path) == stem]
+    # What another spectrum names as its own is that one's, though both may be of one observation.
+    theirs = {response for path in files if looks_like_fits(path) for response in file_facts(path).responses}
+    free = [path for path in candidates if _stem(path) == stem or _bare(path).name not in theirs]
+    if name == "":
+        yield "it is of the same OBS_ID", [path for path in free if _has_obs_id(path, header)]
+    else:
+        yield f"the only {kind.upper()} in the folder", free
 
 
 def _is_kind(path: Path, kind: str, header: ObservationHeader) -> bool:

@@ -275,7 +275,7 @@ def _on_grid(values: np.ndarray, place: np.ndarray, size: int, fill: Any) -> np.
 
 
 def _channel_grid(cells: SpectrumCells, channel: np.ndarray) -> tuple[int, int]:
-    """First channel and number of channels: TLMIN of CHANNEL and DETCHANS, else from the channels listed."""
+    """First channel and number of channels: TLMIN of CHANNEL and DETCHANS or TLMAX, else from the channels listed."""
     table = cells.table
     lowest, highest = int(channel.min()), int(channel.max())
     number, lower = cells.number("DETCHANS"), table.column_key("TLMIN", "CHANNEL")
@@ -284,6 +284,9 @@ def _channel_grid(cells: SpectrumCells, channel: np.ndarray) -> tuple[int, int]:
     if declared == channel.size and highest - lowest + 1 == channel.size:
         return lowest, channel.size  # every channel is there, so the numbers speak for themselves
     first = limit if limit is not None and limit <= lowest else min(lowest, 1)
+    upper = table.column_key("TLMAX", "CHANNEL") if declared is None and limit == first else None
+    if upper is not None:
+        highest = max(highest, cells.whole(f"TLMAX{table.column_number('CHANNEL')}", upper))
     size = declared if declared is not None else highest - first + 1
     if not 0 < size <= _MAX_CHANNELS:
         raise table.error(f"DETCHANS is {size}" if declared is not None else f"channels from {first} to {highest}")

@@ -20,6 +20,15 @@ MAX_COUNTS = 2.0**53
 _PER_SECOND = re.compile(r"(/\s*s(ec(onds?)?)?|\bs(ec)?\s*(\*\*|\^)?\s*\(?-1\)?)\s*$", re.IGNORECASE)
 _COUNT = re.compile(r"\s*(ct|cts|counts?|photons?|ph)\s*", re.IGNORECASE)
 _DENSITY = re.compile(r"ev|cm|ang|erg|jy|\bm\b|um|nm", re.IGNORECASE)
+# Counts in another time than a second, or thousandths or thousands of them: as counts/s they would be wrong in silence.
+_OTHER_TIME = re.compile(
+    r"(/|\bper\b)\s*\(?\s*\d*\s*([kmu]s|ksec|msec|min|hr?|hours?|d|days?|yr?|years?|frames?|orbits?)\b"
+    r"|\b([kmu]s|ksec|min|hr?|hours?|d|days?|yr?)\s*(\*\*|\^)?\s*\(?-1",
+    re.IGNORECASE,
+)
+_SCALED = re.compile(
+    r"\b(m|milli|k|kilo|mega)(ct|cts|counts?|ph|photons?)\b|10\s*(\*\*|\^)|\de[+-]?\d|%", re.IGNORECASE
+)
 
 
 def source_column(cells: SpectrumCells) -> str:
@@ -102,7 +111,7 @@ def _is_rate(cells: SpectrumCells, name: str, values: np.ndarray, exposure: floa
     """Whether a column holds counts/s, by its name, TUNIT, HDUCLAS3 and TFORM, else by the numbers."""
     table = cells.table
     unit = table.unit(name)
-    if _DENSITY.search(unit):
+    if any(pattern.search(unit) for pattern in (_DENSITY, _OTHER_TIME, _SCALED)):
         raise table.error(f"{name} is in {unit}, neither counts nor counts/s")
     by_unit = True if _PER_SECOND.search(unit) else False if _COUNT.fullmatch(unit) else None
     by_class = {"RATE": True, "COUNT": False, "COUNTS": False}.get(table.hduclas(3))

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 # No row of a redistribution matrix sums to more than this; a sum above says that the area is in it.
 _MAX_PROBABILITY = 2.0
+_MAX_AREA = 1e10  # cm2, a square kilometre: what is above is damage
 
 
 def read_response(arf: str | Path | None, rmf: str | Path) -> Response:
@@ -139,10 +140,12 @@ def read_arf(path: str | Path, extension: str | None = None) -> EffectiveArea:
     table.require("ENERG_LO", "ENERG_HI", "SPECRESP")
     low, high, order = photon_energies(table)
     area = in_units(table, "SPECRESP", CM2)[order]
-    bad = ~np.isfinite(area) | (area < 0)
+    bad = ~np.isfinite(area) | (area < 0) | (area > _MAX_AREA)
     if bad.any():
         energy = low[np.argmax(bad)]
-        raise table.error(f"SPECRESP is negative or not a number ({area[np.argmax(bad)]:g} at {energy:g} keV)")
+        worst = area[np.argmax(bad)]
+        what = "larger than any telescope's" if _MAX_AREA < worst < np.inf else "negative or not a number"
+        raise table.error(f"SPECRESP is {what} ({worst:g} at {energy:g} keV)")
     return EffectiveArea(file.path, low, high, area)
 
 
@@ -186,6 +189,9 @@ def read_rmf(path: str | Path, extension: str | None = None) -> Redistribution:
     if descending:
         matrix = sparse.csr_array(matrix[:, ::-1])
     matrix.sort_indices()
+    largest = np.abs(matrix.data).max(initial=0.0)
+    if largest > _MAX_AREA:
+        raise tables[0].error(f"MATRIX holds {largest:g}, no probability and no area in cm2")
     negative = matrix.data < 0
     if negative.any():
         notes.append(f"{negative.sum()} elements are negative, to {matrix.data.min():g}, and used as they are")
@@ -202,7 +208,7 @@ def read_rmf(path: str | Path, extension: str | None = None) -> Redistribution:
         descending=descending,
         # The extension's name does not tell (SPECRESP MATRIX is written for pure redistribution too), and FULL is
         # also written, wrongly, on normalised matrices that need their ARF.
-        includes_area=bool(matrix.sum(axis=1).max(initial=0.0) > _MAX_PROBABILITY),
+        includes_area=bool(matrix.sum(axis=1).max(initial=0.0) > _MAX_PROBABILITY * len(tables)),
         declared_full=tables[0].hduclas(3) == "FULL",
         notes=tuple(notes),
     )

@@ -29,6 +29,7 @@ from chandraclip.ogip.fits import FitsTable, quiet
 
 logger = logging.getLogger(__name__)
 
+_PIXEL_RANGE = 1e-12, 90.0  # deg, of a side; beyond, TCDLT is damaged
 # Keywords of a column beside those of an image's axis (FITS standard 4.0, table 22).
 _NUMBERS = {"TCRPX": "CRPIX", "TCRVL": "CRVAL", "TCDLT": "CDELT"}
 _OTHERS = {"TCTYP": "CTYPE", "TCUNI": "CUNIT", "TCROT": "CROTA"}
@@ -225,7 +226,10 @@ def sky_coordinates(table: FitsTable, like: SkyCoordinates | None = None) -> Sky
     try:
         with quiet():
             wcs = _projection(header)
+            scales = proj_plane_pixel_scales(wcs)
     except (ValueError, TypeError, ArithmeticError):  # wcslib's errors are ValueErrors
+        return None
+    if not ((scales > _PIXEL_RANGE[0]) & (scales < _PIXEL_RANGE[1])).all():
         return None
     return SkyCoordinates(wcs, frame, header)
 
