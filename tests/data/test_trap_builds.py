@@ -279,3 +279,36 @@ def test_the_real_folder_beside_a_copy_of_itself(real_data, tmp_path):
         for copy in ("one", "two"):
             shutil.copytree(real_data / "spectra" / name, tmp_path / copy / name)
     assert kept(tmp_path) == ["one/4c19.44_obs6903/obs1.pi", "one/q0740_bubble_obs3098/bubble.pi"]
+
+
+def test_a_good_copy_is_not_left_out_for_a_bad_one(ogip, folder, tmp_path):
+    ogip.rmf("bad.rmf", TLMIN4=9)
+    for name, arf, rmf in (("a_damaged.pi", "source.arf", "bad.rmf"), ("b_lost.pi", "gone.arf", "source.rmf")):
+        ogip.pha(name, OBJECT="Good", ANCRFILE=arf, RESPFILE=rmf)
+    rows, skipped = build(folder, tmp_path / "out")
+    assert [row["name"] for row in rows] == ["Good"]
+    used = "the same counts of the same observation as good.pi, which is used"
+    assert skipped == {"a_damaged.pi": used, "b_lost.pi": used}
+    ogip.pha("good.pi", OBJECT="Good", ANCRFILE="source.arf", RESPFILE="bad.rmf")
+    (folder / "b_lost.pi").unlink()
+    ogip.pha("other.pi", counts=[1, 2, 3, 4], **RESPONSES)
+    _, skipped = build(folder, tmp_path / "none_good")
+    assert "channel group" in skipped["a_damaged.pi"]
+    assert skipped["good.pi"] == "the same counts of the same observation as a_damaged.pi, which cannot be used either"
+
+
+def test_a_good_copy_of_events_beside_a_bad_one(ogip, folder, tmp_path):
+    columns = [fits.Column("PI", "J", array=[100, 200, 300, 50])]
+    ogip.events("a.evt", columns=columns, OBJECT="Photons", DTCOR=1.5)
+    ogip.events("b.evt", columns=columns, OBJECT="Photons")
+    rows, skipped = build(folder, tmp_path / "out")
+    assert sorted(row["name"] for row in rows) == ["Good", "Photons"]
+    assert skipped == {"a.evt": "the same photons of the same observation as b.evt, which is used"}
+
+
+def test_many_equal_counts_are_a_copy_whatever_the_exposure(ogip):
+    counts = np.random.default_rng(3).poisson(4.0, 64)
+    for name, exposure, obs_id in (("a.pi", 1000.0, "12"), ("ontime.pi", 1300.0, "12"), ("other.pi", 1300.0, "13")):
+        channel = np.arange(64) + 1
+        ogip.pha(name, counts=counts, channel=channel, DETCHANS=64, EXPOSURE=exposure, OBS_ID=obs_id)
+    assert kept(ogip.folder) == ["a.pi", "other.pi"]

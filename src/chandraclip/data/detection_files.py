@@ -7,14 +7,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from chandraclip.data.problems import sentence_of
 from chandraclip.data.twins import Content, clusters, events_content, spectrum_content
 from chandraclip.errors import InputFileError
 from chandraclip.ogip.companions import file_facts, find_companion
 from chandraclip.ogip.csc import csc_key
+from chandraclip.ogip.events import read_events
 from chandraclip.ogip.fits import FitsFile
 from chandraclip.ogip.pha import PhaRecord, read_pha, spec_numbers, spectrum_tables
+from chandraclip.ogip.spectrum import read_spectrum
 
 _BACKGROUND_NAME = re.compile(r"(^|[_.-])(bkg|bgd|bg|back|background)\d*([_.-]|$)", re.IGNORECASE)
 
@@ -108,11 +111,14 @@ def other_detections(root: Path, paths: Iterable[Path], csc: Sequence[DetectionF
     kept = []
     own = {candidate.item.label for candidate in sources}
     for copies in clusters([(one, one.content) for one in [*_csc_candidates(csc, sources), *sources]]):
-        best = min(copies, key=_rank) if len(copies) > 1 else copies[0]
+        best, fate = copies[0], "which is used"
+        if len(copies) > 1:
+            rank, best = min(((_rank(copy), copy) for copy in copies), key=lambda ranked: ranked[0])
+            fate = "which cannot be used either" if rank[0] == _UNREADABLE else fate
         for copy in copies:
             if copy is not best and copy.item.label in own:
                 what = "counts" if copy.record is not None else "photons"
-                reason = f"the same {what} of the same observation as {best.item.label}, which is used"
+                reason = f"the same {what} of the same observation as {best.item.label}, {fate}"
                 found.append(replace(copy.item, problem=reason))
         if best.item.label in own:
             kept.append(best)
@@ -181,15 +187,31 @@ def _csc_candidates(csc: Sequence[DetectionFiles], others: Sequence[_Candidate])
     return found
 
 
-def _rank(candidate: _Candidate) -> tuple[bool, bool, bool, str]:
-    """The least is the best copy: a spectrum with an RMF, a CSC product, ungrouped, first by label."""
+_WHOLE, _WITHOUT_RESPONSE, _UNREADABLE = range(3)
+
+
+def _rank(candidate: _Candidate) -> tuple[int, bool, bool, str]:
+    """The least is the best copy: one that can be read, a spectrum with a response, a CSC product, ungrouped, first by
+    label."""
     item, record = candidate.item, candidate.record
     path = item.spectrum if record is not None else item.events
-    no_response = False
-    if record is not None and path is not None and item.rmf is None:
-        no_response = find_companion(path, "rmf", record.rmf_name, record.header).path is None
     grouped = record is not None and record.grouping is not None
-    return no_response, path is None or csc_key(path) is None, grouped, item.label
+    return _state(candidate), path is None or csc_key(path) is None, grouped, item.label
+
+
+def _state(candidate: _Candidate) -> int:
+    """Whether a copy can be used: a good one must not be left out for one whose responses are damaged, say."""
+    item = candidate.item
+    try:
+        if candidate.record is not None and item.spectrum is not None:
+            part: dict[str, Any] = {"spec_num": item.spec_num, "extension": item.extension}
+            spectrum = read_spectrum(item.spectrum, item.arf, item.rmf, require_response=False, **part)
+            return _WHOLE if spectrum.response is not None else _WITHOUT_RESPONSE
+        if item.events is not None:
+            read_events(item.events)
+    except Exception:  # whatever it is, `read_detection` meets it again and says so
+        return _UNREADABLE
+    return _WHOLE
 
 
 def _named(candidates: Iterable[_Candidate]) -> list[DetectionFiles]:

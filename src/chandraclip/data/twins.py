@@ -24,7 +24,8 @@ from chandraclip.ogip.pha import PhaRecord
 _TOLERANCE = 0.01
 # With fewer counts two sources of one observation may have the same ones by chance, so BACKSCAL must agree too.
 _FEW_COUNTS = 5
-# A copy rebinned into fewer channels is told by its running sum, from this many channels with counts.
+# A copy rebinned into fewer channels is told by its running sum, from this many channels with counts. No two sources of
+# one observation agree in so many either, so EXPOSURE (or ONTIME, or LIVETIME: 1 to 50 % apart) does not matter then.
 _MIN_STEPS = 10
 
 T = TypeVar("T")
@@ -86,7 +87,11 @@ def same_content(one: Content, other: Content) -> bool:
         pairs.append((one.object_name, other.object_name))
         if not _close(one.backscal, other.backscal):
             return False
-    if any(mine and theirs and mine != theirs for mine, theirs in pairs) or not _close(one.exposure, other.exposure):
+    if any(mine and theirs and mine != theirs for mine, theirs in pairs):
+        return False
+    many = min(part.running_sum.size if part.running_sum is not None else 0 for part in (one, other)) >= _MIN_STEPS
+    same_observation = bool(one.obs_id and other.obs_id)
+    if not (many and same_observation) and not _close(one.exposure, other.exposure):
         return False
     return one.digest == other.digest or _is_rebinned(one.running_sum, other.running_sum)
 
