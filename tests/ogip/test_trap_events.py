@@ -329,6 +329,15 @@ def test_unsorted_overlapping_and_empty_intervals(ogip, intervals, expected):
 
 
 @pytest.mark.parametrize(
+    "interval, expected", [((12.0, 1e38), [[12, 40]]), ((-1e38, 20.0), [[5, 20]]), ((-1e300, 1e300), [[5, 40]])]
+)
+def test_an_interval_without_end_ends_with_the_observation(ogip, interval, expected):
+    events = read_events(ogip.events(gti=[ogip.gti(interval)], TSTART=5.0, TSTOP=40.0))
+    np.testing.assert_allclose(absolute(events), expected)
+    assert events.exposure == pytest.approx(np.diff(expected).sum())
+
+
+@pytest.mark.parametrize(
     "gti_header, header, words",
     [
         ({}, {"TIMEREF": "SOLARSYSTEM"}, "EVENTS,1 are barycentred (TIMEREF), those of GTI,2 are not"),

@@ -17,6 +17,8 @@ from chandraclip.ogip.times import clock_difference, keyword_unit, reference_shi
 
 CCD_COLUMNS = ("CCD_ID", "CCDNR", "TM_NR")  # Chandra ACIS, XMM EPIC, eROSITA's telescope modules
 MAX_CCDS = 64
+# s, three million years: such a START or STOP stands for "no limit".
+_NO_LIMIT = 1e14
 # A CCD with fewer of the source's photons does not lengthen its good time: a constant source would seem to fade while
 # only that CCD is good.
 _MINOR_SHARE = 0.05
@@ -209,7 +211,10 @@ class _Reader:
             difference = clock_difference(table, self._events)
             if difference is not None:
                 self.problems.append(difference)
-            self._read[key] = np.column_stack([start, stop]) + reference_shift(table, self._events)
+            edges = np.column_stack([start, stop])
+            open_ended = np.abs(edges) > _NO_LIMIT
+            edges[open_ended] = np.copysign(np.inf, edges[open_ended])
+            self._read[key] = edges + reference_shift(table, self._events)
         return self._read[key]
 
 
