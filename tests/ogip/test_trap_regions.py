@@ -106,6 +106,14 @@ def test_bad_rows_are_named(ogip, row, reason):
         read_region(region_file(ogip, [row]))
 
 
+def test_points_are_no_region(ogip, caplog):
+    point, circle = ("POINT", [20], [10], [0], [0]), ("CIRCLE", [10], [10], [2], [0])
+    assert inside(read_region(region_file(ogip, [point, circle])), (10, 11), (20, 10)) == [True, False]
+    assert "1 point(s) in it hold nothing" in caplog.text
+    with pytest.raises(InputFileError, match="no shapes with an area"):
+        read_region(region_file(ogip, [point]))
+
+
 def test_units_and_systems_of_a_table(ogip):
     sky = read_events(ogip.events(columns=photon_columns(ogip, [4096.5], [4096.5]), time=[12.0])).sky
     row = ("Circle", [10.0], [41.0], [4.92], [0])
@@ -180,6 +188,11 @@ def photon_columns(ogip, x, y, pi=None, energy=None):
         ("circle(10,10,5)\ncircle(30,10,5) # background\n", [(11, 10), (30, 10)], [1, 0]),
         ("circle(10,10,5)\npoint(1,2) # point=x\nline(1,2,3,4)\n", [(11, 10), (1, 2)], [1, 0]),
         ("box(10,10,8,2,90d)", [(10, 13), (13, 10)], [1, 0]),
+        ("!circle(10,10,2)&circle(10,10,5)|circle(10,10,1)", [(10, 10), (11.5, 10), (14, 10)], [1, 0, 1]),
+        ("((X,Y) IN circle(10,10,5)) && !((X,Y) IN CIRCLE(10,10,2)) || ((X, Y) in box(30,10,2,2,0))",
+         [(10, 10), (14, 10), (30, 10)], [0, 1, 1]),
+        ("circle(10,10,2) # include=0\ncircle(10,10,5) # color=red include=1", [(10, 10), (14, 10)], [0, 1]),
+        ("circle(10,10,5) # source=1\ncircle(30,10,5) # source=0\n", [(11, 10), (30, 10)], [1, 0]),
         ("box(10,10,8,2,1.5707963r)", [(10, 13), (13, 10)], [1, 0]),
     ],
 )  # fmt: skip

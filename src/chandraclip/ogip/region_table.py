@@ -42,9 +42,11 @@ def read_region_table(table: FitsTable, sky: SkyCoordinates | None = None) -> Re
     component = table.column("COMPONENT") if table.has("COMPONENT") else np.arange(1, table.num_rows + 1)
     transform = _Transform(table, columns, sky)
     groups: dict[int, list[Shape]] = {}
+    num_points = 0
     for row, name in enumerate(names):  # over shapes: a handful
         if not name:
             continue  # padding
+        num_points += name.lstrip("!+ ").lower() == "point"
         try:
             x, y = (cells[column][row] for column in columns)
             radii, angles = (cells[column][row] if column in cells else np.zeros(0) for column in ("R", "ROTANG"))
@@ -54,11 +56,15 @@ def read_region_table(table: FitsTable, sky: SkyCoordinates | None = None) -> Re
                 raise
             raise InputFileError(table.path, f"row {row + 1}: {error}", table.label) from None
         groups.setdefault(int(np.ravel(component[row])[0]), []).append(shape)
+    if all(shape.name == "point" for shapes in groups.values() for shape in shapes):
+        raise table.error("the region has no shapes with an area (point)")
     # A component of excluded shapes alone would be the whole sky but them: it is meant to be taken from the others.
     lone = [shape for shapes in groups.values() if not any(one.include for one in shapes) for shape in shapes]
     parts = [shapes for shapes in groups.values() if any(one.include for one in shapes)]
     source = f"{table.path.name}[{table.label}]"
     region = Region(tuple((*shapes, *lone) for shapes in parts), source=source) if parts else united(lone, source)
+    if num_points:
+        region = replace(region, notes=(f"{num_points} point(s) in it hold nothing, since they have no area",))
     used = transform.pixels
     if used is None or region.centre is None:
         return region

@@ -23,6 +23,8 @@ SHAPE_NAMES = {
 }
 _PIXELS = {"physical", "image"}
 _OTHER_SYSTEMS = {"detector", "amplifier", "linear", *(f"wcs{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")}
+# How SAS writes a shape: ((X,Y) IN circle(26188,22816,300)), joined by && and ||.
+_SAS_SHAPE = re.compile(r"\(\s*\(?\s*X\s*,\s*Y\s*\)?\s*IN\s+(\w+\s*\([^()]*\))\s*\)", re.IGNORECASE)
 _NO_AREA = {"point", "line", "vector", "projection", "segment", "text", "ruler", "compass", "composite"}
 _DRAWN = re.compile(r"\s*(vector|projection|segment|text|ruler|compass)\s*\(", re.IGNORECASE)
 _PANDAS = {"panda": "pie", "epanda": "epanda", "bpanda": "bpanda"}
@@ -44,8 +46,9 @@ def parse_region(
 
     Lines add shapes; within a line CIAO's operators: ``+`` or ``|`` adds, ``-`` or ``&!`` takes away, ``*`` or ``&``
     intersects. A line that begins with ``-`` or ``!`` takes away from the whole, wherever it stands. ds9's properties
-    after ``#`` are passed over, but for ``background``, which marks a shape that is not the source's. Shapes without an
-    area (points, lines, texts) are left out, and named in `notes`.
+    after ``#`` are passed over, but for ``background`` or ``source=0``, which mark a shape that is not the source's,
+    and ``include=0``, which takes it away. SAS's ``((X,Y) IN circle(...))`` is read as its shapes are. Shapes without
+    an area (points, lines, texts) are left out, and named in `notes`.
 
     Args:
         path: for messages.
@@ -75,8 +78,11 @@ def parse_region(
         except ValueError as error:
             raise InputFileError(path, f"{error}: {statement}", f"line {number}") from None
         left_out += ignored
-        if re.search(r"(?<![\w=])background(?![\w=])", properties):
+        if re.search(r"(?<![\w=])background(?![\w=])|(?<!\w)source\s*=\s*0", properties):
             background += added
+            continue
+        if re.search(r"(?<!\w)include\s*=\s*0", properties):
+            excluded += [replace(shape, include=False) for shapes in added for shape in shapes]
             continue
         components += added
         excluded += taken
@@ -127,6 +133,7 @@ def _line(
     added: list[tuple[Shape | Mask, ...]] = []
     taken: list[Shape | Mask] = []
     ignored: list[str] = []
+    statement = _SAS_SHAPE.sub(r"\1", statement).replace("&&", "&")
     position = 0
     matches = list(_SHAPE.finditer(statement)) or [m for m in [_BARE_SHAPE.fullmatch(statement)] if m]
     for match in matches:
@@ -151,6 +158,9 @@ def _line(
             taken.append(shape)
         elif added and (not include or operator in ("*", "&")):
             added[-1] = (*added[-1], shape)
+        elif taken and operator in ("*", "&"):  # !A&B|C: A is taken from B alone
+            added.append((*taken, shape))
+            taken.clear()
         else:
             added.append((shape,))
     rest = statement[position:].strip()
