@@ -77,9 +77,9 @@ def test_any_part_may_be_alone_or_given_by_name(files, ogip):
 
 
 def test_what_does_not_go_together_is_said(files, ogip, tmp_path):
-    with pytest.raises(ValueError, match="needs a spectrum or events"):
+    with pytest.raises(ValueError, match=rf"region \({files['region']}\): no spectrum or events were given"):
         observation.open(files["region"])
-    with pytest.raises(ValueError, match="go with the file of a spectrum"):
+    with pytest.raises(ValueError, match=rf"arf \({files['arf']}\): goes with the file of a spectrum"):
         observation.open(files["events"], files["arf"])
     with pytest.raises(ValueError, match="2 files for one spectrum"):
         observation.open(files["spectrum"], ogip.pha("b.pi"))
@@ -139,6 +139,16 @@ def test_photons_are_cut_with_the_aperture_that_the_spectrum_tells(ogip):
     assert not any("the photon list is not" in note for note in source.notes)
     assert len(observation.open(spectrum, "circle(10,10,5)").events) == 3  # a region that is asked for holds
     assert len(observation.open(spectrum, region=False).events) == 4
+
+
+def test_a_region_without_a_photon_is_an_observation_of_none(files):
+    source = observation.open(files["events"], region="circle(-500,-500,1)")
+    assert len(source.events) == 0
+    curve = source.light_curve(5)
+    assert (curve.counts == 0).all()
+    assert (curve.rate_high > 0).all()
+    assert "left out" in repr(source)
+    assert "fewer than 10" in repr(source.variability())
 
 
 def test_a_part_that_is_not_wanted_is_not_looked_for(csc):

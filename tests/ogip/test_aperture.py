@@ -13,6 +13,7 @@ from astropy.io import fits
 from chandraclip.data.build_from_files import build_from_files
 from chandraclip.data.files import find_detections, read_detection
 from chandraclip.errors import InputFileError
+from chandraclip.observation import open as open_observation
 from chandraclip.ogip import read_events
 from chandraclip.ogip.aperture import read_aperture
 from chandraclip.ogip.fits import FitsFile
@@ -108,6 +109,19 @@ def test_a_reg3_alone_finds_the_spectrum_beside_it(ogip, caplog):
     (folder / f"{STEM}_pha3.fits").rename(folder / "elsewhere.fits")
     assert len(read_events(folder / f"{STEM}_regevt3.fits", folder / f"{STEM}_reg3.fits")) < total
     assert "ECF90REGB" in caplog.text
+
+
+def test_open_takes_the_reg3_of_a_detection_for_its_spectrums_aperture(ogip):
+    """Given by name, and in another folder than the spectrum."""
+    total = csc2_set(ogip)
+    folder = ogip.folder / "in"
+    region = ogip.folder / "regions" / f"{STEM}_reg3.fits"
+    region.parent.mkdir()
+    (folder / region.name).rename(region)
+    observation = open_observation(folder / f"{STEM}_pha3.fits", folder / f"{STEM}_regevt3.fits", region)
+    assert len(observation.events) == observation.spectrum.counts.sum() == total
+    other = open_observation(folder / f"{STEM}_pha3.fits", folder / f"{STEM}_regevt3.fits", "circle(4100,4100,3)")
+    assert len(other.events) < total
 
 
 def test_without_a_reg3_the_aperture_of_the_spectrum_serves(ogip):
@@ -225,6 +239,9 @@ def test_an_aperture_that_cannot_be_read_is_said_and_the_region_serves(ogip, cap
         row, _ = read_detection(*find_detections(ogip.folder / "in"))
     assert "DSVAL2 is not a region" in row["events_note"]
     assert "ECF90REGB" in row["events_note"]
+    (ogip.folder / "in" / f"{STEM}_reg3.fits").unlink()
+    row, _ = read_detection(*find_detections(ogip.folder / "in"))  # the spectrum is not lost for its photons
+    assert (row["spectrum_counts"].sum() > 0, row.get("event_time")) == (True, None)
 
 
 def test_the_shared_reg3_without_srcreg(traps, caplog):

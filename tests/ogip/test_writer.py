@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chandraclip.data.files import find_detections
+from chandraclip.data.files import find_detections, read_detection
 from chandraclip.data.response_table import read_responses
 from chandraclip.data.row_objects import row_to_ogip
 from chandraclip.errors import InputFileError
@@ -357,6 +357,20 @@ def test_what_was_written_together_is_found_together(tmp_path, ogip):
     written["events"].unlink()
     other.rename(written["events"])  # of the name, but of another hand
     assert "events" not in written_beside(written["spectrum"])
+
+
+def test_a_folder_of_written_files_holds_one_detection_each(tmp_path):
+    spectrum, events = make_spectrum(), make_events()
+    to_ogip(tmp_path / "in", spectrum, events, name="one")
+    to_ogip(tmp_path / "in", make_spectrum(1), name="spectrum")
+    to_ogip(tmp_path / "in", events=make_events(1), name="photons")
+    found = {item.label: item for item in find_detections(tmp_path / "in")}
+    assert not [item.problem for item in found.values() if item.problem]
+    assert sorted(found) == ["one_pha.fits", "photons_evt.fits", "spectrum_pha.fits"]
+    row, _ = read_detection(found["one_pha.fits"])
+    np.testing.assert_array_equal(row["spectrum_counts"], spectrum.counts)
+    np.testing.assert_array_equal(row["event_energy"], events.energy)
+    assert found["spectrum_pha.fits"].events is None
 
 
 def test_every_real_file_reads_back_equal(real_data, tmp_path):

@@ -18,6 +18,7 @@ from chandraclip.ogip.events import read_events
 from chandraclip.ogip.fits import FitsFile
 from chandraclip.ogip.pha import PhaRecord, read_pha, spec_numbers, spectrum_tables
 from chandraclip.ogip.spectrum import read_spectrum
+from chandraclip.ogip.writer import written_beside
 
 _BACKGROUND_NAME = re.compile(r"(^|[_.-])(bkg|bgd|bg|back|background)\d*([_.-]|$)", re.IGNORECASE)
 
@@ -67,8 +68,9 @@ def label_of(root: Path, path: Path) -> str:
 def other_detections(root: Path, paths: Iterable[Path], csc: Sequence[DetectionFiles]) -> list[DetectionFiles]:
     """The detections among files that are no CSC products; those that are none, with their `problem`.
 
-    PHA files that another one names as its background are neither. Of copies (`data.twins`) one is kept, the best
-    by `_rank`; the others say which it is.
+    PHA files that another one names as its background are neither. A spectrum and the photons that one call of
+    `to_ogip` wrote are one detection. Of copies (`data.twins`) one is kept, the best by `_rank`; the others say which
+    it is.
 
     Args:
         root: folder searched.
@@ -122,7 +124,7 @@ def other_detections(root: Path, paths: Iterable[Path], csc: Sequence[DetectionF
                 found.append(replace(copy.item, problem=reason))
         if best.item.label in own:
             kept.append(best)
-    return [*found, *_named(kept)]
+    return [*found, *_named(_paired(kept))]
 
 
 def _spectra(label: str, path: Path, found: list[DetectionFiles], backgrounds: set[Path]) -> list[_Candidate]:
@@ -185,6 +187,20 @@ def _csc_candidates(csc: Sequence[DetectionFiles], others: Sequence[_Candidate])
             if content is not None:
                 found.append(_Candidate(item, content, record))
     return found
+
+
+def _paired(candidates: list[_Candidate]) -> list[_Candidate]:
+    """Spectra joined with the photons and the region that `to_ogip` wrote with them."""
+    lists = {one.item.events: one for one in candidates if one.record is None}
+    result, taken = [], set()
+    for one in candidates:
+        beside = written_beside(one.item.spectrum) if one.item.spectrum is not None and lists else {}
+        events = beside.get("events")
+        if events in lists and beside.get("spectrum") == one.item.spectrum:
+            one = replace(one, item=replace(one.item, events=events, region=beside.get("region")))
+            taken.add(id(lists[events]))
+        result.append(one)
+    return [one for one in result if id(one) not in taken]
 
 
 _WHOLE, _WITHOUT_RESPONSE, _UNREADABLE = range(3)

@@ -29,8 +29,9 @@ def find_detections(input_dir: str | Path) -> list[DetectionFiles]:
 
     CSC products (pha3, regevt3, reg3, arf3, rmf3) of one ObsID, OBI and region are one detection, whatever their
     version tags and folders, and are told by name, unopened. Other files are told by their HDUCLAS keywords. A
-    spectrum that another one names as its background is no detection, and of copies of one spectrum or event list only
-    one is (`data.twins`). A file that cannot be used is listed with its `problem`.
+    spectrum that another one names as its background is no detection, what `to_ogip` wrote together is one, and of
+    copies of one spectrum or event list only one is (`data.twins`). A file that cannot be used is listed with its
+    `problem`.
 
     Args:
         input_dir: searched with its subfolders; hidden files and folders are passed over.
@@ -82,8 +83,10 @@ def read_detection(item: DetectionFiles) -> tuple[dict[str, Any], Response | Non
             if spectrum is None:
                 raise InputFileError(item.events, reason)
             logger.warning("%s: %s; only the spectrum is used", item.events, reason)
-        else:
+        elif item.spectrum is None or item.region is not None or _tells_aperture(item.spectrum):
             events = read_events(item.events, item.region, item.spectrum, item.spec_num)
+        else:  # photons that were cut when they were written
+            events = read_events(item.events)
     facts: dict[str, Any] = {"name": item.name, "region_id": region_id_of(item.label)}
     if key is not None:
         _, obsid, obi, region_name = key
@@ -104,7 +107,11 @@ def read_detection(item: DetectionFiles) -> tuple[dict[str, Any], Response | Non
 
 def _tells_aperture(spectrum: Path | None) -> bool:
     """Whether a spectrum's header has the aperture (CSC 2: with the neighbours cut out)."""
-    return spectrum is not None and read_aperture(FitsFile(spectrum)) is not None
+    try:
+        return spectrum is not None and read_aperture(FitsFile(spectrum)) is not None
+    except InputFileError as error:
+        logger.warning("%s: its aperture is not used: %s", spectrum, error.reason)
+        return False
 
 
 def _csc_detections(root: Path, paths: list[Path]) -> list[DetectionFiles]:

@@ -152,16 +152,17 @@ def _read(given: dict[str, Any], spec_num: int | None) -> Observation:
         if spectrum.response is None:
             notes.append(f"spectrum: no response ({spectrum.response_problem})")
             logger.warning("%s: %s", spectrum.path, notes[-1])
-    elif any(given[role] is not None for role in ("arf", "rmf", "background")) or spec_num is not None:
-        raise ValueError("arf, rmf, background and spec_num go with the file of a spectrum, and there is none")
+    else:
+        _check_companions(given, spec_num)
     if isinstance(spectrum, Spectrum):
         files |= {"spectrum": spectrum.path, **spectrum.companions}
         notes += spectrum.notes
     if isinstance(region, (str, Path)) and _exists(Path(region)):
         files["region"] = Path(region)
-    if events and not isinstance(events, EventList):
+    if isinstance(events, (str, Path)):
         # The photons are the spectrum's, unless a region, or none (False), was asked for.
-        if isinstance(spectrum, Spectrum) and asked_region is None and (region or _tells_aperture(spectrum)):
+        own = asked_region is None or _is_own_region(asked_region, events)
+        if isinstance(spectrum, Spectrum) and own and (region or _tells_aperture(spectrum)):
             events = read_events(events, region, spectrum.path, spectrum.spec_num)
         else:
             events = read_events(events, region or None)
@@ -176,7 +177,21 @@ def _read(given: dict[str, Any], spec_num: int | None) -> Observation:
         region = events.region or region
         if isinstance(spectrum, Spectrum):
             _note_other_observation(spectrum, events, notes)
-    return Observation(spectrum or None, events or None, region or None, files, tuple(notes))
+    # An event list without a photon left is one all the same, and its length is 0.
+    photons = events if isinstance(events, EventList) else None
+    return Observation(spectrum or None, photons, region or None, files, tuple(notes))
+
+
+def _check_companions(given: dict[str, Any], spec_num: int | None) -> None:
+    """Refuses what goes with the file of a spectrum, and a region alone, where there is none to go with."""
+    lone = {role: given[role] for role in ("arf", "rmf", "background") if given[role] is not None}
+    if spec_num is not None:
+        lone["spec_num"] = spec_num
+    if lone:
+        named = ", ".join(f"{role} ({value})" for role, value in lone.items())
+        raise ValueError(f"{named}: goes with the file of a spectrum, and none was given")
+    if given["region"] and not isinstance(given["events"], (str, Path, EventList)) and not given["spectrum"]:
+        raise ValueError(f"region ({given['region']}): no spectrum or events were given, and none lie beside it")
 
 
 def _tells_aperture(spectrum: Spectrum) -> bool:
@@ -185,6 +200,14 @@ def _tells_aperture(spectrum: Spectrum) -> bool:
     except InputFileError as error:
         logger.warning("%s: its aperture is not used: %s", spectrum.path, error.reason)
         return False
+
+
+def _is_own_region(region: Any, events: Any) -> bool:
+    """Whether a region is the ``reg3`` of the photons' own CSC detection: it stands for the spectrum's aperture."""
+    if not (isinstance(region, (str, Path)) and _exists(Path(region))):
+        return False
+    key = csc_key(Path(region))
+    return key is not None and key == csc_key(Path(events))
 
 
 def _note_other_observation(spectrum: Spectrum, events: EventList, notes: list[str]) -> None:
