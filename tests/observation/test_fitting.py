@@ -180,7 +180,16 @@ def test_what_cannot_be_fitted_is_refused(draw, real_data):
         ({"statistic": "chi2"}, "unknown statistic 'chi2': cash, wstat"),
         ({"statistic": "wstat"}, "has no background"),
         ({"energy": (100.0, 200.0)}, "no channel in 100-200 keV"),
-        ({"energy": (7.0, 0.5)}, "two increasing"),
+        ({"energy": (7.0, 0.5)}, "must increase"),
+        ({"energy": (0.5,)}, "two energies in keV"),
+        ({"energy": None}, "two energies in keV"),
+        ({"energy": (0.5, np.inf)}, "two energies in keV"),
+        ({"absorption": np.ones(3)}, "unknown absorption"),
+        ({"redshift": "0.3"}, "redshift '0.3': must be a number"),
+        ({"fixed": ["nH"]}, "names with their values"),
+        ({"fixed": {"nH": 2e20}}, r"nH 2e\+20: must be from 0 to 100 1e22 cm-2"),
+        ({"fixed": {"nH": 3 * u.keV}}, "must be a number of 1e22 cm-2"),
+        ({"distance": 3 * u.m**2}, "must be a length"),
         ({"fixed": {"Tin": 1.0}}, "no parameter 'Tin' to fix: PhoIndex, nH"),
         ({"fixed": {"nH": -0.1}}, "nH -0.1: must be from 0 to 100"),
         ({"confidence": 1.0}, "between 0 and 1"),
@@ -221,8 +230,20 @@ def test_flux_and_luminosity(draw):
     assert luminosity.value == pytest.approx(4 * np.pi * (2 * 3.0857e21) ** 2 * before.value, rel=1e-4)
     with pytest.raises(ValueError, match="needs a distance"):
         fit_spectrum(spectrum).luminosity(2, 10)
-    with pytest.raises(ValueError, match="two increasing energies"):
+    with pytest.raises(ValueError, match="must increase"):
         fit.flux(7, 0.5)
+    with pytest.raises(ValueError, match="up to 1000 keV"):
+        fit.flux(500, 7000)  # eV
+
+
+def test_quantities_are_taken_in_their_own_units(draw):
+    spectrum, _ = draw("apec", 1.0, 0.02, 500, seed=7)
+    plain = fit_spectrum(spectrum, "apec", energy=(0.5, 5), fixed={"nH": 0.02, "kT": 1.0})
+    given = {"nH": 2e20 / u.cm**2, "kt": (1 * u.keV).to(u.K, u.temperature_energy())}
+    fit = fit_spectrum(spectrum, "apec", energy=(500, 5000) * u.eV, fixed=given)
+    assert (fit.energy, fit.parameters["nH"].value) == ((0.5, 5.0), pytest.approx(0.02, rel=1e-12))
+    assert fit.statistic == pytest.approx(plain.statistic, rel=1e-9)
+    assert fit.flux(500 * u.eV, 2 * u.keV).value == pytest.approx(plain.flux(0.5, 2).value, rel=1e-9)
 
 
 def test_a_redshift_gives_the_distance(draw):

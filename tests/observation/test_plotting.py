@@ -151,6 +151,8 @@ def test_a_first_channel_at_no_energy_and_a_response_without_area(spectrum, recw
     response = replace(spectrum.response, channel_energy_lo=np.array([0.0, 0.9, 1.8, 3.0]))
     low, _ = plot_spectrum(replace(spectrum, response=response), energy=(0, 5)).get_xlim()
     assert 0 < low < 0.9
+    low, _ = plot_spectrum(spectrum, min_significance=1000, oversample=None, energy=(0.3, 5)).get_xlim()
+    assert low == pytest.approx(0.4)  # a group of all channels is drawn whole
     blind = replace(spectrum, response=replace(response, arf=np.zeros(3)))
     with pytest.raises(ValueError, match="nothing above 0"):
         plot_spectrum(blind, unfolded=True)

@@ -6,13 +6,24 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from astropy.units import Quantity
 
+from chandraclip.observation.light_curve import band_of
 from chandraclip.observation.likelihood import Likelihood
 from chandraclip.observation.profile import BetterMinimum, Point, statistic_rise
 from chandraclip.observation.statistics import Cash, Statistic, WStatistic
 from chandraclip.ogip.spectrum import Spectrum
 
+HIGHEST_ENERGY = 1000.0  # keV: no model here holds beyond
 CM_PER_MPC = 3.0856775814913674e24
+
+
+def _band(low: Any, high: Any) -> tuple[float, float]:
+    """keV; who gives eV without saying so is told."""
+    band = band_of((low, high))
+    if band is None or not (band[0] > 0 and band[1] <= HIGHEST_ENERGY):
+        raise ValueError(f"band {low} to {high}: must be two increasing energies above 0, up to {HIGHEST_ENERGY:g} keV")
+    return band
 
 
 @dataclass(frozen=True)
@@ -135,18 +146,18 @@ class FitResult:
         scale = np.broadcast_to(spectrum.background_scale, spectrum.counts.shape)
         return WStatistic(spectrum.counts, spectrum.background_counts, scale).background(self.expected_counts)
 
-    def flux(self, low: float, high: float, absorbed: bool = True) -> Measurement:
+    def flux(self, low: float | Quantity, high: float | Quantity, absorbed: bool = True) -> Measurement:
         """Energy flux in a band, erg/cm2/s, with its interval by profile likelihood.
 
         Args:
-            low, high: keV, as observed; they may lie outside the fit's band, where the flux is extrapolated.
+            low, high: keV or with a unit, as observed; they may lie outside the fit's band, where the flux is
+                extrapolated.
             absorbed: as observed (True), or before the absorber (False).
 
         Raises:
-            ValueError: a band that is not two increasing energies above 0.
+            ValueError: a band that is not two increasing energies above 0, up to 1000 keV.
         """
-        if not (np.isfinite([low, high]).all() and 0 < low < high):
-            raise ValueError(f"band {low}-{high} keV: must be two increasing energies above 0")
+        low, high = _band(low, high)
         model = self.likelihood.model
 
         def amount(shape: np.ndarray, column: np.ndarray) -> np.ndarray:
@@ -159,14 +170,14 @@ class FitResult:
             raise ValueError("a better fit than this one exists: fit again with one parameter fixed near it") from None
         return Measurement(value, *limits, "erg/cm2/s")
 
-    def luminosity(self, low: float, high: float) -> Measurement:
+    def luminosity(self, low: float | Quantity, high: float | Quantity) -> Measurement:
         """Unabsorbed luminosity in a band of the source's frame, erg/s, isotropic.
 
         The distance is the one given to the fit, else the luminosity distance of its redshift (Planck Collaboration
         2020, astropy's Planck18).
 
         Args:
-            low, high: keV in the source's frame.
+            low, high: keV, or with a unit, in the source's frame.
 
         Raises:
             ValueError: the fit has neither distance nor redshift, or a bad band.
@@ -178,6 +189,7 @@ class FitResult:
             from astropy.cosmology import Planck18
 
             distance = float(Planck18.luminosity_distance(self.redshift).to_value("Mpc"))
+        low, high = _band(low, high)
         stretch = 1.0 + self.redshift
         flux = self.flux(low / stretch, high / stretch, absorbed=False)
         area = 4.0 * np.pi * (distance * CM_PER_MPC) ** 2

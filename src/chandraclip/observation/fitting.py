@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
+import astropy.units as u
 import numpy as np
+from astropy.units import Quantity
 from scipy.ndimage import uniform_filter1d
 
 from chandraclip.observation.fit_result import FitResult, Measurement
+from chandraclip.observation.light_curve import band_of
 from chandraclip.observation.likelihood import Likelihood
 from chandraclip.observation.profile import BetterMinimum, Point, profile_limits, statistic_rise
-from chandraclip.observation.spectral_models import COLUMN_RANGE, AbsorbedModel
+from chandraclip.observation.spectral_models import COLUMN_RANGE, COLUMN_UNIT, AbsorbedModel
 from chandraclip.observation.statistics import Cash, Statistic, WStatistic
 from chandraclip.ogip.spectrum import Spectrum
-
-if TYPE_CHECKING:
-    from astropy.units import Quantity
 
 STATISTICS = ("cash", "wstat")
 BACKGROUND_CHANNELS, BACKGROUND_COUNTS = 15, 15  # least width of the windows that smooth a background, and counts in it
@@ -30,11 +31,11 @@ def fit_spectrum(
     model: str = "powerlaw",
     absorption: str | None = "tbabs",
     *,
-    energy: tuple[float, float] = (0.5, 7.0),
+    energy: tuple[float, float] | Quantity = (0.5, 7.0),
     redshift: float = 0.0,
     abundance: float = 1.0,
     statistic: str | None = None,
-    fixed: dict[str, float] | None = None,
+    fixed: Mapping[str, float | Quantity] | None = None,
     distance: Quantity | float | None = None,
     confidence: float = 0.68,
     background_window: int | None = None,
@@ -49,13 +50,14 @@ def fit_spectrum(
         spectrum: with a response. Channels of bad QUALITY are left out; GROUPING is not applied.
         model: "powerlaw", "blackbody", "bremsstrahlung", "apec" or "diskbb".
         absorption: "tbabs", "wabs", or None for no absorber.
-        energy: keV; a channel counts where its centre lies in it.
+        energy: keV or with a unit; a channel counts where its centre lies in it.
         redshift: of the source; the absorber is at 0.
         abundance: of apec's metals, solar (Anders & Grevesse 1989) = 1.
         statistic: "wstat" (background Poisson too, profiled out channel by channel) or "cash", which takes a background
             as known: the scaled counts, smoothed (`background_window`). None: wstat where the background has 3 counts a
             channel or more on average, else cash, since wstat is biased where channels of the background are empty.
-        fixed: parameters to hold, by name in any case: ``{"nH": 0.02}``. The norm is always fitted.
+        fixed: parameters to hold, by name in any case: ``{"nH": 0.02}`` in the unit above, or with a unit of their own,
+            ``{"nH": 2e20 / u.cm**2}``. The norm is always fitted.
         distance: luminosity distance for `FitResult.luminosity`, an astropy length or Mpc.
         confidence: of the intervals, by profile likelihood; 0.68 stands for one sigma, a rise of the statistic by 1.
         background_window: channels over which cash smooths a background; None for 15, or as many as hold 15 counts.
@@ -64,6 +66,9 @@ def fit_spectrum(
         ValueError: no response (and why), no usable channel or no counts in the band, "wstat" without a background, or
             an unknown model, absorption, statistic or parameter (with the known ones).
     """
+    band = band_of(energy)
+    if band is None or not (band[0] >= 0 and np.isfinite(band[1])):
+        raise ValueError(f"energy is two energies in keV, from and to, not {energy!r}")
     absorbed = AbsorbedModel(model, absorption, redshift, abundance)
     rise = statistic_rise(confidence)
     held = _fixed(absorbed, fixed or {})
@@ -74,7 +79,7 @@ def fit_spectrum(
     if response is None:
         raise ValueError(f"{spectrum.path} has no response: {spectrum.response_problem}")
     good = spectrum.good_channels
-    chosen = _chosen(spectrum, good, energy)
+    chosen = _chosen(spectrum, good, band)
     background = _known_background(spectrum, good, chosen, background_window)
     likelihood = Likelihood(
         response,
@@ -85,7 +90,7 @@ def fit_spectrum(
         held,
     )
     if not likelihood.matrix.nnz:
-        raise ValueError(f"{spectrum.path}: the response reaches no channel in {energy[0]:g}-{energy[1]:g} keV")
+        raise ValueError(f"{spectrum.path}: the response reaches no channel in {band[0]:g}-{band[1]:g} keV")
     best = likelihood.best()
     for _ in range(MAX_RESTARTS):
         try:
@@ -100,7 +105,7 @@ def fit_spectrum(
         model=model,
         absorption=absorption,
         parameters=parameters,
-        energy=(float(energy[0]), float(energy[1])),
+        energy=band,
         confidence=confidence,
         distance=megaparsec,
         likelihood=likelihood,
@@ -147,8 +152,6 @@ def _measured(likelihood: Likelihood, best: Point, rise: float) -> dict[str, Mea
 def _chosen(spectrum: Spectrum, good: np.ndarray, energy: tuple[float, float]) -> np.ndarray:
     """(C,) bool, the channels of the fit."""
     assert spectrum.response is not None
-    if not (np.isfinite(energy).all() and 0 <= energy[0] < energy[1]):
-        raise ValueError(f"energy {energy}: must be two increasing numbers of keV")
     centre = 0.5 * (spectrum.response.channel_energy_lo + spectrum.response.channel_energy_hi)
     band = f"{energy[0]:g}-{energy[1]:g} keV"
     inside = (centre >= energy[0]) & (centre <= energy[1])
@@ -209,29 +212,47 @@ def _statistic(spectrum: Spectrum, name: str | None, chosen: np.ndarray, backgro
     return WStatistic(counts, spectrum.background_counts[chosen], scale)
 
 
-def _fixed(model: AbsorbedModel, fixed: dict[str, float]) -> np.ndarray:
+def _fixed(model: AbsorbedModel, fixed: Mapping[str, float | Quantity]) -> np.ndarray:
     """Shape and nH (2,) where they are held, else NaN; nH is 0 without an absorber."""
     emission = model.emission
     ranges = {emission.parameter: (emission.low, emission.high)}
     if model.absorption is not None:
         ranges["nH"] = COLUMN_RANGE
     given: dict[str, float] = {}
-    for name, value in fixed.items():
-        known = next((parameter for parameter in ranges if parameter.casefold() == name.casefold()), None)
+    if not isinstance(fixed, Mapping):
+        raise ValueError(f'fixed is names with their values, as {{"nH": 0.02}}, not {fixed!r}')
+    for name, wanted in fixed.items():
+        known = next((parameter for parameter in ranges if parameter.casefold() == str(name).casefold()), None)
         if known is None:
             raise ValueError(f"no parameter {name!r} to fix: {', '.join(ranges)}")
         low, high = ranges[known]
+        unit = "1e22 cm-2" if known == "nH" else emission.unit
+        value = _in_unit(known, wanted, unit)
         if not low <= value <= high:
-            raise ValueError(f"{known} {value}: must be from {low:g} to {high:g}")
-        given[known] = float(value)
+            raise ValueError(f"{known} {wanted}: must be from {low:g} to {high:g} {unit}".rstrip())
+        given[known] = value
     column = given.get("nH", np.nan) if model.absorption is not None else 0.0
     return np.array([given.get(emission.parameter, np.nan), column])
+
+
+def _in_unit(name: str, value: Any, unit: str) -> float:
+    """A parameter's value, given as a number in its unit or as a quantity."""
+    here = {"1e22 cm-2": COLUMN_UNIT / u.cm**2, "keV": u.keV}.get(unit, u.dimensionless_unscaled)
+    try:
+        if isinstance(value, Quantity):
+            return float(value.to_value(here, equivalencies=u.temperature_energy()))
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} {value}: must be a number{f' of {unit}' if unit else ''}") from error
 
 
 def _megaparsec(distance: Quantity | float | None) -> float | None:
     if distance is None:
         return None
-    value = float(distance.to_value("Mpc")) if hasattr(distance, "to_value") else float(distance)
+    try:
+        value = float(u.Quantity(distance, u.Mpc).value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"distance {distance}: must be a length, or a number of Mpc") from error
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"distance {distance}: must be a length above 0")
     return value

@@ -98,7 +98,7 @@ class Observation(Described):
         the upper limit of a group whose background is not exceeded. Channels of bad QUALITY are left out.
 
         Args:
-            unfolded: False: counts/s/keV. "photons": photons/cm2/s/keV; "energy" or True: E^2 F_E, erg/cm2/s. Unfolded
+            unfolded: False: counts/s/keV. "photons": photons/cm2/s/keV; "energy" or True: E F_E, erg/cm2/s. Unfolded
                 is divided by what a flat photon spectrum would give in the same channels (Nowak et al. 2005, ApJ 626,
                 1006), so that it depends on no model; the model is treated alike.
             min_significance: channels are joined until their net counts are so many times their error; None: not.

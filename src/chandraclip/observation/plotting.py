@@ -24,7 +24,7 @@ UNFOLDED = ("photons", "energy")
 LABELS = {
     False: r"counts s$^{-1}$ keV$^{-1}$",
     "photons": r"photons cm$^{-2}$ s$^{-1}$ keV$^{-1}$",
-    "energy": r"$E^2 F_E$ (erg cm$^{-2}$ s$^{-1}$)",
+    "energy": r"$E F_E$ (erg cm$^{-2}$ s$^{-1}$)",
 }
 ROUND_ENERGIES = (0.1, 0.2, 0.3, 0.5, 1, 2, 3, 5, 7, 10, 20, 30, 50, 100)
 DATA_COLOUR, BACKGROUND_COLOUR, MODEL_COLOUR, GAP_COLOUR = "#1f3b57", "0.6", "#c1440e", "0.92"
@@ -80,7 +80,8 @@ def plot_spectrum(
         steps = np.repeat(groups.sums(expected) * per_count, 2)
         axes.plot(_step_edges(groups), steps, color=MODEL_COLOUR, linewidth=1.4, label=label, zorder=4)
     axes.set(xscale="log", yscale="log", ylabel=LABELS[kind], title=title_of(spectrum.header))
-    axes.set_xlim(max(groups.energy_lo[0], groups.energy_hi[0] / 2), groups.energy_hi[-1])  # a first channel at 0 keV
+    first = max(groups.energy_lo[0], min(groups.energy_hi[0] / 2, 0.1))  # a first channel may begin at 0 keV
+    axes.set_xlim(first, groups.energy_hi[-1])
     below.set_xlabel("energy (keV)")
     _mark_energies(below.xaxis, below.get_xlim())
     if len(axes.get_legend_handles_labels()[1]) > 1:

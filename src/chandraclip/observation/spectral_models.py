@@ -116,8 +116,11 @@ class AbsorbedModel:
     def __init__(self, model: str, absorption: str | None, redshift: float = 0.0, abundance: float = 1.0):
         if model not in EMISSIONS:
             raise ValueError(f"unknown model {model!r}: {', '.join(EMISSIONS)}")
-        if absorption is not None and absorption not in ABSORPTIONS:
+        if absorption is not None and not (isinstance(absorption, str) and absorption in ABSORPTIONS):
             raise ValueError(f"unknown absorption {absorption!r}: {', '.join(ABSORPTIONS)}, or None")
+        for name, value in (("redshift", redshift), ("abundance", abundance)):
+            if not isinstance(value, (int, float, np.integer, np.floating)):
+                raise ValueError(f"{name} {value!r}: must be a number")
         if not (np.isfinite(redshift) and redshift > -1):
             raise ValueError(f"redshift {redshift}: must be a number above -1")
         if not (np.isfinite(abundance) and abundance >= 0):
