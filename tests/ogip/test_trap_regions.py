@@ -114,6 +114,10 @@ def test_points_are_no_region(ogip, caplog):
         read_region(region_file(ogip, [point]))
 
 
+def test_a_photon_without_a_position_is_in_no_region():
+    assert inside(read_region("!circle(10,10,2)"), (20, 10), (np.nan, 10), (20, np.nan)) == [True, False, False]
+
+
 def test_units_and_systems_of_a_table(ogip):
     sky = read_events(ogip.events(columns=photon_columns(ogip, [4096.5], [4096.5]), time=[12.0])).sky
     row = ("Circle", [10.0], [41.0], [4.92], [0])

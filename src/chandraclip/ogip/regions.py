@@ -221,7 +221,7 @@ class Region(Described):
             x, y: (n,) sky pixels.
 
         Returns:
-            (n,) bool.
+            (n,) bool; False where a point is not finite (a photon without a position), also for "all but a circle".
         """
         inside = np.zeros(np.shape(x), dtype=bool)
         for shapes in self.components:
@@ -230,7 +230,7 @@ class Region(Described):
                 hit = shape.contains(x, y)
                 part &= hit if shape.include else ~hit
             inside |= part
-        return inside
+        return inside & np.isfinite(x) & np.isfinite(y)
 
     @property
     def centre(self) -> tuple[float, float] | None:
