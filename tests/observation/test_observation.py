@@ -83,6 +83,12 @@ def test_what_does_not_go_together_is_said(files, ogip, tmp_path):
         observation.open(files["events"], files["arf"])
     with pytest.raises(ValueError, match="2 files for one spectrum"):
         observation.open(files["spectrum"], ogip.pha("b.pi"))
+    for wrong in ([files["spectrum"], files["events"]], None, 3):
+        with pytest.raises(ValueError, match="one by one"):
+            observation.open(wrong)
+    for options in ({"region": True}, {"rmf": False}, {"events": [files["events"]]}):
+        with pytest.raises(ValueError, match="is the name of a file"):
+            observation.open(files["spectrum"], **options)
     with pytest.raises(ValueError, match="given twice"):
         observation.open(files["spectrum"], spectrum=files["spectrum"])
     with pytest.raises(InputFileError, match="no such file"):

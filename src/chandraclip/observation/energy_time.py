@@ -82,7 +82,10 @@ def energy_time_map(
 
 def _edges(name: str, bins: int | ArrayLike, spaced: Callable[[int], np.ndarray]) -> np.ndarray:
     """The edges given, or `spaced` for the number of edges that so many bins have."""
-    edges = np.asarray(bins, dtype=np.float64)
+    try:
+        edges = np.asarray(bins, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is a number of bins, or their edges, not {bins!r}") from error
     if edges.ndim == 0:
         if not (edges >= 1 and edges == np.floor(edges)):
             raise ValueError(f"{name} is {edges}, and must be a whole number from 1 on, or edges")

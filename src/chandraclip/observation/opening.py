@@ -66,16 +66,29 @@ def open(
     Raises:
         InputFileError: a file is missing, damaged or of no such kind. A response that the header names and nobody has
             is only said, in `notes`, the log and `repr`: counts, hardness of ACIS and light curves need none.
-        ValueError: two files of one kind, or neither a spectrum nor events.
+        ValueError: two files of one kind, neither a spectrum nor events, or what is no name of a file.
     """
     given: dict[str, Any] = {
         "spectrum": spectrum, "events": events, "region": region, "arf": arf, "rmf": rmf, "background": background
     }  # fmt: skip
+    _check_names(files, given)
     for role, file in _roles(files).items():
         if given[role] is not None:
             raise ValueError(f"{role} is given twice: {file} and {given[role]}")
         given[role] = file
     return _read(given, spec_num)
+
+
+def _check_names(files: tuple[Any, ...], given: dict[str, Any]) -> None:
+    """Tells who hands over a list, or None, what a file is named by."""
+    objects = {"spectrum": Spectrum, "events": EventList, "region": Region}
+    for file in files:
+        if not isinstance(file, (str, Path)):
+            raise ValueError(f"files are given by their names, one by one: open(a, b), not open({file!r})")
+    for role, value in given.items():
+        optional = value is None or (value is False and role not in ("arf", "rmf"))
+        if not optional and not isinstance(value, (str, Path, objects.get(role, Path))):
+            raise ValueError(f"{role} is the name of a file, not {value!r}")
 
 
 def _roles(files: tuple[str | Path, ...]) -> dict[str, str | Path]:
