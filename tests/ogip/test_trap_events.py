@@ -267,6 +267,15 @@ def test_no_good_time_at_all_is_refused(ogip, time, gti, reason):
         read_events(ogip.events(time=time, gti=tables))
 
 
+def test_a_second_event_list_is_said(ogip, caplog):
+    columns = [fits.Column("TIME", "D", array=[12.0]), fits.Column("PI", "J", array=[100])]
+    second = ogip.table("EVENTS", columns, HDUCLAS1="EVENTS", TELESCOP="CHANDRA", INSTRUME="ACIS")
+    events = read_events(ogip.events(gti=[ogip.gti((10.0, 30.0)), second]))
+    assert len(events) == 3
+    assert "other event lists: EVENTS,3 (1 rows)" in events.notes[-2]
+    assert "other event lists" in caplog.text
+
+
 def test_rejected_events_are_not_the_event_list(ogip):
     rejected = ogip.table("REJEVT", [fits.Column("TIME", "D", array=[12.0])], HDUCLAS1="EVENTS", HDUCLAS2="REJECTED")
     accepted = fits.open(ogip.events(TELESCOP="ROSAT", INSTRUME="PSPCB"))

@@ -125,9 +125,10 @@ def read_events(
             coordinates.
     """
     file = FitsFile(path)
-    table = event_table(file)
-    if table is None:
+    tables = event_tables(file)
+    if not tables:
         raise file.error(f"no event list (HDUCLAS1 EVENTS) in it; extensions: {file.describe()}")
+    table = tables[0]
     if not table.has("TIME"):
         raise table.error(f"no column TIME; it has {', '.join(table.names) or 'none'}")
     time = seconds(table, "TIME") + frame_shift(table)
@@ -157,6 +158,9 @@ def read_events(
     keep &= inside
 
     notes, doubts = list(good.notes), list(good.problems)
+    if len(tables) > 1:
+        others = ", ".join(f"{other.label} ({other.num_rows} rows)" for other in tables[1:])
+        doubts.append(f"{table.label} was read; the file has other event lists: {others}")
     for number, reason in (
         (num_without_energy, "without a calibrated energy"),
         (num_outside_gti, "outside the good times"),
@@ -217,7 +221,12 @@ def _region(
 
 
 def event_table(file: FitsFile) -> FitsTable | None:
-    """The event extension: by HDUCLAS1 (EVENTS; EVENT in old RXTE files), then by name, then by its columns.
+    """The first of `event_tables`, or None."""
+    return next(iter(event_tables(file)), None)
+
+
+def event_tables(file: FitsFile) -> list[FitsTable]:
+    """The event extensions: by HDUCLAS1 (EVENTS; EVENT in old RXTE files), else by name, else by their columns.
 
     XMM and LAXPC lists are seen without HDUCLAS1 under names of their own; a table with times and a photon energy in
     any form is none of the other kinds of extension (a light curve has rates, a GTI has START and STOP).
@@ -230,8 +239,8 @@ def event_table(file: FitsFile) -> FitsTable | None:
         # ROSAT and RXTE files hold rejected events too.
         found = [table for table in file if test(table) and table.hduclas(2) != "REJECTED"]
         if found:
-            return found[0]
-    return None
+            return found
+    return []
 
 
 def _why_none_is_left(table: FitsTable, time: np.ndarray, good: GoodTimes) -> str:
