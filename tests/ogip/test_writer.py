@@ -373,6 +373,18 @@ def test_a_folder_of_written_files_holds_one_detection_each(tmp_path):
     assert found["spectrum_pha.fits"].events is None
 
 
+def test_copies_of_written_files_are_no_rows_of_their_own(tmp_path):
+    folder = tmp_path / "in"
+    to_ogip(folder / "b", make_spectrum(), make_events(), name="one")
+    to_ogip(folder / "a", events=make_events(), name="photons")  # a copy, and first by its label
+    to_ogip(folder / "c", make_spectrum(), make_events(2), name="two")  # other photons, as of another region
+    used = [item for item in find_detections(folder) if not item.problem]
+    assert [(item.label, item.events.name) for item in used] == [("b/one_pha.fits", "one_evt.fits")]
+    problems = {item.label: item.problem for item in find_detections(folder) if item.problem}
+    assert "written with two_pha.fits" in problems["c/two_evt.fits"]
+    assert "the same photons" in problems["a/photons_evt.fits"]
+
+
 def test_every_real_file_reads_back_equal(real_data, tmp_path):
     num_spectra = num_lists = 0
     for number, item in enumerate(find_detections(real_data)):

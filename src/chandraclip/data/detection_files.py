@@ -124,7 +124,8 @@ def other_detections(root: Path, paths: Iterable[Path], csc: Sequence[DetectionF
                 found.append(replace(copy.item, problem=reason))
         if best.item.label in own:
             kept.append(best)
-    return [*found, *_named(_paired(kept))]
+    named = _named(_paired(kept, sources, found))
+    return [*found, *named]
 
 
 def _spectra(label: str, path: Path, found: list[DetectionFiles], backgrounds: set[Path]) -> list[_Candidate]:
@@ -189,30 +190,50 @@ def _csc_candidates(csc: Sequence[DetectionFiles], others: Sequence[_Candidate])
     return found
 
 
-def _paired(candidates: list[_Candidate]) -> list[_Candidate]:
-    """Spectra joined with the photons and the region that `to_ogip` wrote with them."""
-    lists = {one.item.events: one for one in candidates if one.record is None}
-    result, taken = [], set()
-    for one in candidates:
-        beside = written_beside(one.item.spectrum) if one.item.spectrum is not None and lists else {}
-        events = beside.get("events")
-        if events in lists and beside.get("spectrum") == one.item.spectrum:
-            one = replace(one, item=replace(one.item, events=events, region=beside.get("region")))
-            taken.add(id(lists[events]))
-        result.append(one)
-    return [one for one in result if id(one) not in taken]
+def _paired(kept: list[_Candidate], sources: list[_Candidate], found: list[DetectionFiles]) -> list[_Candidate]:
+    """Spectra joined with the photons and the region that `to_ogip` wrote with them.
+
+    Args:
+        kept: of `sources`, those that are no copies.
+        found: gets the photons whose spectrum is a copy: they are photons of what it is a copy of.
+    """
+    spectra = {one.item.spectrum for one in kept if one.record is not None}
+    copies = {one.item.spectrum for one in sources if one.record is not None} - spectra
+    photons: dict[Path | None, tuple[Path, Path | None]] = {}  # spectrum -> event list and region
+    lists = []
+    for one in kept:
+        if one.record is not None:
+            continue
+        beside = {} if one.item.events is None else written_beside(one.item.events)
+        spectrum = beside.get("spectrum")
+        if spectrum is not None and spectrum in copies:
+            reason = f"written with {spectrum.name}, which is a copy of another spectrum"
+            found.append(replace(one.item, problem=reason))
+        elif spectrum is not None and spectrum in spectra:
+            photons[spectrum] = beside["events"], beside.get("region")
+        else:
+            lists.append(one)
+    return [*lists, *(_with_photons(one, photons) for one in kept if one.record is not None)]
+
+
+def _with_photons(candidate: _Candidate, photons: dict[Path | None, tuple[Path, Path | None]]) -> _Candidate:
+    events, region = photons.get(candidate.item.spectrum, (None, None))
+    return (
+        candidate if events is None else replace(candidate, item=replace(candidate.item, events=events, region=region))
+    )
 
 
 _WHOLE, _WITHOUT_RESPONSE, _UNREADABLE = range(3)
 
 
-def _rank(candidate: _Candidate) -> tuple[int, bool, bool, str]:
-    """The least is the best copy: one that can be read, a spectrum with a response, a CSC product, ungrouped, first by
-    label."""
+def _rank(candidate: _Candidate) -> tuple[int, bool, bool, bool, str]:
+    """The least is the best copy: one that can be read, a spectrum with a response, a CSC product, ungrouped, photons
+    written with a spectrum, first by label."""
     item, record = candidate.item, candidate.record
     path = item.spectrum if record is not None else item.events
     grouped = record is not None and record.grouping is not None
-    return _state(candidate), path is None or csc_key(path) is None, grouped, item.label
+    alone = record is None and path is not None and "spectrum" not in written_beside(path)
+    return _state(candidate), path is None or csc_key(path) is None, grouped, alone, item.label
 
 
 def _state(candidate: _Candidate) -> int:
