@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from chandraclip.catalog import variability
+from chandraclip.catalog import fine_bins, variability
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.catalog.variability import COARSE_BINS, variability_index
 
@@ -241,25 +241,109 @@ def test_index_follows_the_table():
     np.testing.assert_array_equal(strong, [6, 7, 8, 9, 10, np.nan])
 
 
-def test_many_bins_are_those_of_the_definition():
-    """Numbers of bins above 30 are sampled; each that is taken has the exact odds, with gaps too."""
+def as_defined(time, start, stop, max_bins=None):
+    """log10 of the odds, each number of bins counted; of the photons in good time."""
+    knots = np.stack([start, stop], axis=1).ravel()
+    good = np.concatenate([[0.0], np.repeat(np.cumsum(np.subtract(stop, start)), 2)])[:-1]
+    terms = []
+    for num_bins in range(2, max_bins or min(max(int((knots[-1] - knots[0]) / 50.0), 2), 3000) + 1):
+        edges = np.linspace(knots[0], knots[-1], num_bins + 1)
+        counts = np.histogram(time, bins=edges)[0]
+        share = np.diff(np.interp(edges, knots, good)) / good[-1]
+        counts, share = counts[share > 1e-9], share[share > 1e-9]
+        term = gammaln(share.size) - gammaln(len(time) + share.size)
+        terms.append(term + gammaln(counts + 1).sum() - (counts * np.log(share)).sum())
+    means = np.logaddexp.accumulate(terms) - np.log(np.arange(1, len(terms) + 1))
+    return means[np.flatnonzero(means > means.max() - 0.5)[-1]] / np.log(10.0)
+
+
+def probability(log10_odds):
+    return 1.0 / (1.0 + 10.0 ** -np.minimum(log10_odds, 300.0))
+
+
+def test_short_events_in_bright_lists_are_found_as_the_definition_finds_them():
+    """A burst in a hundredth of the observation, among 400 to 2000 photons: no number of bins may be left out."""
     rng = np.random.default_rng(11)
-    times, start, stop = constant_poisson_sources(40, rng, gaps=True)
-    few = [times.values[a:b] for a, b in zip(times.offsets[:-1], times.offsets[1:])]
-    few = lists(*[np.sort(rng.choice(row, min(len(row), 40), replace=False)) for row in few])
-    edges = np.unique(np.concatenate([variability._edges(2), variability._edges(3)]))
-    block = variability._Block(few, start, stop, 0, 40, edges, 3)
-    for num_bins, odds_of_bins in zip((32, 100, 1063), block.fine_log_odds(np.array([32, 100, 1063]))):
-        assert np.isfinite(odds_of_bins).all()
-        for row in range(40):
-            first, last = start.offsets[row], start.offsets[row + 1]
-            good = stop.values[first:last] - start.values[first:last]
-            knots = np.stack([start.values[first:last], stop.values[first:last]], axis=1).ravel()
-            values = np.concatenate([[0.0], np.repeat(np.cumsum(good), 2)])[:-1] / good.sum()
-            bin_edges = np.linspace(knots[0], knots[-1], num_bins + 1)
-            share = np.diff(np.interp(bin_edges, knots, values))
-            counts, _ = np.histogram(few.values[few.offsets[row] : few.offsets[row + 1]], bins=bin_edges)
-            used = share > 1e-9
-            expected = gammaln(used.sum()) - gammaln(counts.sum() + used.sum()) + gammaln(counts + 1).sum()
-            expected -= (counts[used] * np.log(share[used])).sum()
-            assert odds_of_bins[row] == pytest.approx(expected, abs=1e-6)
+    rows = []
+    for steady in rng.integers(400, 2000, 60):
+        begin = rng.uniform(0.0, 0.99)
+        burst = rng.uniform(begin, begin + 0.01, int(rng.uniform(0.5, 1.5) * (20 + 1.2 * np.sqrt(steady))))
+        rows.append(3e4 * np.concatenate([rng.random(steady), burst]))
+    start, stop = np.array([0.0]), np.array([3e4])
+    expected = probability(np.array([as_defined(row, start, stop) for row in rows]))
+    result = variability.gregory_loredo(lists(*rows), lists(*[start] * 60), lists(*[stop] * 60)).var_prob
+    assert 10 < (expected > 0.9).sum() < 50
+    assert (result[expected > 0.9] > 0.9).all()
+    np.testing.assert_allclose(result, expected, atol=1e-3)
+
+
+def test_recurring_events_are_found_as_the_definition_finds_them():
+    """Pulses that average out in 30 bins, whose odds grow with the number of bins and change from one to the next."""
+    rng = np.random.default_rng(12)
+    rows = []
+    for number in range(40):
+        cycles, duty, share = rng.integers(20, 90), rng.uniform(0.05, 0.5), rng.uniform(0.1, 0.7)
+        pulsed = (rng.integers(0, cycles, 900) + duty * rng.random(900)) / cycles
+        rows.append(3e4 * np.where(rng.random(900) < share, pulsed, rng.random(900))[: 300 + 15 * number])
+    start, stop = np.array([0.0, 1.6e4]), np.array([1.3e4, 3e4])
+    rows = [row[(row < 1.3e4) | (row > 1.6e4)] for row in rows]
+    expected = probability(np.array([as_defined(row, start, stop) for row in rows]))
+    result = variability.gregory_loredo(lists(*rows), lists(*[start] * 40), lists(*[stop] * 40)).var_prob
+    assert 5 < (expected > 0.9).sum() < 35
+    np.testing.assert_allclose(result, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("gaps", [False, True], ids=["one interval", "two to five intervals"])
+def test_odds_are_those_of_the_definition(gaps):
+    """5 to 3000 photons, constant and not, with observations from 400 s to 160 ks."""
+    rng = np.random.default_rng(13)
+    times, start, stop = constant_poisson_sources(60, rng, gaps)
+    rows, expected = [], []
+    for row in range(60):
+        scale = 10.0 ** rng.uniform(-1.4, 1.2)
+        time, first, last = (
+            scale * part.values[part.offsets[row] : part.offsets[row + 1]] for part in (times, start, stop)
+        )
+        event = rng.uniform(first[0], last[0], 8) * rng.uniform(0.02, 1.0)
+        time = np.concatenate([time, event[event > first[0]]][: 1 + row % 2])
+        rows.append((time, first, last))
+        expected.append(as_defined(*rows[-1]))
+    result = variability.gregory_loredo(*(lists(*column) for column in zip(*rows)))
+    finite = np.array(expected) < 30.0
+    np.testing.assert_allclose(result.odds_log10[finite], np.array(expected)[finite], atol=1e-3)
+    assert (result.var_index[~finite] == 10).all()
+
+
+def test_odds_beyond_any_doubt_are_not_counted_out():
+    """Above 10^30 nothing is left to be decided: probability 1 and index 10, whatever else would be tried."""
+    rng = np.random.default_rng(14)
+    rows = [3e4 * rng.beta(2, 2, number) for number in (3_000, 100_000)]
+    result = variability.gregory_loredo(lists(*rows), lists([0.0], [0.0]), lists([3e4], [3e4]))
+    np.testing.assert_array_equal(result.var_prob, 1.0)
+    np.testing.assert_array_equal(result.var_index, 10.0)
+    assert (result.odds_log10 > 30.0).all()
+
+
+@pytest.mark.parametrize("photons_a_bin", [0.05, 0.7, 3.0, 40.0])
+def test_arrangements_are_those_of_counted_bins(photons_a_bin):
+    """Few and many photons a bin are counted in other ways; a list of one photon and one with all in a bin, too."""
+    rng = np.random.default_rng(15)
+    numbers = np.arange(100.0, 140.0)
+    phases = [np.sort(rng.random(int(photons_a_bin * 100) + number)) for number in range(1, 8)]
+    phases += [np.array([0.3]), 0.5 + 1e-6 * np.arange(30)]
+    row = np.repeat(np.arange(9), [len(phase) for phase in phases])
+    found = fine_bins.log_arrangements(row, np.concatenate(phases), 9, numbers)
+    for phase, values in zip(phases, found):
+        expected = [gammaln(np.bincount((phase * number).astype(int)) + 1.0).sum() for number in numbers]
+        np.testing.assert_allclose(values, expected, atol=1e-9)
+
+
+def test_expected_odds_are_those_of_constant_rates_on_average():
+    rng = np.random.default_rng(16)
+    numbers = np.array([40.0, 200.0])
+    for num_photons in (30, 3_000):
+        counts = [rng.multinomial(num_photons, np.full(int(number), 1.0 / number), 400) for number in numbers]
+        odds = [num_photons * np.log(m) + gammaln(m) - gammaln(num_photons + m) for m in numbers]
+        mean = [value + gammaln(part + 1.0).sum(axis=1).mean() for value, part in zip(odds, counts)]
+        found = fine_bins.expected_log_odds(np.array([num_photons]), np.ones(1), numbers[None, :], numbers)[0]
+        np.testing.assert_allclose(found, mean, atol=2.0)

@@ -8,11 +8,8 @@ odds of a rate free in every bin are
 with m' the bins that have good time. Without gaps g_j = 1/m and this is CSC's m^N (m - 1)! prod n_j! / (N + m - 1)!;
 with gaps it carries the exposure correction of Gregory & Loredo. The odds are their mean over m = 2 ... m_max, where
 m_max is glvary's: of the means for every m_max down to 50 s a bin, the last that is above the highest one over sqrt(e)
-(from memory of its help page; the probabilities of CSC's constant sources come out so, and not without it). Above 30
-bins, some numbers of bins stand for their neighbours, and lists of over 300 photons, which have no use for them unless
-they change within a thirtieth of the observation, end there. Against trying every number of bins (300 lists of 30 ks, a
-fifth of them varying), that moves var_prob by 0.03 on average for 30 to 100 photons, by 0.01 for fewer or more, and by
-over 0.05 in one list of ten.
+(from memory of its help page; the probabilities of CSC's constant sources come out so, and not without it). No number
+of bins is left out but those whose odds are too low to change the mean; `fine_bins` has those above 30.
 """
 
 from __future__ import annotations
@@ -22,24 +19,33 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, gammaln, logsumexp
 
+from chandraclip.catalog.fine_bins import (
+    NUM_PROBES,
+    SMALLEST_SHARE,
+    expected_log_odds,
+    exposed_bins,
+    log_arrangements,
+    negligible,
+    on_edges,
+    steps,
+    tiles,
+)
 from chandraclip.catalog.ragged import Ragged
 
-COARSE_BINS = 30  # up to which every number of bins is tried
+COARSE_BINS = 30  # up to which the photons before each edge are shared by all numbers of bins
+DECIDED = 31.0 * np.log(10.0)  # ln odds: those of the highest index, and the sqrt(e) that m_max may take of a mean
 MAX_BINS, SHORTEST_BIN = 3000, 50.0  # glvary's: the most bins, and their shortest, s
-FINE_BINS = np.unique(np.round(np.geomspace(COARSE_BINS + 2, MAX_BINS, 36)).astype(np.int64))
-MAX_FINE_PHOTONS = 300
 PHOTONS_PER_BLOCK = 2_000_000
 TABLE_CELLS_PER_BLOCK = 2**18  # photons before each edge, rows x edges of int64: 2 MB
 NUM_LIGHT_CURVE_CELLS = 256
-# A bin with less of the good time than this touches a good-time interval only by rounding.
-SMALLEST_SHARE = 1e-9
 
 
 class GregoryLoredo(NamedTuple):
     """(N,) each.
 
     Attributes:
-        odds_log10: log10 of the odds for variability; NaN where there is no photon or no good time.
+        odds_log10: log10 of the odds for variability; NaN where there is no photon or no good time. Above 30, where
+            nothing is left to be decided, of as many numbers of bins as it takes to say so.
         var_prob: odds / (1 + odds); NaN also below `min_photons`.
         var_index: 0 to 10, CSC's rules, as float; NaN where var_prob is.
         fraction_3_sigma, fraction_5_sigma: share of good time in which the light curve is within 3 and 5 sigma of the
@@ -67,8 +73,8 @@ def gregory_loredo(
     Args:
         times: N lists of photon times, s, in any order. Photons outside the good-time intervals are left out.
         gti_start, gti_stop: N lists of good-time intervals, s, sorted and disjoint.
-        max_bins: the most bins of the time from the first start to the last stop, every number of them tried. By
-            default glvary's: 3000, of 50 s at least, those above 30 sampled.
+        max_bins: the most bins of the time from the first start to the last stop. By default glvary's: 3000, of 50 s
+            at least.
         min_photons: with fewer, var_prob and var_index are NaN, the odds are still given. CSC 2 has them for 1 in 4
             detections of 5 to 8 net counts and for 9 in 10 above 15.
 
@@ -83,11 +89,10 @@ def gregory_loredo(
         raise ValueError(f"{num_rows} photon lists, but {len(gti_start)} and {len(gti_stop)} lists of intervals")
     if not np.array_equal(gti_start.offsets, gti_stop.offsets):
         raise ValueError("gti_start and gti_stop differ in length in some row")
-    fine_bins = FINE_BINS if max_bins is None else FINE_BINS[:0]
-    shortest = SHORTEST_BIN if max_bins is None else 0.0
-    max_bins = COARSE_BINS if max_bins is None else max_bins
-    if max_bins < 2:
+    if max_bins is not None and max_bins < 2:
         raise ValueError(f"max_bins must be at least 2, not {max_bins}")
+    by_length = max_bins is None
+    max_bins = COARSE_BINS if max_bins is None else max_bins
     edges = np.unique(np.concatenate([_edges(num_bins) for num_bins in range(2, max_bins + 1)]))
     rows_per_block = max(TABLE_CELLS_PER_BLOCK // edges.size, 1)
     odds_log10, first_fraction, second_fraction = (np.full(num_rows, np.nan) for _ in range(3))
@@ -98,17 +103,20 @@ def gregory_loredo(
         end = min(max(end, begin + 1), begin + rows_per_block, num_rows)
         block = _Block(times, gti_start, gti_stop, begin, end, edges, max_bins)
         coarse = np.stack([block.log_odds(num_bins) for num_bins in range(2, max_bins + 1)])
-        num_bins = np.append(np.arange(2, max_bins + 1), fine_bins)
-        tried = num_bins[:, None] <= np.maximum(block.span / shortest if shortest else np.inf, 2.0)
-        log_odds = np.where(tried, np.concatenate([coarse, block.fine_log_odds(fine_bins)]), -np.inf)
-        total, num_averaged = _mean_odds(log_odds, num_bins)
+        longest = np.full(end - begin, max_bins)
+        if by_length:
+            longest = np.clip(block.span / SHORTEST_BIN, 2, MAX_BINS).astype(np.int64)
+        total, num_averaged = np.zeros(end - begin), np.zeros(end - begin, dtype=np.int64)
+        for rows in tiles(block.num_photons, longest):
+            log_odds = [coarse[:, rows], block.fine_log_odds(rows, int(longest[rows].max()), coarse[:, rows])]
+            total[rows], num_averaged[rows] = _mean_odds(np.concatenate(log_odds), longest[rows])
         usable = block.has_good_time & (block.num_photons > 0)
         odds_log10[begin:end] = np.where(usable, total / np.log(10.0), np.nan)
         num_photons[begin:end] = block.num_photons
         # The rules look at the light curve only for odds of 1 to 9.
         unsure = np.flatnonzero(usable & (total > 0.0) & (total < np.log(9.0)))
         if unsure.size:
-            weight = _odds_weights(log_odds[: len(coarse), unsure], num_averaged[unsure])
+            weight = _odds_weights(coarse[:, unsure], num_averaged[unsure])
             fractions = block.light_curve_fractions(unsure, weight)
             first_fraction[begin + unsure], second_fraction[begin + unsure] = fractions
         begin = end
@@ -147,11 +155,9 @@ def averaged_light_curve(time: np.ndarray, gti: np.ndarray) -> AveragedLightCurv
     block = _Block(Ragged(time, np.array([0, len(time)])), start, stop, 0, 1, edges, COARSE_BINS)
     if not (block.has_good_time[0] and block.num_photons[0]):
         raise ValueError("a light curve needs a photon in the good time")
-    num_bins = np.arange(2, COARSE_BINS + 1)
-    log_odds = np.stack([block.log_odds(number) for number in num_bins.tolist()])
-    tried = num_bins[:, None] <= np.maximum(block.span / SHORTEST_BIN, 2.0)
-    log_odds = np.where(tried, log_odds, -np.inf)
-    _, num_averaged = _mean_odds(log_odds, num_bins)
+    log_odds = np.stack([block.log_odds(number) for number in range(2, COARSE_BINS + 1)])
+    longest = np.clip(block.span / SHORTEST_BIN, 2, COARSE_BINS).astype(np.int64)
+    _, num_averaged = _mean_odds(log_odds, longest)
     mean, sigma, share = block.light_curve(np.zeros(1, dtype=np.int64), _odds_weights(log_odds, num_averaged))
     good_time = float((gti[:, 1] - gti[:, 0]).sum())
     per_second = np.where(share[:, 0] > 0, block.num_photons[0] / good_time, np.nan)
@@ -166,19 +172,21 @@ def _odds_weights(log_odds: np.ndarray, num_averaged: np.ndarray) -> np.ndarray:
     return np.exp(weight - logsumexp(weight, axis=0))
 
 
-def _mean_odds(log_odds: np.ndarray, num_bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """ln of the mean odds over 2 ... m_max bins (rows,), and how many of the M numbers that takes.
+def _mean_odds(log_odds: np.ndarray, longest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """ln of the mean odds over 2 ... m_max bins (rows,), and how many numbers of bins that takes.
 
     Args:
-        log_odds: (M, rows) ln O_m; -inf where that many bins are not tried.
-        num_bins: (M,) increasing from 2; one stands for those since the one before.
+        log_odds: (M, rows) ln O_m for m = 2 ... M + 1.
+        longest: (rows,) the most bins of each.
     """
-    stands_for = np.diff(num_bins, prepend=1)[:, None]
-    means = np.logaddexp.accumulate(log_odds + np.log(stands_for), axis=0) - np.log(num_bins - 1.0)[:, None]
-    means = np.where(np.isfinite(log_odds), means, -np.inf)
-    high = means > means.max(axis=0) - 0.5
+    number = np.arange(1, len(log_odds) + 1)[:, None]
+    tried = number < longest
+    highest = np.where(tried, log_odds, -np.inf).max(axis=0)
+    # Means that underflow beside the highest odds are far below the highest mean: there are at most 3000.
+    means = np.where(tried, np.cumsum(np.exp(np.minimum(log_odds - highest, 0.0)), axis=0) / number, 0.0)
+    high = means > means.max(axis=0) * np.exp(-0.5)
     num_averaged = len(log_odds) - high[::-1].argmax(axis=0)
-    return means[num_averaged - 1, np.arange(log_odds.shape[1])], num_averaged
+    return highest + np.log(means[num_averaged - 1, np.arange(len(longest))]), num_averaged
 
 
 def variability_index(odds_log10: np.ndarray, fraction_3_sigma: np.ndarray, fraction_5_sigma: np.ndarray) -> np.ndarray:
@@ -246,8 +254,10 @@ class _Block:
         phase = np.minimum(phase, np.nextafter(1.0, 0.0))
         self.num_photons = np.bincount(row, minlength=self.num_rows)
         self.photons_before = self._count_before_edges(row, phase, max_bins)
-        few = (self.num_photons <= MAX_FINE_PHOTONS)[row]
-        self.few_row, self.few_phase = row[few], phase[few]
+        order = np.argsort(2.0 * row + phase, kind="stable")
+        self.phase = on_edges(phase[order])
+        self.photon_key = 2.0 * row[order] + self.phase
+        self.last_photon = np.cumsum(self.num_photons)
         self.log_factorial = gammaln(np.arange(int(self.num_photons.max(initial=0)) + max_bins) + 1.0)
         if self.rows_with_gaps.size:
             self.good_time_before = self._good_time_before(edges, self.rows_with_gaps)
@@ -258,6 +268,7 @@ class _Block:
         start = np.asarray(gti_start.values[flat], dtype=np.float64)
         stop = np.asarray(gti_stop.values[flat], dtype=np.float64)
         num_intervals = np.diff(offsets)
+        self.first_interval = np.asarray(offsets - offsets[0])
         row = np.repeat(np.arange(self.num_rows), num_intervals)
         backwards = ~(stop >= start)  # also where one is NaN
         overlapping = (row[1:] == row[:-1]) & (start[1:] < stop[:-1])
@@ -275,6 +286,7 @@ class _Block:
         self.span[present] = stop[(offsets[1:] - offsets[0])[present] - 1] - self.first[present]
         self.span[~self.has_good_time] = 1.0
         good[~self.has_good_time] = 1.0
+        self.good_share = good / self.span
 
         self.rows_with_gaps = np.flatnonzero(num_intervals > 1)
         self.gap_number = np.full(self.num_rows, -1)  # column of good_time_before
@@ -319,42 +331,91 @@ class _Block:
         odds = np.take(self.log_factorial, counts).sum(0) + correction
         return odds + self.log_factorial[exposed - 1] - self.log_factorial[self.num_photons + exposed - 1]
 
-    def fine_log_odds(self, numbers: np.ndarray) -> np.ndarray:
-        """(len(numbers), rows) ln O_m of many bins, from photons that share one; -inf where there are many photons."""
-        result = np.full((len(numbers), self.num_rows), -np.inf)
-        rows = np.flatnonzero(self.num_photons <= MAX_FINE_PHOTONS)
-        order = np.argsort(2.0 * self.few_row + self.few_phase, kind="stable")
-        row, phase = self.few_row[order], self.few_phase[order]
-        index = np.arange(row.size)
-        gaps = np.flatnonzero(self.gap_number[row] >= 0)
-        for position, num_bins in enumerate(numbers.tolist()):
-            bins = (phase * num_bins).astype(np.int64) + row * num_bins
-            first = np.maximum.accumulate(np.where(np.append(True, bins[1:] != bins[:-1])[: bins.size], index, 0))
-            # The k-th photon of a bin brings a factor k to n_j!, and 1 / g_j.
-            term = np.log(index - first + 1.0)
-            exposed = np.full(self.num_rows, num_bins)
-            factor = np.full(row.size, np.log(num_bins))
-            if gaps.size:
-                edge = np.floor(phase[gaps] * num_bins)
-                before, after = (
-                    np.interp(2.0 * row[gaps] + (edge + side) / num_bins, self.knots, self.knot_values)
-                    for side in (0.0, 1.0)
-                )
-                factor[gaps] = -np.log(np.maximum(after - before, SMALLEST_SHARE))
-                exposed[self.rows_with_gaps] = self._exposed_bins(num_bins)[self.rows_with_gaps]
-            odds = np.bincount(row, term + factor, minlength=self.num_rows) + gammaln(exposed)
-            odds -= gammaln(self.num_photons + exposed)
-            result[position, rows] = odds[rows]
-        return result
+    def fine_log_odds(self, rows: np.ndarray, longest: int, coarse: np.ndarray) -> np.ndarray:
+        """(longest - COARSE_BINS, len(rows)) ln O_m of more bins than `log_odds` is for; of these rows.
 
-    def _exposed_bins(self, num_bins: int) -> np.ndarray:
-        """(rows,) bins that any good time falls in."""
-        row = np.round(0.5 * self.start_key - 0.25).astype(np.int64)  # a key is 2 r + phase
-        first = np.floor((self.start_key - 2.0 * row) * num_bins + 1e-6)
-        last = np.ceil((self.stop_key - 2.0 * row) * num_bins - 1e-6) - 1.0
-        shared = np.append((row[1:] == row[:-1]) & (first[1:] <= last[:-1]), False)
-        number = np.maximum(last - first + 1.0, 0.0) - shared
-        return np.maximum(np.bincount(row, number, minlength=self.num_rows), 1).astype(np.int64)
+        Args:
+            coarse: (COARSE_BINS - 1, len(rows)) ln O_m of fewer bins. For odds that are negligible beside theirs, and
+                all odds once the mean is beyond 10^31, -inf stands.
+        """
+        photons, own = _ranges(self.last_photon[rows] - self.num_photons[rows], self.num_photons[rows])
+        total = np.logaddexp.reduce(coarse, axis=0)
+        decided = total - np.log(COARSE_BINS - 1) > DECIDED
+        phase, num_photons = self.phase[photons], np.maximum(self.num_photons[rows], 1)
+        result = np.full((len(rows), max(longest - COARSE_BINS, 0)), -np.inf)
+        for numbers in steps(COARSE_BINS + 1, longest):
+            column = numbers.astype(np.int64) - COARSE_BINS - 1
+            probe = np.zeros(numbers.size, dtype=bool)
+            probe[:: max(numbers.size // NUM_PROBES, 1)] = True
+            asked = np.flatnonzero(~decided)
+            if not asked.size:
+                break
+            odds, exposed = self._log_odds_of(rows, asked, own, phase, numbers[probe])
+            result[np.ix_(asked, column[probe])] = odds
+            expected = expected_log_odds(num_photons[asked], self.good_share[rows[asked]], exposed, numbers[probe])
+            asked = asked[~negligible(odds, expected, (total - np.log(numbers[0]))[asked])]
+            if asked.size and not probe.all():
+                odds, _ = self._log_odds_of(rows, asked, own, phase, numbers[~probe])
+                result[np.ix_(asked, column[~probe])] = odds
+            total = np.logaddexp(total, np.logaddexp.reduce(result[:, column], axis=1))
+            decided |= total - np.log(numbers[-1] - 1.0) > DECIDED
+        return result.T
+
+    def _log_odds_of(
+        self, rows: np.ndarray, asked: np.ndarray, own: np.ndarray, phase: np.ndarray, numbers: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """ln O_m of those rows that are asked for, and their bins with good time; (len(asked), M) each.
+
+        Args:
+            own, phase: (T,) photons of all rows, by their place in `rows`.
+        """
+        if len(asked) < len(rows):
+            place = np.full(len(rows), -1)
+            place[asked] = np.arange(asked.size)
+            kept = np.flatnonzero(place[own] >= 0)
+            rows, own, phase = rows[asked], place[own[kept]], phase[kept]
+        num_photons = self.num_photons[rows]
+        exposed = np.broadcast_to(numbers, (len(rows), numbers.size)).copy()
+        odds = log_arrangements(own, phase, len(rows), numbers) + num_photons[:, None] * np.log(numbers)
+        gaps = np.flatnonzero(self.gap_number[rows] >= 0)
+        if gaps.size:
+            exposed[gaps], correction = self._gap_correction(rows[gaps], numbers)
+            odds[gaps] += correction
+        odds += gammaln(exposed) - gammaln(num_photons[:, None] + exposed)
+        return odds, exposed
+
+    def _gap_correction(self, rows: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bins with good time, and -sum_j n_j ln(m g_j); (len(rows), M) each.
+
+        Only bins that a gap begins or ends in have another share than the rest.
+        """
+        interval, own = _ranges(self.first_interval[rows], self.first_interval[rows + 1] - self.first_interval[rows])
+        row = rows[own]
+        start, stop = self.start_key[interval] - 2.0 * row, self.stop_key[interval] - 2.0 * row
+        exposed = exposed_bins(own, start, stop, len(rows), numbers)
+        full = self.good_share[rows]  # m g_j of a bin without gaps is 1 / this
+        result = np.tile((self.num_photons[rows] * np.log(full))[:, None], (1, numbers.size))
+        between = np.flatnonzero(own[1:] == own[:-1])
+        knot = np.stack([stop[between], start[between + 1]], axis=1).ravel()
+        own = np.repeat(own[between], 2)
+        bins = np.floor(knot[:, None] * numbers)
+        key = 2.0 * rows[own][:, None]
+        low, high = (
+            np.searchsorted(self.photon_key, (key + (bins + side) / numbers).ravel()).reshape(bins.shape)
+            for side in (0.0, 1.0)
+        )
+        counts = np.where(bins < numbers, high - low, 0)
+        counts[1:][(own[1:] == own[:-1])[:, None] & (bins[1:] == bins[:-1])] = 0
+        place, number = np.nonzero(counts)
+        edge, size = bins[place, number], numbers[number]
+        before, after = (
+            np.interp(key[place, 0] + (edge + side) / size, self.knots, self.knot_values) for side in (0.0, 1.0)
+        )
+        share = after - before
+        term = np.log(np.where(share > SMALLEST_SHARE, share, 1.0)) + np.log(full[own[place]] * size)
+        cell = own[place] * numbers.size + number
+        result -= np.bincount(cell, counts[place, number] * term, minlength=result.size).reshape(result.shape)
+        return exposed, result
 
     def light_curve(self, rows: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(cells, len(rows)) rate over the mean rate, its standard deviation, and the share of the good time.
@@ -395,6 +456,12 @@ class _Block:
         total_exposure = exposure.sum(0)
         within = [(exposure * (np.abs(mean - 1.0) <= limit * sigma)).sum(0) / total_exposure for limit in (3.0, 5.0)]
         return within[0], within[1]
+
+
+def _ranges(first: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The places first ... first + length - 1 of each range, one range after another, and the range of each."""
+    own = np.repeat(np.arange(len(length)), length)
+    return np.arange(own.size) + np.repeat(first - np.cumsum(length) + length, length), own
 
 
 def _share(good_time_before: np.ndarray) -> np.ndarray:
