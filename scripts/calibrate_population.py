@@ -5,7 +5,8 @@
 
 A random search: numbers of tables/spectra.csv, classes.csv and variability.csv are varied, a class is simulated
 with the same seed each time, and what lowers the mean Kolmogorov-Smirnov distance of its observables to the real ones
-is kept. Sources whose split is `train` (70 %) are fitted; docs/simulator.md tells how all of them compare.
+is kept, within what nature allows (tables/bounds.csv, with references). Sources whose split is `train` (70 %) are
+fitted; docs/simulator.md tells how all of them compare.
 """
 
 from __future__ import annotations
@@ -100,7 +101,9 @@ def simulate_class(population: Any, name: str, num_detections: int, seed: int) -
 
 
 def mutate(rng: np.random.Generator, population: Any, name: str, scale: float) -> Any:
-    """The population with a few numbers of one class changed."""
+    """The population with a few numbers of one class changed, within `bounds`."""
+    from chandraclip.simulate.population.bounds import NAMES, bounds
+
     tables = {part: {key: column.copy() for key, column in getattr(population, part).items()} for part in STEPS}
     places = [
         (part, column, row)
@@ -115,11 +118,14 @@ def mutate(rng: np.random.Generator, population: Any, name: str, scale: float) -
         value, kick = tables[part][column][row], scale * step * rng.standard_normal()
         value = value * np.exp(kick) if (part, column) in LOGARITHMIC else value + kick
         tables[part][column][row] = np.clip(value, low, high)
+        if part in NAMES:
+            allowed = bounds(population, part, column)
+            tables[part][column][row] = np.clip(tables[part][column][row], allowed[0][row], allowed[1][row])
     rows = tables["spectra"]["source_class"] == name
     tables["spectra"]["share"][rows] /= tables["spectra"]["share"][rows].sum()
-    rows = tables["variability"]["source_class"] == name
-    tables["variability"]["share"][rows] /= max(1.0, tables["variability"]["share"][rows].sum() / 0.98)
-    return replace(population, **tables)
+    # Shares of variability leave the constant ones; too many of them would be scaled below their bounds.
+    share = tables["variability"]["share"][tables["variability"]["source_class"] == name]
+    return population if share.sum() > 0.98 else replace(population, **tables)
 
 
 def calibrate(

@@ -104,6 +104,36 @@ def test_a_chunk_is_a_function_of_seed_and_sources(tables, mock):
     assert not first.equals(simulate_catalog_chunk(*tables, 6, 3, 9))
 
 
+def test_a_mock_varies_as_its_row_did(tmp_path):
+    """Rows of even sources varied beyond doubt, the others did not; the light curve's rates may be missing."""
+    frame = detections_frame(90, seed=3)
+    source = pd.factorize(frame["name"])[0]
+    varied = source % 2 == 0
+    frame["var_prob_b"] = np.where(varied, 1.0, 0.2)
+    shape = {"var_index_b": np.where(varied, 8.0, 0.0), "var_mean_b": 0.005}
+    shape |= {"var_sigma_b": np.where(varied, 0.002, 1e-5), "var_min_b": np.where(varied, 0.003, 0.005)}
+    shape |= {"var_max_b": np.where(varied, 0.012, 0.005)}
+    for name, columns in (("with", shape), ("without", {"var_index_b": shape["var_index_b"]})):
+        path = tmp_path / f"{name}.csv"
+        frame.assign(**columns).to_csv(path, index=False)
+        mock = simulate_catalog_chunk(path, None, 0, 0, len(np.unique(source))).to_pandas()
+        both = frame.assign(varied=varied).merge(mock, on=["obsid", "obi", "region_id"], suffixes=("_real", ""))
+        both = both[both["true_class"].isin(SOURCE_CLASSES) & both["var_prob_b"].notna()]
+        found = (both["var_prob_b"] > 0.9).groupby(both["varied"]).mean()
+        assert found[True] > 0.75
+        assert found[False] < 0.08
+        kind = both["true_variability"]
+        assert (kind[both["varied"]] != "constant").all()
+        assert (kind[~both["varied"]] == "constant").all()
+
+
+def test_a_mock_of_a_bad_light_curve_is_refused(tmp_path):
+    frame = detections_frame(4).assign(var_mean_b="much")
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(InputFileError, match="var_mean_b is not a number"):
+        read_catalog_rows(tmp_path / "table.csv")
+
+
 def test_a_catalogue_without_fits_will_do(tables):
     table = simulate_catalog_chunk(tables[0], None, 0, 0, 4)
     assert table["nh_gal"].null_count == 0

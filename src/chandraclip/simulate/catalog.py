@@ -1,9 +1,9 @@
 """A mock of real CSC detections: to each row of the catalogue, a simulated one of that source, seen that way.
 
-Taken from a row: class, exposure, date, off-axis angle, flux, and whether it varied; from all rows of a source and its
-fit: the spectrum. Spectra are drawn from the class's population given the band fluxes and the fitted slope and column:
-of many candidates one is kept, by its likelihood. So a faint source gets what its class has, a bright one what was
-measured.
+Taken from a row: class, exposure, date, off-axis angle, flux, and whether it varied, how much and how deep; from all
+rows of a source and its fit: the spectrum. Spectra are drawn from the class's population given the band fluxes and the
+fitted slope and column: of many candidates one is kept, by its likelihood. So a faint source gets what its class has, a
+bright one what was measured.
 
 One per cent of the rows are planted: a rare source (ULX, TDE, FXT) takes the place of the real one, under a name of its
 own.
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from scipy.special import logit
 
 from chandraclip.catalog.bands import BANDS
 from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES
@@ -40,6 +41,7 @@ from chandraclip.simulate.population.sources import (
 )
 from chandraclip.simulate.variability.epochs import draw_epochs, epochs_of_flux
 from chandraclip.simulate.variability.kinds import CONSTANT
+from chandraclip.simulate.variability.matching import Observed, information_of_odds
 
 ROWS_PER_CHUNK = 2_000
 NUM_CANDIDATES = 96
@@ -48,6 +50,8 @@ MOST_PLANTED_ROWS, FEWEST_TDE_ROWS = 12, 3
 FLUX_FLOOR = 0.05  # of the total flux: what calibration and the flux conversion add to a band's error
 MOST_FIT_COUNTS = 400.0  # a simple power law describes no real spectrum better than so many counts can tell
 VARIABLE_PROBABILITY = 0.9
+RARELY = 0.02  # share of observations in which a source of a steady kind varies after all
+LOG10_ODDS_OF_INDEX = np.array([3.0, 7.0, 18.0, 45.0])  # typical of var_index 7 to 10; var_prob is rounded to 1 there
 GOOD_SHARE = 0.98  # of the time from the first to the last good-time interval
 COARSE_EDGES = np.geomspace(0.3, 9.3, 81)  # keV
 
@@ -103,7 +107,11 @@ def simulate_catalog_chunk(
     probability = rows["var_prob_b"].to_numpy()
     chance = np.where(np.isnan(probability) | rare[source], drawn.activity[source], probability > VARIABLE_PROBABILITY)
     active = rng.random(len(rows)) < chance
-    columns = observe_sources(rng, text_rng, drawn, observations, epochs, active, draw_flux, pileup=pileup)
+    usual = np.clip(np.where(drawn.kind == CONSTANT, 0.0, drawn.activity), RARELY, 1.0 - RARELY)
+    observed = _observed_variability(rng, rows, rare[source], usual[source])
+    columns = observe_sources(
+        rng, text_rng, drawn, observations, epochs, active, draw_flux, pileup=pileup, observed=observed
+    )
     own_names = part.sources["name"].to_numpy(dtype=object)
     names = np.where(rare, "SIM" + pd.Series(own_names).str.replace(r"^\S+", "", regex=True), own_names)[
         source
@@ -125,6 +133,32 @@ def simulate_catalog_chunk(
             "source_class": np.where(unlabelled, np.nan, columns["source_class"]),
         },
     )
+
+
+def _observed_variability(
+    rng: np.random.Generator, rows: pd.DataFrame, rare: np.ndarray, usual: np.ndarray
+) -> Observed:
+    """How each row varied: what probability and index tell of the odds, and the scatter and extremes where given.
+
+    Odds of 1 to 9 may be chance: such a row has varied if that is likely, given how often its source does.
+
+    Args:
+        usual: (D,) share of observations in which the source of each row varies.
+    """
+    probability, index = rows["var_prob_b"].to_numpy(), rows["var_index_b"].to_numpy()
+    chance = usual * probability / (usual * probability + (1.0 - usual) * (1.0 - probability))
+    perhaps = (probability > 0.5) & (rng.random(len(rows)) < chance)
+    varied = (probability > VARIABLE_PROBABILITY) | perhaps
+    log_odds = logit(np.clip(probability, 0.01, 0.995))
+    strong = np.isfinite(index) & (index > 6)
+    log_odds[strong] = LOG10_ODDS_OF_INDEX[np.clip(index[strong], 7, 10).astype(np.int64) - 7] * np.log(10.0)
+    information = information_of_odds(log_odds, rows["counts"].to_numpy())
+    known = varied & ~rare & np.isfinite(information)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shape = [
+            rows[name].to_numpy() / rows["var_mean_b"].to_numpy() for name in ("var_sigma_b", "var_max_b", "var_min_b")
+        ]
+    return Observed(np.where(known, information, np.nan), *(np.where(part > 0, part, np.nan) for part in shape))
 
 
 def plant(catalog: CatalogRows, seed: int) -> np.ndarray:

@@ -29,6 +29,8 @@ DETECTION_COLUMNS = (
     "var_prob_b",
     "Class",
 )
+# How a detection varied, where the table tells: Gregory-Loredo's index, and the rates of its light curve, 1/s.
+VARIABILITY_COLUMNS = ("var_index_b", "var_mean_b", "var_sigma_b", "var_min_b", "var_max_b")
 SOURCE_COLUMNS = ("name", "nh_gal", "powlaw_gamma", "powlaw_nh")
 NO_NUMBERS = ("name", "gti_obs", "gti_end", "Class")
 KEY_LIMITS = {"obsid": 2**31 - 1, "obi": 2**15 - 1, "region_id": 2**31 - 1}  # of the schema's types
@@ -41,7 +43,7 @@ class CatalogRows:
 
     Attributes:
         detections: frame of D rows: name, obsid, obi, region_id, source (row of `sources`), mjd, exposure (s), theta,
-            counts, flux_b and flux_error_b (erg/s/cm2, a missing one NaN), var_prob_b.
+            counts, flux_b and flux_error_b (erg/s/cm2, a missing one NaN), var_prob_b, `VARIABILITY_COLUMNS`.
         sources: frame of S rows: name, ra, dec, source_class (index, -1 unknown), nh_gal, powlaw_gamma, powlaw_nh (NaN
             where there is no fit), counts (of all detections), and flux_*, flux_error_* for h, m, s: means over the
             detections, weighted by exposure.
@@ -69,14 +71,15 @@ def read_catalog_rows(detections: Path, sources: Path | None = None) -> CatalogR
     """The tables of a mock.
 
     Args:
-        detections: CSV (gzipped or not) with `DETECTION_COLUMNS`, one row a detection. Class may be empty.
+        detections: CSV (gzipped or not) with `DETECTION_COLUMNS`, one row a detection. Class may be empty;
+            `VARIABILITY_COLUMNS` may be missing.
         sources: CSV with `SOURCE_COLUMNS`, one row a source; None: no fits, and Galactic columns of a plain disc.
 
     Raises:
         InputFileError: a file is missing, not CSV, empty, lacks a column, or has a bad name, key, date, number, angle,
             probability or class (the row is named).
     """
-    table = _read(detections, DETECTION_COLUMNS)
+    table = _read(detections, DETECTION_COLUMNS, VARIABILITY_COLUMNS)
     if table.empty:
         raise InputFileError(detections, "has no rows")
     for name, limit in KEY_LIMITS.items():
@@ -106,6 +109,7 @@ def read_catalog_rows(detections: Path, sources: Path | None = None) -> CatalogR
             "theta": table["theta"],
             "counts": table["src_cnts_aper90_b"],
             "var_prob_b": table["var_prob_b"],
+            **{name: table[name] for name in VARIABILITY_COLUMNS},
         }
     )
     for band in BANDS:
@@ -140,15 +144,15 @@ def _source_frame(frame: pd.DataFrame, sources: Path | None) -> pd.DataFrame:
     return result.join(master[list(SOURCE_COLUMNS[1:])], on="name")
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _read(path: Path, columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, low_memory=False)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise InputFileError(path, f"not readable as CSV ({error})") from error
     if missing := [name for name in columns if name not in table.columns]:
         raise InputFileError(path, f"columns {', '.join(missing)} are not in it")
-    table = table[list(columns)].copy()
-    for name in columns:
+    table = table.reindex(columns=[*columns, *optional])  # an optional one that is not in it: NaN
+    for name in table.columns:
         if name not in NO_NUMBERS:
             numbers = pd.to_numeric(table[name], errors="coerce")
             _refuse(path, (numbers.isna() & table[name].notna()) | np.isinf(numbers), f"{name} is not a number")

@@ -38,6 +38,7 @@ from chandraclip.simulate.population.sources import (
 )
 from chandraclip.simulate.variability.epochs import Epochs, draw_epochs
 from chandraclip.simulate.variability.kinds import PERIODIC_KINDS, VARIABILITY_KINDS
+from chandraclip.simulate.variability.matching import Observed
 
 FIRST_OBSID = 100_000  # above Chandra's own
 MAX_CHUNK_SIZE = 16_384
@@ -159,6 +160,7 @@ def observe_sources(
     instrument: Instrument | None = None,
     pileup: bool = True,
     fits: bool = True,
+    observed: Observed | None = None,
 ) -> dict[str, Any]:
     """Columns of D detections but their keys: what is recorded, what the catalogue measures, the truth, the text.
 
@@ -166,13 +168,14 @@ def observe_sources(
         active: (D,) bool, whether each varies within its observation, if it is of a kind that does.
         draw_flux: see `FluxDraw`.
         instrument, pileup, fits: see `simulate_chunk`.
+        observed: how each is known to have varied, for mocks of real ones.
     """
     instrument = instrument or builtin_instrument()
     num_rows = len(observations.source)
     good_time = draw_good_time(rng, observations.exposure, observations.subarray, observations.instrument)
     livetime = good_time.livetime
     bad_columns = draw_bad_columns(rng, observations.theta)
-    sight = look(rng, sources, observations, epochs, instrument, good_time, bad_columns, active)
+    sight = look(rng, sources, observations, epochs, instrument, good_time, bad_columns, active, observed)
     typical_flux, flux = draw_flux(sight.counts_per_flux)
     background, background_scale = draw_background(
         rng, observations.instrument, observations.theta, observations.mjd, livetime

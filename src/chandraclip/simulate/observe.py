@@ -16,6 +16,7 @@ from chandraclip.simulate.population.observations import Observations
 from chandraclip.simulate.population.sources import Sources
 from chandraclip.simulate.variability.epochs import Epochs
 from chandraclip.simulate.variability.kinds import CONSTANT, Variable, draw_variability
+from chandraclip.simulate.variability.matching import Observed, draw_matching_variability
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,13 @@ def look(
     good_time: GoodTime,
     bad_columns: BadColumns,
     active: np.ndarray,
+    observed: Observed | None = None,
 ) -> Sight:
     """What each observation of each source would see, per unit of flux.
 
     Args:
         active: (D,) bool, whether the source varies in this observation, if it is of a kind that does.
+        observed: how it is known to have varied, whatever `active` says.
     """
     lo, hi = instrument.response.energy_lo, instrument.response.energy_hi
     source = observations.source
@@ -71,7 +74,12 @@ def look(
     steady = unit_spectra(photon_spectra(spectrum, lo, hi), lo, hi) * seen
 
     kind = np.where(active, sources.kind[source], CONSTANT)
-    variable = draw_variability(rng, kind, sources.strength[source], sources.period[source], good_time.duration)
+    how = sources.strength[source], sources.period[source], good_time.duration
+    if observed is None:
+        variable = draw_variability(rng, kind, *how)
+    else:
+        known = np.isfinite(observed.information)
+        kind, variable = draw_matching_variability(rng, np.where(known, sources.kind[source], kind), *how, observed)
     row = variable.row
     first, second = varying_spectra(rng, spectrum.take(row), variable.kind, lo, hi)
     # The mean over the good time of both together is 1 erg/s/cm2.

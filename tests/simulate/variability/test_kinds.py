@@ -64,13 +64,21 @@ def test_timmer_koenig_has_unit_variance_and_the_slope(slope, num_steps):
     assert exponential.std() / exponential.mean() == pytest.approx(1.0, abs=0.1)
 
 
-def test_red_noise_is_log_normal_with_the_rms_asked_for():
-    variable = draw(RED_NOISE, 6000, strength=0.4)
-    noisy = variable.first.rate[:, ::50] / (1.0 - STEADY_SHARE)
-    assert noisy.mean() == pytest.approx(1.0, abs=0.02)
-    assert noisy[:, 0].std() == pytest.approx(0.4, abs=0.025)
-    log = np.log(noisy[:, 0])
-    skewness = ((log - log.mean()) ** 3).mean() / log.std() ** 3
+@pytest.mark.parametrize(("strength", "short"), [(0.05, 0.04), (0.25, 0.05), (0.5, 0.1)])
+def test_red_noise_has_the_rms_asked_for_within_the_observation(strength, short):
+    """Of both components together; very strong noise, whose peaks are rarely seen, falls a little short."""
+    variable = draw(RED_NOISE, 4000, strength=strength)
+    total = variable.first.rate + variable.second.rate
+    assert total.mean(axis=1) == pytest.approx(1.0, abs=0.02)
+    rms = np.sqrt(((total / total.mean(axis=1, keepdims=True) - 1.0) ** 2).mean())
+    assert (1.0 - short) * strength < rms < 1.02 * strength
+
+
+def test_red_noise_is_log_normal():
+    variable = draw(RED_NOISE, 6000, strength=0.3)
+    log = np.log(variable.first.rate / (1.0 - STEADY_SHARE))
+    log -= log.mean(axis=1, keepdims=True)
+    skewness = (log[:, ::50] ** 3).mean() / (log[:, ::50] ** 2).mean() ** 1.5
     assert abs(skewness) < 0.15
     np.testing.assert_array_equal(variable.second.rate, STEADY_SHARE)
 

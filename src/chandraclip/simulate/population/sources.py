@@ -3,9 +3,10 @@
 Class medians and scatters stand in `tables/*.csv`: classes (numbers, fluxes, exposures, latitudes, redshifts), spectra
 (the kinds of spectra of a class and how often), variability (within an observation) and epochs (from one to the next).
 What a row of `spectra` and `variability` sets together is the joint prior of column, slope or temperature, flux and
-variability. `scripts/calibrate_population.py` chose most of the numbers from labelled CSC sources of the train split;
-docs/simulator.md compares. log_* are decimal; flux 0.5-7 keV as observed, erg/s/cm2; NH 1e20 cm-2; kT and line
-widths keV; exposure and period s; latitude degrees from the Galactic plane (median; scatter in dex).
+variability. `scripts/calibrate_population.py` chose most of the numbers from labelled CSC sources of the train split,
+within what nature allows (`tables/bounds.csv`, with references); docs/simulator.md compares. log_* are decimal; flux
+0.5-7 keV as observed, erg/s/cm2; NH 1e20 cm-2; kT and line widths keV; exposure and period s; latitude degrees from the
+Galactic plane (median; scatter in dex).
 """
 
 from __future__ import annotations

@@ -57,8 +57,9 @@ def draw_variability(
 
     Args:
         kind: (D,) int, index into `VARIABILITY_KINDS`.
-        strength: (D,) > 0, how strongly: red_noise: fractional rms; flare and eruption: peak over quiescence, less one;
-            dip: largest covered share; pulsation: pulsed fraction; eclipse and transient: not read.
+        strength: (D,) > 0, how strongly: red_noise: fractional rms within the observation, on average; flare and
+            eruption: peak over quiescence, less one; dip: largest covered share; pulsation: pulsed fraction; eclipse
+            and transient: not read.
         period: (D,) s; pulsation, and the recurrence of dips, eclipses and eruptions; NaN: draws one that shows in the
             observation (dips then need not recur).
         duration: (D,) s, from the first to the last good time.
@@ -111,11 +112,22 @@ def timmer_koenig(rng: np.random.Generator, num_rows: int, num_steps: int, slope
     return np.fft.irfft(spectrum * num_steps / np.sqrt(2.0), n=num_steps)
 
 
+def _share_within_half(slope: np.ndarray) -> np.ndarray:
+    """(N,) share of the variance of a Timmer & Koenig series that is within one half of it, about the half's mean."""
+    frequency = np.arange(1.0, NUM_NOISE_STEPS + 1.0)
+    power = frequency ** -slope[:, None]
+    return 1.0 - (power * np.sinc(0.5 * frequency) ** 2).sum(axis=1) / power.sum(axis=1)
+
+
 def _red_noise(rng: np.random.Generator, strength: np.ndarray, period: np.ndarray, duration: np.ndarray) -> _Shape:
     num_rows = len(duration)
-    noise = timmer_koenig(rng, num_rows, 2 * NUM_NOISE_STEPS, rng.uniform(1.0, 2.0, num_rows))
-    sigma = np.sqrt(np.log1p(np.minimum(strength, 2.0) ** 2))[:, None]  # of the log, for that fractional rms
-    series = np.exp(sigma * noise - 0.5 * sigma**2)[:, : NUM_NOISE_STEPS + 1]
+    slope = rng.uniform(1.0, 2.0, num_rows)
+    noise = timmer_koenig(rng, num_rows, 2 * NUM_NOISE_STEPS, slope)
+    # Of the log, for that fractional rms within the observation, of both components together: what varies more slowly
+    # is not seen, and the steady component dilutes.
+    seen = np.log1p(np.minimum(strength / (1.0 - STEADY_SHARE), 3.0) ** 2) / _share_within_half(slope)
+    series = np.exp(np.sqrt(seen)[:, None] * noise[:, : NUM_NOISE_STEPS + 1])
+    series /= np.trapezoid(series, axis=1)[:, None] / NUM_NOISE_STEPS
     position = np.linspace(0.0, 1.0, NUM_NODES)
     index = np.minimum((position * NUM_NOISE_STEPS).astype(np.int64), NUM_NOISE_STEPS - 1)
     share = position * NUM_NOISE_STEPS - index

@@ -33,6 +33,10 @@ class LightCurves:
     def __len__(self) -> int:
         return len(self.time)
 
+    def take(self, row: np.ndarray) -> LightCurves:
+        """Those light curves."""
+        return LightCurves(self.time[row], self.rate[row], self.period[row], self.epoch[row], self.amplitude[row])
+
     def cumulative(self) -> np.ndarray:
         """(V, K) integral of the envelope from time 0 to each node."""
         steps = 0.5 * (self.rate[:, 1:] + self.rate[:, :-1]) * np.diff(self.time, axis=1)
