@@ -193,6 +193,9 @@ def test_rows_without_photons_or_good_time_are_nan():
     assert np.isnan(result.var_prob[:4]).all()
     assert np.isnan(result.odds_log10[:4]).all()
     assert result.var_index[4] == 0
+    gaps = lists(*[[0.0, 6e3]] * 2), lists(*[[4e3, 1e4]] * 2)
+    for photons in (lists([], None), lists([], 1e4 * np.linspace(0, 1, 40))):
+        assert np.isnan(variability.gregory_loredo(photons, *gaps).var_prob[0])
     empty = gregory_loredo(lists(), lists(), lists())
     assert all(len(values) == 0 for values in empty)
 

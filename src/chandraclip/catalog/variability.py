@@ -256,7 +256,6 @@ class _Block:
         self.photons_before = self._count_before_edges(row, phase, max_bins)
         order = np.argsort(2.0 * row + phase, kind="stable")
         self.phase = on_edges(phase[order])
-        self.photon_key = 2.0 * row[order] + self.phase
         self.last_photon = np.cumsum(self.num_photons)
         self.log_factorial = gammaln(np.arange(int(self.num_photons.max(initial=0)) + max_bins) + 1.0)
         if self.rows_with_gaps.size:
@@ -379,15 +378,24 @@ class _Block:
         odds = log_arrangements(own, phase, len(rows), numbers) + num_photons[:, None] * np.log(numbers)
         gaps = np.flatnonzero(self.gap_number[rows] >= 0)
         if gaps.size:
-            exposed[gaps], correction = self._gap_correction(rows[gaps], numbers)
+            exposed[gaps], correction = self._gap_correction(
+                rows[gaps], gaps, np.append(2.0 * own + phase, np.inf), numbers
+            )
             odds[gaps] += correction
         odds += gammaln(exposed) - gammaln(num_photons[:, None] + exposed)
         return odds, exposed
 
-    def _gap_correction(self, rows: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _gap_correction(
+        self, rows: np.ndarray, place: np.ndarray, photon_key: np.ndarray, numbers: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Bins with good time, and -sum_j n_j ln(m g_j); (len(rows), M) each.
 
         Only bins that a gap begins or ends in have another share than the rest.
+
+        Args:
+            photon_key: (T,) twice the place, and the phase, of these and other rows' photons, sorted; infinity
+                after the last.
+            place: (len(rows),) the place of each of these rows in that key.
         """
         interval, own = _ranges(self.first_interval[rows], self.first_interval[rows + 1] - self.first_interval[rows])
         row = rows[own]
@@ -399,22 +407,21 @@ class _Block:
         knot = np.stack([stop[between], start[between + 1]], axis=1).ravel()
         own = np.repeat(own[between], 2)
         bins = np.floor(knot[:, None] * numbers)
-        key = 2.0 * rows[own][:, None]
-        low, high = (
-            np.searchsorted(self.photon_key, (key + (bins + side) / numbers).ravel()).reshape(bins.shape)
+        repeated = np.zeros(bins.shape, dtype=bool)
+        repeated[1:] = (own[1:] == own[:-1])[:, None] & (bins[1:] == bins[:-1])
+        end = 2.0 * place[own][:, None] + np.minimum((bins + 1.0) / numbers, 1.0)
+        below = np.searchsorted(photon_key, end - 1.0 / numbers)
+        which, number = np.nonzero((photon_key[below] < end) & ~repeated & (bins < numbers))
+        counts = np.searchsorted(photon_key, end[which, number]) - below[which, number]
+        edge, size = bins[which, number], numbers[number]
+        before, after = (
+            np.interp(2.0 * rows[own[which]] + (edge + side) / size, self.knots, self.knot_values)
             for side in (0.0, 1.0)
         )
-        counts = np.where(bins < numbers, high - low, 0)
-        counts[1:][(own[1:] == own[:-1])[:, None] & (bins[1:] == bins[:-1])] = 0
-        place, number = np.nonzero(counts)
-        edge, size = bins[place, number], numbers[number]
-        before, after = (
-            np.interp(key[place, 0] + (edge + side) / size, self.knots, self.knot_values) for side in (0.0, 1.0)
-        )
         share = after - before
-        term = np.log(np.where(share > SMALLEST_SHARE, share, 1.0)) + np.log(full[own[place]] * size)
-        cell = own[place] * numbers.size + number
-        result -= np.bincount(cell, counts[place, number] * term, minlength=result.size).reshape(result.shape)
+        term = np.log(np.where(share > SMALLEST_SHARE, share, 1.0)) + np.log(full[own[which]] * size)
+        cell = own[which] * numbers.size + number
+        result -= np.bincount(cell, counts * term, minlength=result.size).reshape(result.shape)
         return exposed, result
 
     def light_curve(self, rows: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

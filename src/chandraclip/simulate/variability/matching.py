@@ -30,7 +30,7 @@ ODDS = (0.0, 1.0, 2.2, 5.0, 10.0, 30.0, 100.0)
 NATS = (6.0, 9.0, 18.0, 26.0, 36.0, 62.0, 140.0)
 PULSE_PRICE = 3.0  # times as many: bins fit one event better than many that recur
 MOST_CYCLES = 50.0  # in an observation; faster pulses average out in most bins
-DIP_LIGHT = 0.3  # of the photons of a source that come through the gas of a dip
+DIP_LIGHT = 0.5  # of the photons of a source that come through the gas of a dip
 # Of ln information and of ln relative scatter, peak and trough: a smoothed light curve shows less than there was.
 INFORMATION_WIDTH, SHAPE_WIDTH = 0.15, 0.7
 FLOOR = 1e-3  # below which none of these tells anything
