@@ -171,8 +171,8 @@ def measure_directly(row: dict[str, Any], response: Response) -> dict[str, float
     bins = np.clip(np.searchsorted(response.energy_lo, CHANNEL_ENERGY, side="right") - 1, 0, None)
     energy_per_area = net * CHANNEL_ENERGY / row["arf"].astype(np.float64)[bins]
     result = {"src_cnts_aper_b": float(net[IN_BAND["b"]].sum())}
-    inside, outside = (float(values[IN_BAND["b"]].sum()) for values in (counts, background))
-    result["flux_significance_b"] = direct_significance(inside, outside, scale)
+    in_source, in_background = (float(values[IN_BAND["b"]].sum()) for values in (counts, background))
+    result["flux_significance_b"] = direct_significance(in_source, in_background, scale)
     for band in "bhms":
         result[f"flux_aper_{band}"] = KEV_TO_ERG * energy_per_area[IN_BAND[band]].sum() / row["exposure"]
     posteriors, areas, totals = {}, {}, {}
