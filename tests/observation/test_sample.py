@@ -30,7 +30,7 @@ def test_the_photons_in_the_region_are_those_of_the_spectrum(flare):
     channel = np.floor(flare.events.energy.astype(float) / 0.0146).astype(int)
     np.testing.assert_array_equal(np.bincount(channel, minlength=1024), flare.spectrum.counts)
     box = read_events(flare.files["events"])
-    assert len(box) > len(flare.events) + 300
+    assert len(box) > len(flare.events) + 100
     assert box.exposure == flare.spectrum.exposure == flare.events.exposure
 
 

@@ -134,6 +134,7 @@ def test_two_processes_with_micro_batches_and_one_without_give_the_same_loss_and
     assert one.keys() == two.keys()
     assert (one.pop("rows").tolist(), two.pop("rows").tolist()) == ([16], [4, 4])
     assert one["loss"] > 1
+    assert all(gradient.dtype == torch.float64 for name, gradient in one.items() if name != "loss")
     torch.testing.assert_close(one.pop("loss"), two.pop("loss"), rtol=1e-6, atol=0)
     for name, gradient in one.items():
         # A key's bias shifts all scores of a query alike, which softmax does not see.
