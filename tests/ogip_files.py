@@ -221,3 +221,27 @@ class OgipFiles:
 def ogip(tmp_path: Path) -> OgipFiles:
     """Writes synthetic OGIP files into the test's folder."""
     return OgipFiles(tmp_path)
+
+
+_KEPT = ("HDUCLA", "TELES", "INSTR", "DETCH", "EXPOS", "BACK", "AREA", "ANCR", "RESP", "OBS", "OBJ", "POISS", "QUAL")
+
+
+def counts_table(ogip, counts, form="D", unit=None, extra=(), **header):
+    """A type I spectrum whose COUNTS have the given TFORM and TUNIT."""
+    table = ogip.spectrum(**header)
+    columns = [
+        fits.Column("CHANNEL", "J", array=[1, 2, 3, 4]),
+        fits.Column("COUNTS", form, unit=unit, array=np.asarray(counts)),
+        *extra,
+    ]
+    facts = {key: table.header[key] for key in table.header if key.startswith(_KEPT)}
+    return ogip.table("SPECTRUM", columns, **facts)
+
+
+EPIC = {"TELESCOP": "XMM", "INSTRUME": "EPN"}
+
+
+def photons(number: int, **columns: np.ndarray) -> list[fits.Column]:
+    """PI 1000 and columns of whole numbers."""
+    pi = fits.Column("PI", "J", array=np.full(number, 1000))
+    return [pi, *(fits.Column(name, "J", array=np.asarray(values)) for name, values in columns.items())]
