@@ -225,7 +225,7 @@ def main() -> None:
         if name in RATIOS:
             allowed = 0.005 + 0.01 * np.array([row[f"{name}_error"] for row in direct])
         elif name == "var_prob_b":
-            allowed = np.full(num_direct, 0.05)
+            allowed = np.full(num_direct, 1e-5)
         elif name == "flux_significance_b":
             allowed = 0.07 * theirs + 1e-9  # a step of the grid, sixteen to a standard deviation
         else:

@@ -67,14 +67,20 @@ def main(arguments: list[str] | None = None) -> None:
 def look_at_spectrum(observation: Any, model: str, absorption: str | None) -> dict[str, Any]:
     """Prints hardness and fit, as far as the spectrum allows, and gives its picture by name."""
     spectrum = observation.spectrum
+    try:
+        say(observation.hardness())
+    except ValueError as error:  # what one answer lacks does not cost the others
+        print(f"no hardness: {error}")
     if spectrum.channel_energy_edges is None:
         print(f"no picture of the spectrum: the energies of its channels are not known ({spectrum.response_problem})")
         return {}
-    say(observation.hardness())
-    if model == "none":
-        return {"spectrum.png": observation.plot()}
-    fit = observation.fit(model, absorption)
-    say(fit)
+    fit = None
+    try:
+        fit = None if model == "none" else observation.fit(model, absorption)
+    except ValueError as error:
+        print(f"no fit: {error}")
+    if fit is not None:
+        say(fit)
     return {"spectrum.png": observation.plot(model=fit)}
 
 

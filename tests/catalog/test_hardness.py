@@ -179,3 +179,11 @@ def test_finite_ordered_and_independent_of_neighbours(counts, background, scale)
 def test_bad_input_is_refused(counts, scale, area):
     with pytest.raises(ValueError, match=r"counts"):
         hardness_ratios(counts, np.ones_like(counts), scale, area)
+
+
+def test_a_background_far_above_the_counts_leaves_the_other_band():
+    """Soft counts far below their background are no flux: the ratio of medium and soft stays at its end."""
+    counts = np.array([[1000, 200, 50]]).repeat(3, axis=0)
+    background = np.array([[15_000, 10, 10], [22_000, 10, 10], [30_000, 10, 10]])
+    result = hardness_ratios(counts, background, 0.1, AREA[None].repeat(3, axis=0))
+    assert (result.hard_ms > 0.9).all()

@@ -105,3 +105,9 @@ def test_the_catalogue_has_the_same_pattern(real_data):
     assert ((significance > 0.01) & (significance < 0.9)).mean() < 1e-3
     every = aperture_photometry(np.arange(40.0).repeat(20), np.tile(np.arange(20.0), 40) * 10, 0.1)
     assert not ((every.significance > 0) & (every.significance < 0.9)).any()
+
+
+def test_a_background_far_above_the_counts_is_an_upper_limit():
+    result = aperture_photometry(np.array([0.0, 1000.0]), np.array([8e3, 3e4]), 0.1)
+    np.testing.assert_array_equal(result.significance, 0.0)
+    assert (result.hilim > 0).all()

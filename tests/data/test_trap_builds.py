@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 
+import chandraclip
 from chandraclip.data import build_from_files as builds
 from chandraclip.data import files
 from chandraclip.data.files import find_detections, read_detection
@@ -312,3 +313,27 @@ def test_many_equal_counts_are_a_copy_whatever_the_exposure(ogip):
         channel = np.arange(64) + 1
         ogip.pha(name, counts=counts, channel=channel, DETCHANS=64, EXPOSURE=exposure, OBS_ID=obs_id)
     assert kept(ogip.folder) == ["a.pi", "other.pi"]
+
+
+@pytest.mark.parametrize("number", [12, 15, 20, 30])
+def test_faint_spectra_of_one_observation_are_no_copies(ogip, number):
+    """Every number up to the total is a running sum of single counts, and so of any spectrum with as many."""
+    rng = np.random.default_rng(number)
+    places = np.sort(rng.choice(256, number, replace=False))
+    counts = np.zeros((2, 256), dtype=int)
+    counts[0, places] = 1
+    np.add.at(counts[1], places[:-1] // 2 * 2 + 1, 1)
+    counts[1, 0] += number - counts[1].sum()
+    for name, values, scale in (("a.pi", counts[0], 1.0), ("b.pi", counts[1], 3.0)):
+        ogip.pha(name, counts=values, channel=np.arange(256) + 1, DETCHANS=256, BACKSCAL=scale)
+    assert kept(ogip.folder) == ["a.pi", "b.pi"]
+
+
+def test_a_damaged_file_that_to_ogip_wrote_does_not_end_the_build(folder, tmp_path):
+    chandraclip.open(chandraclip.sample()).to_ogip(folder, name="cut")
+    damaged = folder / "cut_arf.fits"
+    damaged.write_bytes(damaged.read_bytes()[:4000])
+    rows, skipped = build(folder, tmp_path / "out")
+    assert [row["name"] for row in rows] == ["Good"]
+    assert set(skipped) == {"cut_arf.fits", "cut_pha.fits"}
+    assert all("2880" in reason for reason in skipped.values())

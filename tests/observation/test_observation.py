@@ -15,6 +15,7 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.catalog.variability import gregory_loredo
 from chandraclip.errors import InputFileError
 from chandraclip.observation import Observation
+from chandraclip.observation.sample import sample as chandraclip_sample
 from chandraclip.ogip import read_events, read_spectrum
 
 
@@ -249,3 +250,40 @@ def test_fit_is_fit_spectrum_and_is_drawn(real_data: Path):
     assert axes.get_xlim() == pytest.approx((0.5, 7), abs=0.02)  # the band of the fit
     assert len(axes.figure.axes) == 2
     assert "blackbody" in [line.get_label() for line in source.plot(model="blackbody").lines][-1]
+
+
+def test_photons_that_are_read_already_are_not_cut_again(files):
+    events = observation.open(files["events"]).events
+    with pytest.raises(ValueError, match="cut them when reading"):
+        observation.open(events=events, region="circle(1,1,3)")
+
+
+def test_a_fit_of_another_spectrum_is_not_drawn():
+    first, second = (observation.open(chandraclip_sample()) for _ in range(2))
+    with pytest.raises(ValueError, match="of another spectrum"):
+        second.plot(model=first.fit("powerlaw"))
+
+
+def test_norms_are_in_units_in_which_they_read_like_the_column():
+    """3e-5 times 1e14 cm-5 is the emission measure over 4 pi D^2, as nH times 1e22 cm-2 is the column."""
+    source = observation.open(chandraclip_sample())
+    assert source.fit("apec").parameters["norm"].unit == "1e14 cm-5"
+    assert source.fit("bremss", statistic="cstat").model == source.fit("bremsstrahlung", statistic="cash").model
+
+
+def test_bins_may_have_units():
+    import astropy.units as u
+
+    source = observation.open(chandraclip_sample())
+    plain = source.energy_time_map([0.5, 1.0, 7.0], [0.0, 5e4, 1.8e5])
+    quantities = source.energy_time_map([500, 1000, 7000] * u.eV, [0, 50, 180] * u.ks)
+    np.testing.assert_array_equal(plain.counts, quantities.counts)
+    assert plain.counts.sum() > 500
+    with pytest.raises(ValueError, match="eV need their unit"):
+        source.light_curve(energy=(500, 7000))
+
+
+def test_what_is_written_has_the_observations_region(tmp_path):
+    source = observation.open(chandraclip_sample(), events=False)
+    assert source.region is not None
+    assert "region" in source.to_ogip(tmp_path)

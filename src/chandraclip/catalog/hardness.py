@@ -132,13 +132,14 @@ def _log_density(
     """ln of the density of u = ln(source counts), (R, 3, num_points); expected, weight (R, 3, Q), the rest (R, 3)."""
     log_rate = start[..., None] + (stop - start)[..., None] * np.linspace(0.0, 1.0, num_points)
     rate = np.exp(log_rate)
-    # Relative to the Poisson likelihood at its peak, so that nothing overflows and exp() underflows only in the tails.
-    peak = np.maximum(counts, 1.0)[..., None]
+    # Relative to the Poisson likelihood at its peak, the least background where that is above the counts: nothing
+    # overflows, and exp() underflows only in the tails.
+    peak = np.maximum(np.maximum(counts, 1.0), expected.min(axis=-1))[..., None]
     counts = counts[..., None]
 
     def log_likelihood(node: int) -> np.ndarray:
         total = rate + expected[..., node, None]
-        return counts * np.log(total / peak) - (total - counts)
+        return counts * np.log(total / peak) - (total - peak)
 
     if weight.shape[-1] == 1:
         return log_rate + log_likelihood(0)

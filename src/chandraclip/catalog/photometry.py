@@ -81,7 +81,6 @@ def aperture_photometry(
     for num_nodes, members in node_groups(counts[:, None], background[:, None], scale):
         for begin in range(0, members.size, ROWS_PER_BLOCK):
             rows = members[begin : begin + ROWS_PER_BLOCK]
-            # Where the expected background is hundreds of times the counts the posterior underflows: no limit, NaN.
             with np.errstate(invalid="ignore", divide="ignore"):
                 posterior = _smoothed_posterior(counts[rows], background[rows], scale[rows], num_nodes)
                 result[:, rows] = _summarize(*posterior)
@@ -130,13 +129,14 @@ def _density(
     """(R, num_points) posterior, 1 near its peak; expected background and its weight (R, Q), the rest (R,)."""
     rate = start[:, None] + step[:, None] * np.arange(num_points)
     counts = counts[:, None]
-    # Relative to the likelihood at its peak, so that nothing overflows and exp() underflows only in the tails.
-    peak = np.maximum(counts, 1.0)
+    # Relative to the likelihood at its peak, the least background where that is above the counts: nothing overflows,
+    # and exp() underflows only in the tails.
+    peak = np.maximum(np.maximum(counts, 1.0), expected.min(axis=1, keepdims=True))
     density = np.zeros_like(rate)
     for node in range(weight.shape[1]):
         total = rate + expected[:, node, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            log_likelihood = np.where(counts > 0, counts * np.log(total / peak), 0.0) - (total - counts)
+            log_likelihood = np.where(counts > 0, counts * np.log(total / peak), 0.0) - (total - peak)
         density += np.exp(log_likelihood) * weight[:, node, None]
     return density
 

@@ -156,8 +156,10 @@ def averaged_light_curve(time: np.ndarray, gti: np.ndarray) -> AveragedLightCurv
     if not (block.has_good_time[0] and block.num_photons[0]):
         raise ValueError("a light curve needs a photon in the good time")
     log_odds = np.stack([block.log_odds(number) for number in range(2, COARSE_BINS + 1)])
-    longest = np.clip(block.span / SHORTEST_BIN, 2, COARSE_BINS).astype(np.int64)
-    _, num_averaged = _mean_odds(log_odds, longest)
+    longest = np.clip(block.span / SHORTEST_BIN, 2, MAX_BINS).astype(np.int64)
+    # How many numbers of bins count is decided over all, as `gregory_loredo` does; the curve has the coarse ones.
+    fine = block.fine_log_odds(np.zeros(1, dtype=np.int64), int(longest[0]), log_odds)
+    _, num_averaged = _mean_odds(np.concatenate([log_odds, fine]), longest)
     mean, sigma, share = block.light_curve(np.zeros(1, dtype=np.int64), _odds_weights(log_odds, num_averaged))
     good_time = float((gti[:, 1] - gti[:, 0]).sum())
     per_second = np.where(share[:, 0] > 0, block.num_photons[0] / good_time, np.nan)

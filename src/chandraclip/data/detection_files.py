@@ -183,7 +183,10 @@ def _csc_candidates(csc: Sequence[DetectionFiles], others: Sequence[_Candidate])
                 else:
                     record = read_pha(spectrum_tables(file)[0][0])
                     content = spectrum_content(record)
-            except Exception:  # `read_detection` will meet it, and say so
+            except InputFileError:  # `read_detection` will meet it, and say so
+                continue
+            except Exception as error:
+                sentence_of(error, path, item.label)  # on the log: nobody foresaw it
                 continue
             if content is not None:
                 found.append(_Candidate(item, content, record))

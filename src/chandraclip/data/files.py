@@ -78,12 +78,13 @@ def read_detection(item: DetectionFiles) -> tuple[dict[str, Any], Response | Non
     events = None
     if item.events is not None:
         # A regevt3 covers a box around the source: without an aperture the source's photons cannot be told.
-        if key is not None and item.region is None and not _tells_aperture(item.spectrum):
+        tells = item.region is None and _tells_aperture(item.spectrum)
+        if key is not None and item.region is None and not tells:
             reason = "the region file (reg3) that tells the source's photons from the box around it is missing"
             if spectrum is None:
                 raise InputFileError(item.events, reason)
             logger.warning("%s: %s; only the spectrum is used", item.events, reason)
-        elif item.spectrum is None or item.region is not None or _tells_aperture(item.spectrum):
+        elif item.spectrum is None or item.region is not None or tells:
             events = read_events(item.events, item.region, item.spectrum, item.spec_num)
         else:  # photons that were cut when they were written
             events = read_events(item.events)

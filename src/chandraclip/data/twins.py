@@ -21,6 +21,7 @@ from chandraclip.ogip.header import ObservationHeader, observation_header
 from chandraclip.ogip.pha import PhaRecord
 
 # By how much EXPOSURE and BACKSCAL of copies may differ: they are rounded, or with and without dead time.
+_CHANCE = 1e-6  # of running sums that agree though the spectra are not one
 _TOLERANCE = 0.01
 # With fewer counts two sources of one observation may have the same ones by chance, so BACKSCAL must agree too.
 _FEW_COUNTS = 5
@@ -125,8 +126,15 @@ def _close(one: float | None, other: float | None) -> bool:
 
 
 def _is_rebinned(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    """Whether the bins of one spectrum are sums of the other's: each running sum of it is one of the other's."""
+    """Whether the bins of one spectrum are sums of the other's: each running sum of it is one of the other's.
+
+    Of a faint spectrum every number up to its total is a running sum, and so are those of any other of that total: a
+    spectrum is told from it only by sums that would seldom agree by chance.
+    """
     if one is None or other is None:
         return False
     coarse, fine = (one, other) if one.size <= other.size else (other, one)
-    return coarse.size >= _MIN_STEPS and coarse.size < fine.size and bool(np.isin(coarse, fine).all())
+    if not _MIN_STEPS <= coarse.size < fine.size:
+        return False
+    chance = (fine.size / float(fine[-1])) ** coarse.size  # a sum falls on one of the other's so often
+    return chance < _CHANCE and bool(np.isin(coarse, fine).all())

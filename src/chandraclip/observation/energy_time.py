@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import astropy.units as u
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -62,17 +63,17 @@ def energy_time_map(
 
     Args:
         events: the photons.
-        energy_bins: how many, of equal ratio from 0.5 to 7 keV, or their edges in keV.
+        energy_bins: how many, of equal ratio from 0.5 to 7 keV, or their edges in keV or with a unit.
         time_bins: how many, from the start of the first good time to the end of the last (theirs go from the first
-            photon to the last), or their edges in s.
+            photon to the last), or their edges in s or with a unit.
 
     Raises:
         ValueError: fewer than one bin, or edges that do not increase.
     """
     first, last = events.gti[0, 0], events.gti[-1, 1]
     low, high = BANDS["b"]
-    energy_edges = _edges("energy_bins", energy_bins, lambda number: np.geomspace(low, high, number))
-    time_edges = _edges("time_bins", time_bins, lambda number: np.linspace(first, last, number))
+    energy_edges = _edges("energy_bins", energy_bins, u.keV, lambda number: np.geomspace(low, high, number))
+    time_edges = _edges("time_bins", time_bins, u.s, lambda number: np.linspace(first, last, number))
     counts, _, _ = np.histogram2d(events.time, events.energy.astype(np.float64), (time_edges, energy_edges))
     clock = GoodTimeClock(events)
     return EnergyTimeMap(
@@ -80,10 +81,10 @@ def energy_time_map(
     )
 
 
-def _edges(name: str, bins: int | ArrayLike, spaced: Callable[[int], np.ndarray]) -> np.ndarray:
+def _edges(name: str, bins: int | ArrayLike, unit: u.Unit, spaced: Callable[[int], np.ndarray]) -> np.ndarray:
     """The edges given, or `spaced` for the number of edges that so many bins have."""
     try:
-        edges = np.asarray(bins, dtype=np.float64)
+        edges = np.asarray(bins.to_value(unit) if isinstance(bins, u.Quantity) else bins, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} is a number of bins, or their edges, not {bins!r}") from error
     if edges.ndim == 0:

@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 from astropy.units import Quantity
 
-from chandraclip.observation.light_curve import band_of
+from chandraclip.observation.light_curve import HIGHEST_ENERGY, band_of
 from chandraclip.observation.likelihood import Likelihood
 from chandraclip.observation.profile import BetterMinimum, Point, statistic_rise
 from chandraclip.observation.statistics import Cash, Statistic, WStatistic
 from chandraclip.ogip.spectrum import Spectrum
 
-HIGHEST_ENERGY = 1000.0  # keV: no model here holds beyond
 CM_PER_MPC = 3.0856775814913674e24
 
 
 def _band(low: Any, high: Any) -> tuple[float, float]:
-    """keV; who gives eV without saying so is told."""
+    """keV, as `band_of`, of a model's flux."""
     band = band_of((low, high))
     if band is None or not (band[0] > 0 and band[1] <= HIGHEST_ENERGY):
         raise ValueError(f"band {low} to {high}: must be two increasing energies above 0, up to {HIGHEST_ENERGY:g} keV")

@@ -53,9 +53,10 @@ def fit_spectrum(
         energy: keV or with a unit; a channel counts where its centre lies in it.
         redshift: of the source; the absorber is at 0.
         abundance: of apec's metals, solar (Anders & Grevesse 1989) = 1.
-        statistic: "wstat" (background Poisson too, profiled out channel by channel) or "cash", which takes a background
-            as known: the scaled counts, smoothed (`background_window`). None: wstat where the background has 3 counts a
-            channel or more on average, else cash, since wstat is biased where channels of the background are empty.
+        statistic: "wstat" (background Poisson too, profiled out channel by channel) or "cash" (in the form that XSPEC
+            and Sherpa call cstat, which is understood too), which takes a background as known: the scaled counts,
+            smoothed (`background_window`). None: wstat where the background has 3 counts a channel or more on average,
+            else cash, since wstat is biased where channels of the background are empty.
         fixed: parameters to hold, by name in any case: ``{"nH": 0.02}`` in the unit above, or with a unit of their own,
             ``{"nH": 2e20 / u.cm**2}``. The norm is always fitted.
         distance: luminosity distance for `FitResult.luminosity`, an astropy length or Mpc.
@@ -102,7 +103,7 @@ def fit_spectrum(
         raise ValueError(f"{spectrum.path}: the fit of {model} does not converge")
     return FitResult(
         spectrum=spectrum,
-        model=model,
+        model=absorbed.model,
         absorption=absorption,
         parameters=parameters,
         energy=band,
@@ -202,7 +203,7 @@ def _statistic(spectrum: Spectrum, name: str | None, chosen: np.ndarray, backgro
         outside = spectrum.background_counts
         name = "wstat" if outside is not None and outside[chosen].mean() >= LEAST_FOR_WSTAT else "cash"
     counts = spectrum.counts[chosen]
-    if name == "cash":
+    if name in ("cash", "cstat"):
         return Cash(counts, None if background is None else background[chosen])
     if name != "wstat":
         raise ValueError(f"unknown statistic {name!r}: {', '.join(STATISTICS)}, or None")
@@ -224,7 +225,8 @@ def _fixed(model: AbsorbedModel, fixed: Mapping[str, float | Quantity]) -> np.nd
     for name, wanted in fixed.items():
         known = next((parameter for parameter in ranges if parameter.casefold() == str(name).casefold()), None)
         if known is None:
-            raise ValueError(f"no parameter {name!r} to fix: {', '.join(ranges)}")
+            why = "the norm is always fitted" if str(name).casefold() == "norm" else f"{', '.join(ranges)}"
+            raise ValueError(f"no parameter {name!r} to fix: {why}")
         low, high = ranges[known]
         unit = "1e22 cm-2" if known == "nH" else emission.unit
         value = _in_unit(known, wanted, unit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+import astropy.units as u
 import numpy as np
 
 from chandraclip.errors import OptionError
@@ -71,19 +72,20 @@ def to_sherpa(spectrum: Spectrum) -> Any:
     return result
 
 
-def to_stingray(events: EventList, bin: float | None = None) -> Any:
+def to_stingray(events: EventList, bin: float | u.Quantity | None = None) -> Any:
     """Photons as Stingray's `EventList`, or counted in bins as its `Lightcurve`; times are mission elapsed time.
 
     Args:
-        bin: s; None: the photons themselves.
+        bin: s, or a time with its unit; None: the photons themselves.
 
     Raises:
         OptionError: Stingray is not installed.
         ValueError: `bin` is not positive.
     """
     stingray = _module("stingray", "stingray")
+    bin = None if bin is None else float(u.Quantity(bin, u.s).value)
     if bin is not None and not bin > 0:
-        raise ValueError(f"bin is {bin} s, and must be positive")
+        raise ValueError(f"bin is {bin:g} s, and must be positive")
     result = stingray.EventList(
         time=events.time + events.tstart,
         energy=events.energy.astype(np.float64),

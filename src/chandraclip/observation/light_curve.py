@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_COUNTS, MOST_DEFAULT_BINS = 20, 100  # of a light curve whose bin nobody chose
 MAX_BINS = 10_000_000
+HIGHEST_ENERGY = 1000.0  # keV: no photon here has more
 # The blocks cost the square of the number of places where one may begin: 0.4 s for these.
 MAX_CELLS = 8000
 
@@ -149,7 +150,7 @@ def rates(counts: np.ndarray, exposure: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def band_of(energy: Any) -> tuple[float, float] | None:
-    """keV, from two numbers or a quantity.
+    """keV, from two numbers or a quantity; who gives eV without saying so is told.
 
     Raises:
         ValueError: not two energies, or they do not increase.
@@ -162,6 +163,10 @@ def band_of(energy: Any) -> tuple[float, float] | None:
         raise ValueError(f"energy is two energies in keV, from and to, not {energy!r}") from error
     if not low < high:
         raise ValueError(f"energy goes from {low:g} to {high:g} keV, and must increase")
+    if low > HIGHEST_ENERGY or np.inf > high > HIGHEST_ENERGY:
+        raise ValueError(
+            f"energy goes from {low:g} to {high:g} keV, must be up to {HIGHEST_ENERGY:g} keV: eV need their unit"
+        )
     return low, high
 
 

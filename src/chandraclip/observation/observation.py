@@ -120,6 +120,8 @@ class Observation(Described):
         from chandraclip.observation.plotting import plot_spectrum
 
         result = self.fit(model) if isinstance(model, str) else model
+        if result is not None and result.spectrum is not self.spectrum:
+            raise ValueError(f"this fit is of another spectrum, {result.spectrum.path}: fit this one")
         return plot_spectrum(
             self._need_spectrum("plot"),
             unfolded=unfolded,
@@ -247,7 +249,20 @@ class Observation(Described):
         return embeddings(self.spectrum, self.events, model, processor)
 
     def to_ogip(self, folder: str | Path, **options: Any) -> dict[str, Path]:
-        """Spectrum, background, responses, photons and region as OGIP files; see `to_ogip`."""
+        """Spectrum, background, responses, photons and region as OGIP files.
+
+        Args:
+            folder: made where it is missing.
+            options: name, compress, overwrite and region of `ogip.writer.to_ogip`; the observation's region by default.
+
+        Returns:
+            What each file holds, e.g. ``"spectrum"`` -> its path.
+
+        Raises:
+            InputFileError: a file is there already, and `overwrite` is not set.
+        """
+        if self.events is None and self.region is not None:
+            options.setdefault("region", self.region)
         return to_ogip(folder, self.spectrum, self.events, **options)
 
     def to_sherpa(self) -> Any:
@@ -261,7 +276,7 @@ class Observation(Described):
 
         return to_sherpa(self._need_spectrum("to_sherpa"))
 
-    def to_stingray(self, bin: float | None = None) -> Any:
+    def to_stingray(self, bin: float | Quantity | None = None) -> Any:
         """The photons as Stingray's `EventList`, or its `Lightcurve` in bins of so many s; see `handover.to_stingray`.
 
         Raises:

@@ -159,6 +159,8 @@ def _read(given: dict[str, Any], spec_num: int | None) -> Observation:
     _add_csc_products(given, notes)
     _add_written_beside(given, notes)
     spectrum, events, region = (given[role] for role in _PRODUCTS)
+    if isinstance(events, EventList) and asked_region:
+        raise ValueError("the photons are read already: cut them when reading, read_events(file, region)")
     if spectrum and not isinstance(spectrum, Spectrum):
         responses = given["arf"], given["rmf"], given["background"]
         spectrum = read_spectrum(spectrum, *responses, spec_num=spec_num, require_response=False)

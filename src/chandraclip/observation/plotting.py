@@ -16,8 +16,8 @@ from chandraclip.observation.light_curve import LightCurve
 from chandraclip.ogip.facts import title_of
 from chandraclip.ogip.response import Response
 from chandraclip.ogip.spectrum import Spectrum
+from chandraclip.simulate.emission.incident import KEV_TO_ERG
 
-KEV_TO_ERG = 1.602176634e-9
 # Where the effective area is above this share of its highest: outside there is little but background.
 SMALLEST_AREA = 0.01
 UNFOLDED = ("photons", "energy")
@@ -149,7 +149,10 @@ def _per_count(spectrum: Spectrum, groups: GroupedSpectrum, kind: bool | str) ->
     response = spectrum.response
     assert response is not None
     if kind is False:
-        return 1.0 / (spectrum.exposure * groups.width)
+        area_scale = np.broadcast_to(np.asarray(spectrum.area_scale, np.float64), spectrum.counts.shape)
+        used = groups.sums(area_scale) / groups.sums(np.ones(area_scale.shape))  # mean AREASCAL, as in Sherpa
+        seen = spectrum.exposure * groups.width * used
+        return np.divide(1.0, seen, out=np.full(seen.shape, np.nan), where=seen > 0)
     # Counts of 1 photon/cm2/s/keV at all energies: ISIS's flux-corrected spectrum (Nowak et al. 2005, ApJ 626, 1006).
     flat = groups.sums(spectrum.expected_counts(response.energy_hi - response.energy_lo))
     per_count = np.divide(1.0, flat, out=np.full(flat.shape, np.nan), where=flat > 0)

@@ -72,9 +72,10 @@ EMISSIONS = {
     ),
     "blackbody": _temperature("kT", "1e39 erg/s at 10 kpc", 0.01, 20.0, blackbody),
     "diskbb": _temperature("Tin", "(km at 10 kpc)^2 cos(inclination)", 0.01, 30.0, disk_blackbody),
-    "bremsstrahlung": _temperature("kT", "3.02e-15 cm-5", 0.03, 200.0, bremsstrahlung),
-    "apec": _temperature("kT", "1e-14 cm-5", 0.035, 90.0, plasma),
+    "bremsstrahlung": _temperature("kT", "3.31e14 cm-5", 0.03, 200.0, bremsstrahlung),
+    "apec": _temperature("kT", "1e14 cm-5", 0.035, 90.0, plasma),
 }
+XSPEC_NAMES = {"bbody": "blackbody", "bremss": "bremsstrahlung"}
 COLUMN_STARTS = np.array([0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0])
 
 
@@ -104,7 +105,7 @@ class AbsorbedModel:
     """An absorbed emission on any grid of photon energies.
 
     Args:
-        model: a key of `EMISSIONS`.
+        model: a key of `EMISSIONS`, or XSPEC's name of it.
         absorption: "tbabs", "wabs" or None.
         redshift: of the emission.
         abundance: of apec's metals, solar (Anders & Grevesse 1989) = 1.
@@ -114,6 +115,7 @@ class AbsorbedModel:
     """
 
     def __init__(self, model: str, absorption: str | None, redshift: float = 0.0, abundance: float = 1.0):
+        model = XSPEC_NAMES.get(model, model)
         if model not in EMISSIONS:
             raise ValueError(f"unknown model {model!r}: {', '.join(EMISSIONS)}")
         if absorption is not None and not (isinstance(absorption, str) and absorption in ABSORPTIONS):

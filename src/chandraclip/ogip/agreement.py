@@ -11,7 +11,7 @@ import numpy as np
 from chandraclip.errors import InputFileError
 from chandraclip.ogip.aperture import aperture_of
 from chandraclip.ogip.fits import FitsFile, FitsTable
-from chandraclip.ogip.pha import PhaRecord, read_pha, spectrum_tables
+from chandraclip.ogip.pha import PhaRecord, choose_table, read_pha
 from chandraclip.ogip.region_reader import load_region
 from chandraclip.ogip.regions import Region
 from chandraclip.ogip.sky import SkyCoordinates
@@ -69,13 +69,10 @@ def spectrum_counts(path: Path, spec_num: int | None = None, sky: SkyCoordinates
     """The counts and the aperture of a spectrum.
 
     Raises:
-        InputFileError: as `read_pha`; no spectrum in the file.
+        InputFileError: as `read_pha` and `choose_table`: no spectrum in the file, or several.
     """
     file = FitsFile(path)
-    sources, backgrounds = spectrum_tables(file)
-    if not sources and not backgrounds:
-        raise file.error(f"no spectrum (HDUCLAS1 SPECTRUM) in it; extensions: {file.describe()}")
-    table = (sources or backgrounds)[0]
+    table = choose_table(file, None, spec_num)
     aperture, problem = None, None
     try:
         aperture = aperture_of(file, table, sky)

@@ -210,7 +210,7 @@ def _guesses(
     if name is None:
         yield "the file of the same stem", [path for path in candidates if _stem(path) == stem]
     # What another spectrum names as its own is that one's, though both may be of one observation.
-    theirs = {response for path in files if looks_like_fits(path) for response in file_facts(path).responses}
+    theirs = {response for path in files for response in file_facts(path).responses}
     free = [path for path in candidates if _stem(path) == stem or _bare(path).name not in theirs]
     if name == "":
         yield "it is of the same OBS_ID", [path for path in free if _has_obs_id(path, header)]
@@ -219,8 +219,6 @@ def _guesses(
 
 
 def _is_kind(path: Path, kind: str, header: ObservationHeader) -> bool:
-    if not looks_like_fits(path):
-        return False
     facts = file_facts(path)
     if kind not in facts.kinds:
         return False

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import html
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from datetime import timedelta
 
-if TYPE_CHECKING:
-    from chandraclip.ogip.header import ObservationHeader
+from chandraclip.ogip.header import MJD_EPOCH, ObservationHeader
 
 LONGEST_VALUE = 150  # characters; a damaged header's numbers and a long path are cut in print, never in `facts`
-_MJD_EPOCH = datetime(1858, 11, 17)
 
 
 class Described:
@@ -63,10 +60,10 @@ def title_of(header: ObservationHeader) -> str:
     return ", ".join(filter(None, (header.object_name, header.instrument, obs_id)))
 
 
-def date_of(mjd: float) -> str:
+def date_of(mjd: float, form: str = "%Y-%m-%d") -> str:
     """Day of a Modified Julian Date, e.g. ``"2000-01-10"``; '' for what is none of the years 1 to 9999."""
     try:
-        return f"{_MJD_EPOCH + timedelta(days=mjd):%Y-%m-%d}"
+        return (MJD_EPOCH + timedelta(days=mjd)).strftime(form)
     except (OverflowError, ValueError):
         return ""
 

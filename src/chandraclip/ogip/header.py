@@ -10,7 +10,7 @@ from chandraclip.ogip.fits import FitsTable
 from chandraclip.ogip.sky import icrs_position
 
 SECONDS_PER_DAY = 86400.0
-_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
+MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 # OBJECT as CSC release 1 writes it, and other ways to say nothing.
 _NO_OBJECT = {"", "csc", "none", "unknown", "n/a", "merged"}
 _NO_OBI = {"", "none", "n/a", "merged"}
@@ -114,4 +114,4 @@ def _mjd_obs(table: FitsTable) -> float | None:
         moment = datetime.fromisoformat(str(date)).replace(tzinfo=UTC)
     except ValueError:
         return None
-    return (moment - _MJD_EPOCH).total_seconds() / SECONDS_PER_DAY
+    return (moment - MJD_EPOCH).total_seconds() / SECONDS_PER_DAY

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from chandraclip.errors import InputFileError
 from chandraclip.files import atomic_path
 from chandraclip.ogip.events import EventList
 from chandraclip.ogip.fits import FitsFile
@@ -122,7 +123,7 @@ def written_beside(path: Path) -> dict[str, Path]:
     if match is None or not _is_ours(path):
         return {}
     places = {kind: path.with_name(f"{match[1]}{suffix}{match[3] or ''}") for kind, suffix in SUFFIXES.items()}
-    return {kind: place for kind, place in places.items() if place.is_file() and _is_ours(place)}
+    return {kind: place for kind, place in places.items() if place == path or _is_ours(place)}
 
 
 def _is_of_shapes(region: Region) -> bool:
@@ -130,7 +131,10 @@ def _is_of_shapes(region: Region) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    return path.is_file() and any(table.own_key("CREATOR") == CREATOR for table in FitsFile(path))
+    try:
+        return path.is_file() and any(table.own_key("CREATOR") == CREATOR for table in FitsFile(path))
+    except InputFileError:  # whoever reads it says so
+        return False
 
 
 def _bytes(tables: list[fits.BinTableHDU], compress: bool) -> bytes:

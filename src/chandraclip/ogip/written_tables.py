@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from astropy.io import fits
 
 from chandraclip.ogip.event_energy import pi_scale
 from chandraclip.ogip.events import EventList
+from chandraclip.ogip.facts import date_of
 from chandraclip.ogip.header import ObservationHeader
 from chandraclip.ogip.quality import turned_groups
 from chandraclip.ogip.regions import Region, Shape
@@ -23,7 +23,6 @@ from chandraclip.ogip.response import Response
 from chandraclip.ogip.sky import SkyCoordinates
 
 CREATOR = "chandraclip"
-_MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 # Of a shape's numbers: how many go to R, and how many to ROTANG, where those left out are 0.
 _RADII = {
     **{"circle": 1, "elliptannulus": 4, "boxannulus": 4, "epanda": 4, "bpanda": 4},
@@ -259,9 +258,7 @@ def _card(keyword: str, value: Any) -> fits.Card:
 
 
 def _facts(header: ObservationHeader) -> dict[str, Any]:
-    date = None
-    if header.mjd_obs is not None:
-        date = (_MJD_EPOCH + timedelta(days=header.mjd_obs)).strftime("%Y-%m-%dT%H:%M:%S")
+    date = None if header.mjd_obs is None else date_of(header.mjd_obs, "%Y-%m-%dT%H:%M:%S") or None
     return {
         "TELESCOP": header.telescope or "none",
         "INSTRUME": header.instrument or "none",

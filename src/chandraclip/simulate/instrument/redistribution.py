@@ -19,7 +19,7 @@ from chandraclip.simulate.instrument.area import ENERGY, INSTRUMENTS
 
 CHANNEL_EDGES = ACIS_CHANNEL_WIDTH * np.arange(ACIS_NUM_CHANNELS + 1)
 SIGMA_TO_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
-SILICON_K_EDGE, SILICON_K_ALPHA = 1.839, 1.740
+SILICON_K_ALPHA = 1.740
 
 # Of ACIS-I (front side) and ACIS-S (back side). FWHM^2 is a sum: electronic noise; Fano's, of silicon (keV a pair of
 # charges); and what is lost in transfer, in proportion to the energy. keV and, the last, keV a keV.
