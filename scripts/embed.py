@@ -28,6 +28,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rows_per_part", type=int, default=1024, help="detections a resumable part (default 1024)")
     parser.add_argument("--revision", help="of a model on the Hub")
     parser.add_argument("--dataset_config", help="of the dataset; default: pairs, or its only or default one")
+    parser.add_argument(
+        "--without_context",
+        nargs="*",
+        metavar="COLUMN",
+        help="take these columns of the model's context as not known, e.g. nh_gal; with no name, all of them",
+    )
     options = parser.parse_args(arguments)
     for name in ("batch_size", "num_processes", "rows_per_part"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
@@ -41,15 +47,19 @@ def main(arguments: list[str] | None = None) -> None:
     import torch
 
     from chandraclip.embedding.dataset import embed_dataset
-    from chandraclip.embedding.embedder import EmbedConfig
+    from chandraclip.embedding.embedder import WHOLE_CONTEXT, EmbedConfig
     from chandraclip.evaluation.embeddings import EMBEDDINGS_FILE
 
     logging.basicConfig(format="%(message)s")
     logging.getLogger("chandraclip").setLevel(logging.INFO)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     num_processes = options.num_processes or (len(os.sched_getaffinity(0)) if device == "cpu" else 1)
+    without = options.without_context
+    without_context = () if without is None else tuple(without) or (WHOLE_CONTEXT,)
     facts = embed_dataset(
-        EmbedConfig(options.model, options.dataset, options.batch_size, device, options.dataset_config),
+        EmbedConfig(
+            options.model, options.dataset, options.batch_size, device, options.dataset_config, without_context
+        ),
         options.output,
         split=options.split,
         num_processes=num_processes,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pretrain
+from chandraclip.data.schema import CONTEXT_COLUMNS
 from chandraclip.errors import InputFileError
 from chandraclip.program import now_try, run_program
 from chandraclip.training.arguments import (
@@ -48,6 +49,7 @@ NEW_MODEL = {"projection_dim": 64, "text_pooling": "mean", "max_text_length": 25
 # Of the small text tower that is trained along, whose cost goes with it. Summaries tell of flux, spectrum, column and
 # variability first: a linear model reads as much of those from the first 160 tokens as from all (docs/log.md).
 SMALL_TOWER_TEXT_LENGTH = 160
+WITHOUT_CONTEXT = "test without context"
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "align.yaml"
 
 
@@ -76,6 +78,14 @@ class AlignArguments(RunArguments):
     text_dropout: float = option(0.1, "of the small text tower")
     lora_rank: int = option(8, "of text_training lora")
 
+    context: list[str] = field(
+        default_factory=lambda: list(CONTEXT_COLUMNS),
+        metadata={
+            "help": "columns of the observation that the X-ray heads see, those the dataset lacks aside; or none"
+        },
+    )
+    joint_projection: bool = option(True, "one head more, of spectrum and photons together, where all three align")
+
     temperature: float | None = option(None, "at the start; it is learnt; default: 0.07")
     gamma: float = option(0.01, "weight of the regularizer")
     regularizer: str = option("variance_covariance", f"of the embeddings: {', '.join(REGULARIZERS)}")
@@ -92,11 +102,18 @@ class AlignArguments(RunArguments):
             raise ValueError(f"modalities must be two or more of {list(MODALITIES)}, they are {self.modalities}")
         if self.text_training not in TEXT_TRAINING:
             raise ValueError(f"text_training must be one of {TEXT_TRAINING}, it is {self.text_training!r}")
-        from chandraclip.losses import check_pair_weights
+        from chandraclip.losses import JOINT, check_pair_weights
         from chandraclip.training.fine_tuning import refuse_other_towers
 
         weights = named_numbers(self.pair_weights or [], "pair_weights")
-        check_pair_weights(weights, [name for name in MODALITIES if name in self.modalities])
+        unknown = sorted(set(self.context_columns) - set(CONTEXT_COLUMNS))
+        if unknown:
+            raise ValueError(f"context has no {', '.join(unknown)}; it takes {', '.join(CONTEXT_COLUMNS)} or none")
+        self.joint_projection = self.joint_projection and len(set(self.modalities)) == len(MODALITIES)
+        joint = [JOINT] if self.joint_projection else []
+        check_pair_weights(
+            weights, [name for name in (*MODALITIES[:2], *joint, "text") if name in (*self.modalities, *joint)]
+        )
         self.pair_weights = [f"{name}={weight:g}" for name, weight in sorted(weights.items()) if weight != 1] or None
         if self.model_name_or_path is not None:
             refuse_other_towers(self)
@@ -116,6 +133,11 @@ class AlignArguments(RunArguments):
         given = {name: getattr(self, name) for name in NEW_MODEL}
         small = {} if self.foreign_text else {"max_text_length": SMALL_TOWER_TEXT_LENGTH}
         return {**NEW_MODEL, **small, **{name: value for name, value in given.items() if value is not None}}
+
+    @property
+    def context_columns(self) -> list[str]:
+        """Columns of the context; none where that is what is asked for."""
+        return [] if self.context == ["none"] else self.context
 
     @property
     def foreign_text(self) -> bool:
@@ -208,6 +230,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from chandraclip.data.sampler import conflict_groups
     from chandraclip.data.schema import MODALITY_COLUMNS
+    from chandraclip.losses import JOINT
     from chandraclip.model_folder import model_folder, model_id
     from chandraclip.models import (
         ChandraClipConfig,
@@ -222,6 +245,7 @@ def main(argv: list[str] | None = None) -> None:
         BatchLoader,
         Processor,
         batch_sampler,
+        context_scale,
         default_dataset,
         load_rows,
         validation_batches,
@@ -263,6 +287,7 @@ def main(argv: list[str] | None = None) -> None:
         at_least=2,
         config=arguments.dataset_config,
         optional=[name for reader in readers.values() for name in reader.optional_columns],
+        context=aligned[1].context if aligned is not None else arguments.context_columns,
     )
     texts = {name: rows["summary"].to_pylist() if "text" in modalities else [None] * len(rows)
              for name, rows in splits.items()}  # fmt: skip
@@ -299,12 +324,14 @@ def main(argv: list[str] | None = None) -> None:
     else:
         new = arguments.new_model
         text_tower, tokenizer = load_text_tower(given, texts["train"], new["max_text_length"], arguments.text_dropout)
+        context = context_scale(splits["train"], arguments.context_columns)
         processor = ChandraClipProcessor(
             extractors.get("spectrum") or SpectrumFeatureExtractor(),
             extractors.get("event") or EventFeatureExtractor(),
             tokenizer,
             max_text_length=new["max_text_length"],
             modalities=modalities,
+            context=context.names,
         )
         model = ChandraClipModel.from_pretrained_towers(
             towers.get("spectrum"),
@@ -314,6 +341,10 @@ def main(argv: list[str] | None = None) -> None:
             logit_scale_init_value=math.log(1 / new["temperature"]),
             text_pooling=new["text_pooling"],
             freeze_text=training == "frozen",
+            joint_projection=arguments.joint_projection,
+            context=context.names,
+            context_mean=context.mean,
+            context_std=context.std,
             **arguments.loss_options,
             **arguments.model_config,
         )
@@ -321,6 +352,10 @@ def main(argv: list[str] | None = None) -> None:
     for name in set(model.config.modalities) - set(modalities):  # not run, hence not trained
         model.get_submodule(f"{name}_encoder").requires_grad_(False)
         model.get_submodule(f"{name}_projection").requires_grad_(False)
+    aligned_names = [name for name in model.config.aligned if name in (*modalities, JOINT)]
+    if JOINT in aligned_names and "text" not in modalities:  # its one partner
+        aligned_names.remove(JOINT)
+        model.get_submodule(f"{JOINT}_projection").requires_grad_(False)
     # The longest lists hold most of the photons and the time. The model that is saved reads every photon again.
     events: Any = extractors.get("event")
     max_events = getattr(events, "max_events", None)
@@ -340,13 +375,15 @@ def main(argv: list[str] | None = None) -> None:
         splits["train"], sampler, prepare, accelerator, arguments.prefetch, arguments.num_micro_batches
     )
 
-    def evaluate(split: str, max_rows: int) -> dict[str, float]:
+    def evaluate(split: str, max_rows: int, with_context: bool = True) -> dict[str, float]:
         rows = validation_rows(splits[split], max_rows)
         batches = validation_batches(rows, prepare, accelerator, arguments.micro_batch_size)
         total = math.ceil(len(rows) / arguments.micro_batch_size / accelerator.num_processes)
         hidden = not accelerator.is_main_process
+        if not with_context:
+            batches = ((part, without(batch, "context_values")) for part, batch in batches)
         shown = tqdm(batches, split, total, leave=False, unit="batch", delay=5, disable=hidden)  # where it takes long
-        embeddings = embed(model, shown, modalities, len(rows), accelerator)
+        embeddings = embed(model, shown, aligned_names, len(rows), accelerator)
         return retrieval(embeddings, rows["summary"].to_pylist() if "text" in modalities else [None] * len(rows))
 
     run.describe(model, sampler)
@@ -364,6 +401,8 @@ def main(argv: list[str] | None = None) -> None:
     metrics: dict[str, dict[str, float]] = {
         name: evaluate(name, len(splits[name])) for name in ("validation", "test") if name in splits
     }
+    if model.config.context and "test" in splits:
+        metrics[WITHOUT_CONTEXT] = evaluate("test", len(splits["test"]), with_context=False)
     if accelerator.is_main_process:
         merge_lora(model)
         model.save_pretrained(run.folder)
@@ -381,20 +420,24 @@ def main(argv: list[str] | None = None) -> None:
     print_table(metrics, accelerator)
 
 
+def without(batch: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in batch.items() if name != key}
+
+
 def print_table(metrics: dict[str, Any], accelerator: Accelerator) -> None:
     """Retrieval on validation and test, one line a direction; chance is 1 %, 5 % and 50 %."""
     if not accelerator.is_main_process:
         return
-    print(f"{'split':<11}{'direction':<16}{'recall@1%':>10}{'recall@5%':>10}{'median rank':>13}{'pool':>7}")
-    for split in ("validation", "test"):
+    print(f"{'split':<22}{'direction':<16}{'recall@1%':>10}{'recall@5%':>10}{'median rank':>13}{'pool':>7}")
+    for split in ("validation", "test", WITHOUT_CONTEXT):
         values = metrics.get(split, {})
         for pair in dict.fromkeys(name.split("/")[0] for name in values):
             one, five, median, pool = (
                 values[f"{pair}/{name}"] for name in ("recall@1%", "recall@5%", "median_rank_share", "num_candidates")
             )
             direction = pair.replace("_", " -> ")
-            print(f"{split:<11}{direction:<16}{one:>10.1%}{five:>10.1%}{median:>13.1%}{pool:>7.0f}")
-    print(f"{'chance':<27}{0.01:>10.1%}{0.05:>10.1%}{0.5:>13.1%}")
+            print(f"{split:<22}{direction:<16}{one:>10.1%}{five:>10.1%}{median:>13.1%}{pool:>7.0f}")
+    print(f"{'chance':<38}{0.01:>10.1%}{0.05:>10.1%}{0.5:>13.1%}")
 
 
 if __name__ == "__main__":

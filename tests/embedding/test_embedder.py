@@ -11,7 +11,8 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.schema import build_table
 from chandraclip.data.splits import assign_splits
 from chandraclip.embedding.dataset import embed_dataset
-from chandraclip.embedding.embedder import EmbedConfig
+from chandraclip.embedding.embedder import WHOLE_CONTEXT, EmbedConfig
+from chandraclip.errors import InputFileError
 from chandraclip.evaluation.embeddings import EMBEDDINGS, LATENTS, EmbeddingTable
 
 NUM_ROWS = 40
@@ -34,6 +35,8 @@ def detections() -> pa.Table:
             "region_id": [1] * NUM_ROWS,
             "split": assign_splits(names),
             "exposure": [9000.0] * NUM_ROWS,
+            "livetime": [9000.0] * NUM_ROWS,
+            "nh_gal": [None if number % 7 == 0 else 1.0 + number for number in range(NUM_ROWS)],
             "spectrum_counts": Ragged.from_rows(spectra),
             "event_time": Ragged.from_rows(times),
             "event_energy": Ragged.from_rows(energies),
@@ -70,9 +73,13 @@ def models(tmp_path_factory):
         spectrum_config=spectrum.config.to_dict(),
         event_config=events.config.to_dict(),
         text_config=models.small_text_config(len(tokenizer), hidden_size=16, intermediate_size=16).to_dict(),
+        joint_projection=True,
+        context=["nh_gal", "theta"],
+        context_mean=[1.0, 3.0],
+        context_std=[0.5, 2.0],
     )
     processor = models.ChandraClipProcessor(
-        models.SpectrumFeatureExtractor(), models.EventFeatureExtractor(), tokenizer
+        models.SpectrumFeatureExtractor(), models.EventFeatureExtractor(), tokenizer, context=config.context
     )
     for name, model, inputs in (
         ("align", models.ChandraClipModel(config), processor),
@@ -82,6 +89,25 @@ def models(tmp_path_factory):
         model.save_pretrained(folder / name)
         inputs.save_pretrained(folder / name)
     return folder
+
+
+def test_context_is_left_out_by_name_or_whole(tmp_path, sample, models):
+    def embedded(*without):
+        config = EmbedConfig(str(models / "align"), str(sample), without_context=without)
+        facts = embed_dataset(config, tmp_path / "-".join(["out", *without]))
+        assert facts["without_context"] == list(without)
+        return EmbeddingTable.load(tmp_path / "-".join(["out", *without])).arrays
+
+    whole, without, column, other = embedded(), embedded(WHOLE_CONTEXT), embedded("nh_gal"), embedded("theta")
+    for name in ("spectrum_embedding", "event_embedding", "xray_embedding"):
+        assert np.abs(whole[name] - without[name]).max() > 0.01
+        np.testing.assert_array_equal(column[name], without[name])  # theta is null in all rows
+        np.testing.assert_array_equal(other[name], whole[name])
+    np.testing.assert_array_equal(whole["text_embedding"], without["text_embedding"])
+    np.testing.assert_array_equal(whole["spectrum_latents"], without["spectrum_latents"])
+    for model, names in (("align", ("livetime",)), ("spectrum", (WHOLE_CONTEXT,))):
+        with pytest.raises(InputFileError, match="to leave out"):
+            embed_dataset(EmbedConfig(str(models / model), str(sample), without_context=names), tmp_path / "none")
 
 
 def test_every_representation_where_the_modality_is(tmp_path, sample, models):
@@ -97,6 +123,8 @@ def test_every_representation_where_the_modality_is(tmp_path, sample, models):
             if name.startswith(column):
                 np.testing.assert_array_equal(table.masks[name][rows], expected, name)
                 assert facts["missing"][name] == (~expected).sum()
+    either = table.masks["spectrum_embedding"] | table.masks["event_embedding"]
+    np.testing.assert_array_equal(table.masks["xray_embedding"], either)
     assert (table.text_id[rows][np.asarray(truth["summary"].is_valid())] != "").all()
     # Two detections of one source have one text, so one embedding.
     same = np.flatnonzero(table.masks["text_embedding"])

@@ -125,7 +125,8 @@ def test_two_processes_with_micro_batches_and_one_without_give_the_same_loss_and
     for name, launcher, parts in (("one", [], "1"), ("two", torchrun, "2")):
         file = tmp_path / f"{name}.safetensors"
         options = ["--config", str(towers / "align.yaml"), "--output_dir", str(tmp_path / name), "--text_dropout", "0",
-                   "--model_options", '{"projection_hidden_size": 16, "projection_dropout": 0.0}', "--max_steps", "1",
+                   "--model_options", '{"projection_hidden_size": 16, "projection_dropout": 0.0, "joint_dropout": 0.0, '
+                   '"context_dropout": 0.0}', "--max_steps", "1",
                    "--max_grad_norm", "1e9", "--gamma", "0.5", "--gradient_accumulation_steps", parts]  # fmt: skip
         command = [sys.executable, *launcher, script, str(file), *options]
         subprocess.run(command, check=True, timeout=200, env=environment)

@@ -20,7 +20,9 @@ BAND_NAMES = "smhb"
 ROWS_PER_BLOCK = 128  # 445 channels of ACIS in 0.5-7 keV: half a MB a temporary
 KEV_TO_ERG = 1.602176634e-9
 FLUX_QUANTITIES = ("flux_aper_b", "flux_aper_h", "flux_aper_m", "flux_aper_s")
+AREA_QUANTITIES = ("effective_area_s", "effective_area_m", "effective_area_h")
 SPECTRUM_QUANTITIES = (
+    *AREA_QUANTITIES,
     "src_cnts_aper_b",
     *FLUX_QUANTITIES,
     "flux_significance_b",
@@ -46,6 +48,8 @@ def measure_catalog(columns: Mapping[str, Any], responses: Mapping[str, Response
         nothing: fluxes and the ARF of hardness ratios are scaled by the share of the band's width that is good, and a
         band without a good channel is NaN.
 
+        - effective_area_s, effective_area_m, effective_area_h: cm2, ARF at the band's effective energy times
+          psf_frac_aper_b, which is 1 where it is not known. These alone do not count bad channels off.
         - src_cnts_aper_b: counts less scaled background in 0.5-7 keV, over psf_frac_aper_b.
         - flux_significance_b: `aperture_photometry` in 0.5-7 keV: source counts over half of their interval.
         - flux_aper_b, flux_aper_h, flux_aper_m, flux_aper_s: erg/s/cm2 in the band, sum of channel energy / ARF over
@@ -147,7 +151,9 @@ def _measure_spectra(
     with np.errstate(divide="ignore", invalid="ignore"):
         flux = KEV_TO_ERG * sums.energy_per_area / (sums.good_share * (exposure * psf_share)[:, None])
     flux[~(np.isfinite(flux) & (exposure > 0)[:, None])] = np.nan
+    area = sums.area[:, narrow] * psf_share[:, None]
     result = {
+        **dict(zip(AREA_QUANTITIES, area.T)),
         "src_cnts_aper_b": net,
         **{name: flux[:, BAND_NAMES.index(name[-1])] for name in FLUX_QUANTITIES},
         "flux_significance_b": photometry.significance,

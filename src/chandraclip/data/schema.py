@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from chandraclip.catalog.ragged import Ragged
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # 8 classes of MUWCLASS (Yang et al. 2022, ApJ 941, 104).
 SOURCE_CLASSES = ("AGN", "CV", "HM-STAR", "HMXB", "LM-STAR", "LMXB", "NS", "YSO")
@@ -89,6 +89,10 @@ SPECTRUM_FIELDS = [
     # Share of the PSF in the source aperture (CSC's name): counts are that share of what flux, arf and exposure give.
     # null: not known, and then taken as 1.
     pa.field("psf_frac_aper_b", pa.float32()),
+    # cm2, arf x psf_frac_aper_b at CSC's effective energy of the band (`catalog.bands`); null without an arf.
+    pa.field("effective_area_s", pa.float32()),
+    pa.field("effective_area_m", pa.float32()),
+    pa.field("effective_area_h", pa.float32()),
     pa.field("response_id", pa.string()),  # names the RMF in the config `responses`
     # keV, one more than there are channels; null: the ACIS grid, channel n from 14.6 (n - 1) to 14.6 n eV.
     pa.field("channel_energy_edges", pa.list_(pa.float32())),
@@ -123,6 +127,17 @@ MODALITY_COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "event": ("event_time", "event_energy", "gti_start", "gti_stop"),
     "text": ("summary",),
+}
+
+# What is known of an observation before its photons are looked at, and whether models take its logarithm: the Galactic
+# column of the position, the good time, the off-axis angle, and the area that turns a count rate into a flux.
+CONTEXT_COLUMNS: dict[str, bool] = {
+    "nh_gal": True,
+    "livetime": True,
+    "theta": False,
+    "effective_area_s": True,
+    "effective_area_m": True,
+    "effective_area_h": True,
 }
 
 CONFIGS: dict[str, list[pa.Field]] = {

@@ -122,6 +122,7 @@ def embed_dataset(
         "model_id": model_id(folder),
         "dataset_id": dataset_id(config.dataset, splits),
         "dataset_config": config.config,
+        "without_context": list(config.without_context),
         "split": split,
         "rows_per_part": rows_per_part,
         "schema_version": SCHEMA_VERSION,

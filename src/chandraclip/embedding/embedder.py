@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 
+WHOLE_CONTEXT = "all"
+
+
 @dataclass(frozen=True)
 class EmbedConfig:
     """What a worker needs.
@@ -28,6 +31,7 @@ class EmbedConfig:
         batch_size: rows a forward pass.
         device: torch device; ``"cpu"`` runs one thread a process.
         config: the dataset's config; None: `pairs` where it has that, else its only or default one.
+        without_context: columns of the model's context that are taken as not known; `(WHOLE_CONTEXT,)` for all.
     """
 
     model: str
@@ -35,6 +39,7 @@ class EmbedConfig:
     batch_size: int = 64
     device: str = "cpu"
     config: str | None = None
+    without_context: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,15 @@ class Embedder:
         self.model = model.to(self.device).eval()
         kind = transformers.AutoFeatureExtractor if self.is_tower else transformers.AutoProcessor
         self.processor = kind.from_pretrained(config.model)
+        self.options: dict[str, Any] = {}
+        if config.without_context:
+            known = list(getattr(self.processor, "context", ()))
+            names = known if config.without_context == (WHOLE_CONTEXT,) else list(config.without_context)
+            if not known or (unknown := sorted(set(names) - set(known))):
+                lacks = ", ".join(unknown) if known else "context"
+                has = f"; its context is {', '.join(known)}" if known else ""
+                raise InputFileError(config.model, f"the model has no {lacks} to leave out{has}")
+            self.options["without_context"] = names
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Rows of the dataset with the columns of `data.keys.with_keys` -> rows of `EMBEDDINGS_SCHEMA`, in order.
@@ -91,7 +105,9 @@ class Embedder:
         import torch
 
         batch: Mapping[str, torch.Tensor] = {
-            name: value.to(self.device) for name, value in self.processor(rows).items() if torch.is_tensor(value)
+            name: value.to(self.device)
+            for name, value in self.processor(rows, **self.options).items()
+            if torch.is_tensor(value)
         }
         with torch.inference_mode():
             # A tower on its own: its decoder is not needed.
@@ -99,8 +115,9 @@ class Embedder:
         result = {}
         for column, (field, mask) in self.outputs.items():
             values = getattr(output, field, None)
-            if values is not None and mask in batch:
-                result[column] = values.float().cpu().numpy(), batch[mask].cpu().numpy().astype(bool)
+            rows_with = batch.get(mask, getattr(output, mask, None))
+            if values is not None and rows_with is not None:
+                result[column] = values.float().cpu().numpy(), rows_with.cpu().numpy().astype(bool)
         return result
 
 

@@ -20,7 +20,7 @@ from chandraclip.errors import InputFileError
 EMBEDDINGS_FILE = "embeddings.parquet"
 PROVENANCE_FILE = "embeddings.json"
 # Unit vectors in the shared space, then what the towers give before alignment.
-EMBEDDINGS = ("spectrum_embedding", "event_embedding", "text_embedding")
+EMBEDDINGS = ("spectrum_embedding", "event_embedding", "xray_embedding", "text_embedding")
 LATENTS = ("spectrum_latents", "event_latents", "text_features")
 EMBEDDINGS_SCHEMA = pa.schema(
     [

@@ -18,9 +18,16 @@ SIDES = {
     "spectrum": ("spectrum_embedding",),
     "events": ("event_embedding",),
     "spectrum+events": ("spectrum_embedding", "event_embedding"),
+    "joint": ("xray_embedding",),  # of whichever of the two a detection has
     "text": ("text_embedding",),
 }
-PAIRS = (("spectrum", "text"), ("events", "text"), ("spectrum+events", "text"), ("spectrum", "events"))
+PAIRS = (
+    ("spectrum", "text"),
+    ("events", "text"),
+    ("spectrum+events", "text"),
+    ("joint", "text"),
+    ("spectrum", "events"),
+)
 
 
 @dataclass(frozen=True, eq=False)

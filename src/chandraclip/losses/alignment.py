@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import torch
@@ -13,19 +13,26 @@ from chandraclip.losses.info_nce import symmetric_info_nce
 from chandraclip.losses.regularizers import distance_preservation, variance_covariance
 
 REGULARIZERS = ("variance_covariance", "distance", "none")
+# The joint embedding of the X-ray modalities. It is made of theirs, so its one partner is the text.
+JOINT = "xray"
+
+
+def aligned_pairs(names: Iterable[str]) -> list[tuple[str, str]]:
+    """The pairs that are aligned of some of spectrum, event, xray and text, in order."""
+    return [pair for pair in combinations(names, 2) if JOINT not in pair or "text" in pair]
 
 
 def check_pair_weights(pair_weights: Mapping[str, float], modalities: Sequence[str]) -> None:
     """
     Args:
         pair_weights: "<left>_<right>" -> weight in the loss; a pair not named has 1.
-        modalities: that are aligned, in order.
+        modalities: that are aligned, in order, "xray" for the joint embedding among them.
 
     Raises:
         ValueError: a pair that is not one of these modalities', a weight that is negative or not finite, or no weight
             above 0.
     """
-    pairs = [f"{left}_{right}" for left, right in combinations(modalities, 2)]
+    pairs = [f"{left}_{right}" for left, right in aligned_pairs(modalities)]
     unknown = [name for name in pair_weights if name not in pairs]
     if unknown:
         raise ValueError(
@@ -47,10 +54,10 @@ def alignment_loss(
     features: Mapping[str, Tensor] | None = None,
     pair_weights: Mapping[str, float] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted sum over pairs of modalities of the symmetric InfoNCE, plus gamma x the mean regularizer of modalities.
+    """Weighted sum over `aligned_pairs` of the symmetric InfoNCE, plus gamma x the mean regularizer of modalities.
 
     Args:
-        embeds: modality -> (B, D) unit vectors, in the same order on all processes.
+        embeds: modality, or "xray" -> (B, D) unit vectors, in the same order on all processes.
         masks: modality -> (B,) bool, rows that have it.
         logit_scale: scalar multiplier of the cosine: 1 / temperature, the exponential of CLIP's parameter.
         gamma: weight of the regularizer.
@@ -65,13 +72,14 @@ def alignment_loss(
     Raises:
         ValueError: fewer than two modalities, an unknown regularizer, or "distance" without `features`.
     """
-    if len(embeds) < 2:
+    pairs = aligned_pairs(embeds)
+    if not pairs:
         raise ValueError(f"an alignment needs two modalities or more, these are {list(embeds)}")
     if regularizer not in REGULARIZERS:
         raise ValueError(f"regularizer {regularizer!r} is not one of {REGULARIZERS}")
     parts: dict[str, Tensor] = {}
     terms: list[Tensor] = []
-    for left, right in combinations(embeds, 2):
+    for left, right in pairs:
         valid = masks[left] & masks[right]
         parts[f"info_nce_{left}_{right}"] = symmetric_info_nce(embeds[left], embeds[right], logit_scale, valid)
         terms.append((pair_weights or {}).get(f"{left}_{right}", 1.0) * parts[f"info_nce_{left}_{right}"])
@@ -80,7 +88,11 @@ def alignment_loss(
         if regularizer == "distance":
             if features is None:
                 raise ValueError("regularizer 'distance' needs the features before projection")
-            costs = [distance_preservation(rows, features[name], masks[name]) for name, rows in embeds.items()]
+            costs = [
+                distance_preservation(rows, features[name], masks[name])
+                for name, rows in embeds.items()
+                if name != JOINT  # whose features are those of the others
+            ]
         else:
             costs = [variance_covariance(rows, masks[name]) for name, rows in embeds.items()]
         parts["regularizer"] = torch.stack(costs).mean()

@@ -61,6 +61,7 @@ def load_rows(
     at_least: int = 1,
     config: str | None = None,
     optional: Collection[str] = (),
+    context: Sequence[str] = (),
 ) -> LoadedRows:
     """The rows that have `at_least` of the modalities, without those that cannot be used; the log names the first.
 
@@ -72,6 +73,7 @@ def load_rows(
         at_least: modalities a row must have.
         config: of the dataset; None: `pairs` where it has that, else its only or default one.
         optional: columns that the dataset may lack.
+        context: columns of the observation, which any row and the dataset may lack.
 
     Raises:
         InputFileError: the dataset does not load, lacks a column or has one of another type, or has no such row to
@@ -83,9 +85,10 @@ def load_rows(
     with accelerator.main_process_first():  # which writes the Arrow cache the others map
         splits = load_splits(dataset, "pairs", config)
     first_columns = [names[0] for names in columns.values()]
+    read, may_lack = {**columns, "the observation context": context}, {*optional, *context}
     kept, bad_rows = {}, {}
     for name, rows in splits.items():
-        present = usable_columns(dataset, rows.features.arrow_schema, columns, optional)
+        present = usable_columns(dataset, rows.features.arrow_schema, read, may_lack)
         found = find_bad_rows(rows.select_columns(["name", *present]), list(columns))
         if found.counts:
             bad_rows[name] = found.counts
@@ -155,6 +158,36 @@ def rows_with(
     if without is not None:
         enough &= ~without
     return rows if enough.all() else rows.select(np.flatnonzero(enough))
+
+
+class ContextScale(NamedTuple):
+    """Columns of the context that rows have, with the mean and standard deviation of each."""
+
+    names: list[str]
+    mean: list[float]
+    std: list[float]
+
+
+def context_scale(rows: datasets.Dataset, names: Sequence[str]) -> ContextScale:
+    """The columns of `names` that differ between the rows, and their scale as `context_values` gives them.
+
+    Args:
+        rows: of the training split, in Arrow format.
+        names: of `CONTEXT_COLUMNS`; the log says which of them are left out.
+    """
+    from chandraclip.models.chandraclip.observation_context import context_values
+
+    table = rows.select_columns([name for name in rows.column_names if name in names])[:] if names else {}
+    values = context_values(table, names, len(rows)).astype(np.float64)
+    known = (~np.isnan(values)).sum(axis=0)
+    mean = np.divide(np.nansum(values, axis=0), known, out=np.zeros(len(names)), where=known > 0)
+    variance = np.divide(np.nansum((values - mean) ** 2, axis=0), known, out=np.zeros(len(names)), where=known > 0)
+    std = np.sqrt(variance)
+    kept = std > 1e-6 * np.maximum(np.abs(mean), 1.0)
+    if left_out := [name for name, is_kept in zip(names, kept) if not is_kept]:
+        logger.info("the context goes without %s: null or the same in all training rows", ", ".join(left_out))
+    chosen = np.flatnonzero(kept).tolist()
+    return ContextScale([names[place] for place in chosen], mean[chosen].tolist(), std[chosen].tolist())
 
 
 class BatchLoader:

@@ -97,10 +97,16 @@ def _contrastive(
     whole = {name: torch.cat(values) if values[0].dim() else values[0] for name, values in parts.items()}
     names = [name.removesuffix("_embeds") for name in whole if name.endswith("_embeds")]
     leaves = [whole[f"{name}_embeds"].requires_grad_() for name in names] + [whole["logit_scale"].requires_grad_()]
-    masks = {name: torch.cat([batch[f"{name}_mask"] for batch in micro_batches]).bool() for name in names}
+    masks = {
+        name: whole[f"{name}_mask"]  # the joint embedding's
+        if f"{name}_mask" in whole
+        else torch.cat([batch[f"{name}_mask"] for batch in micro_batches]).bool()
+        for name in names
+    }
     loss, loss_parts = unwrapped.loss_of_embeddings(type(output)(**whole), masks)
     *of_embeds, of_logit_scale = torch.autograd.grad(loss, leaves)
-    of_rows = [gradient.split([len(batch[f"{names[0]}_mask"]) for batch in micro_batches]) for gradient in of_embeds]
+    sizes = [len(rows) for rows in parts[f"{names[0]}_embeds"]]
+    of_rows = [gradient.split(sizes) for gradient in of_embeds]
 
     for number, batch in enumerate(micro_batches):
         last = number == len(micro_batches) - 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from chandraclip.evaluation.retrieval import rank_positives
+from chandraclip.losses import aligned_pairs
 
 if TYPE_CHECKING:
     from chandraclip.models import ChandraClipModel
@@ -46,8 +46,8 @@ def embed(
 
     Args:
         model: unwrapped; its output has `<modality>_embeds`.
-        batches: of this process, from `data.validation_batches`; they have `<modality>_mask`.
-        modalities: of spectrum, event and text.
+        batches: of this process, from `data.validation_batches`; they or the output have `<modality>_mask`.
+        modalities: of spectrum, event, xray (the joint embedding) and text.
         num_rows: N, of all processes.
 
     Returns:
@@ -60,13 +60,14 @@ def embed(
         output = model(**batch)
         for place, name in enumerate(modalities):
             whole[share, place, :-1] = getattr(output, f"{name}_embeds").float()
-            whole[share, place, -1] = batch[f"{name}_mask"].float()
+            rows_with = batch[f"{name}_mask"] if f"{name}_mask" in batch else getattr(output, f"{name}_mask")
+            whole[share, place, -1] = rows_with.float()
     result = accelerator.reduce(whole, reduction="sum").cpu().numpy()  # a row is non-zero in one process only
     return {name: (result[:, place, :-1], result[:, place, -1] > 0) for place, name in enumerate(modalities)}
 
 
 def retrieval(embeddings: Mapping[str, tuple[np.ndarray, np.ndarray]], texts: Sequence[str | None]) -> dict[str, float]:
-    """Recall@1 %, @5 % and median rank as a share of the pool, of each pair of modalities, left to right.
+    """Recall@1 %, @5 % and median rank as a share of the pool, of each aligned pair, left to right.
 
     The protocol of `evaluation.retrieval`, without intervals: among texts the pool holds each distinct one once, and
     the right answer is the row's own text; between others it is the row itself.
@@ -81,7 +82,7 @@ def retrieval(embeddings: Mapping[str, tuple[np.ndarray, np.ndarray]], texts: Se
     distinct: dict[str, int] = {}
     text_group = np.array([distinct.setdefault(text, len(distinct)) if text else -1 for text in texts])
     metrics = {}
-    for left, right in combinations(embeddings, 2):
+    for left, right in aligned_pairs(embeddings):
         (queries, has_query), (candidates, has_candidate) = embeddings[left], embeddings[right]
         asked, pool = np.flatnonzero(has_query & has_candidate), np.flatnonzero(has_candidate)
         if not asked.size:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
-from chandraclip.losses import REGULARIZERS, check_pair_weights
+from chandraclip.losses import JOINT, REGULARIZERS, check_pair_weights
+from chandraclip.models.chandraclip.observation_context import check_context
 from chandraclip.models.chandraclip.text_tokenizer import small_text_config
 from chandraclip.models.configuration import ChandraConfig
 
@@ -32,9 +33,19 @@ class ChandraClipConfig(ChandraConfig):
         text_pooling: "mean" over the tokens, or "cls", the first one.
         freeze_text: the text tower gets no gradient and no dropout.
         regularizer: "variance_covariance", "distance" or "none"; gamma: its weight in the loss.
-        pair_weights: "spectrum_event", "spectrum_text", "event_text" -> weight of that pair's InfoNCE in the loss;
-            1 for pairs not named, hence for all where None.
+        pair_weights: "spectrum_event", "spectrum_text", "event_text", "xray_text" -> weight of that pair's InfoNCE in
+            the loss; 1 for pairs not named, hence for all where None.
+        joint_projection: one head more, of spectrum and photons together ("xray"), which is aligned with the text and
+            answers for whichever of the two a row has; it needs all three modalities.
+        joint_dropout: rate at which it goes without one of the two, either, in rows that have both, while training.
+        context: columns of the observation, of `observation_context.CONTEXT_COLUMNS`, that the X-ray heads see beside
+            the latents. Each may be missing in a row or everywhere: what is not known counts as average.
+        context_mean, context_std: of the context as the processor gives it, in the training rows.
+        context_dropout: rate at which a row's context is left out while training, whole, and each column by itself, so
+            that the heads work without.
     """
+
+    current_version = 3
 
     model_type = "chandraclip"
     sub_configs: ClassVar[dict[str, Any]] = {
@@ -58,10 +69,18 @@ class ChandraClipConfig(ChandraConfig):
     regularizer: str = "variance_covariance"
     gamma: float = 0.01
     pair_weights: dict[str, float] | None = None
+    joint_projection: bool = False
+    joint_dropout: float = 0.2
+    context: list[str] | tuple[str, ...] = ()
+    context_mean: list[float] | tuple[float, ...] = ()
+    context_std: list[float] | tuple[float, ...] = ()
+    context_dropout: float = 0.2
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.modalities = [name for name in MODALITIES if name in self.modalities]
+        self.context = list(self.context)
+        self.context_mean, self.context_std = list(self.context_mean), list(self.context_std)
         for name, family in _DEFAULT_FAMILIES.items():
             given = getattr(self, f"{name}_config")
             setattr(self, f"{name}_config", _config(given, family) if name in self.modalities else None)
@@ -79,7 +98,23 @@ class ChandraClipConfig(ChandraConfig):
         self.check_positive("projection_dim", "max_logit_scale")
         self.check_choice("text_pooling", TEXT_POOLINGS)
         self.check_choice("regularizer", REGULARIZERS)
-        check_pair_weights(self.pair_weights or {}, self.modalities)
+        if self.joint_projection and len(self.modalities) < len(MODALITIES):
+            raise ValueError(f"joint_projection needs the modalities {MODALITIES}, this has {self.modalities}")
+        check_pair_weights(self.pair_weights or {}, self.aligned)
+        check_context(self.context)
+        if not len(self.context) == len(self.context_mean) == len(self.context_std):
+            raise ValueError(f"context_mean and context_std need one value for each of the context {self.context}")
+        if any(not std > 0 for std in self.context_std):
+            raise ValueError(f"context_std must be positive, it is {self.context_std}")
+        for name in ("joint_dropout", "context_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, it is {getattr(self, name)}")
+
+    @property
+    def aligned(self) -> list[str]:
+        """What has an embedding, in order: the modalities, and "xray" before the text where there is a joint head."""
+        joint = [JOINT] if self.joint_projection else []
+        return [name for name in (*MODALITIES[:2], *joint, "text") if name in (*self.modalities, JOINT)]
 
 
 def _config(given: PreTrainedConfig | dict[str, Any] | None, default_type: str) -> PreTrainedConfig:

@@ -15,7 +15,7 @@ from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.utils import ModelOutput
 
-from chandraclip.losses import alignment_loss
+from chandraclip.losses import JOINT, alignment_loss
 from chandraclip.models.chandraclip.configuration_chandraclip import ChandraClipConfig
 from chandraclip.models.contract import TOWER_MODALITIES, TowerModel, load_tower, tower_class
 from chandraclip.models.layers import ChandraPreTrainedModel, Standardize
@@ -28,6 +28,9 @@ class ChandraClipOutput(ModelOutput):
         loss: scalar, this process' share of the alignment loss; None unless asked for.
         spectrum_embeds, event_embeds, text_embeds: (B, projection_dim) float32 unit vectors, 0 in rows that lack the
             modality; None where the batch has no such key.
+        xray_embeds: (B, projection_dim) of the joint head, 0 in rows without spectrum and photons; None without such a
+            head, or where the batch has neither.
+        xray_mask: (B,) bool, rows with a spectrum or photons, where there are xray_embeds.
         logit_scale: scalar, 1 / temperature.
         spectrum_latents, event_latents (B, latent_size), text_features (B, hidden_size): the towers' outputs before the
             projection; meaningless in rows that lack the modality; None where the batch has no such key.
@@ -37,16 +40,18 @@ class ChandraClipOutput(ModelOutput):
     loss: Tensor | None = None
     spectrum_embeds: Tensor | None = None
     event_embeds: Tensor | None = None
+    xray_embeds: Tensor | None = None
     text_embeds: Tensor | None = None
     logit_scale: Tensor | None = None
     spectrum_latents: Tensor | None = None
     event_latents: Tensor | None = None
     text_features: Tensor | None = None
+    xray_mask: Tensor | None = None
     loss_parts: dict[str, Tensor] | None = None
 
 
 class ProjectionHead(nn.Module):
-    """Features, and a summary where there is one, to the shared space."""
+    """Features, with the summary and the context where there are, to the shared space."""
 
     def __init__(self, num_inputs: int, config: ChandraClipConfig):
         super().__init__()
@@ -81,12 +86,18 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
     """Towers of spectra, photon lists and texts with a projection head each, aligned by a regularized InfoNCE.
 
     Sources: the heads and the loss, Pinciroli Vago et al. 2026 (arXiv:2603.04516); the event tower and any-subset
-    training are ours. The towers are of whatever families the configuration names. Any modality may be missing in a row
-    (its mask is False) or in the whole batch (its keys are absent).
+    training, the joint head and the observation context are ours. The towers are of whatever families the configuration
+    names. Any modality may be missing in a row (its mask is False) or in the whole batch (its keys are absent).
+
+    The context (`context_values`, of the configuration's `context`) is what is known of an observation before its
+    photons are looked at, e.g. the Galactic column. It may be missing, too; what then counts is the average.
     """
 
     def __init__(self, config: ChandraClipConfig):
         super().__init__(config)
+        self.context_standardize = Standardize(list(config.context_mean), list(config.context_std))
+        num_context = 2 * len(config.context)  # values, and which are known
+        num_joint = num_context
         for modality in TOWER_MODALITIES:
             if modality not in config.modalities:
                 continue
@@ -94,7 +105,11 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
             mean, std = list(getattr(tower, "summary_mean", ())), list(getattr(tower, "summary_std", ()))
             self.add_module(f"{modality}_encoder", tower_class(tower, modality).encoder_class(tower))
             self.add_module(f"{modality}_standardize", Standardize(mean, std))
-            self.add_module(f"{modality}_projection", ProjectionHead(tower.latent_size + len(mean), config))
+            num_inputs = tower.latent_size + len(mean)
+            self.add_module(f"{modality}_projection", ProjectionHead(num_inputs + num_context, config))
+            num_joint += num_inputs + 1  # and whether the row has it
+        if config.joint_projection:
+            self.xray_projection = ProjectionHead(num_joint, config)
         if "text" in config.modalities:
             self.text_encoder = AutoModel.from_config(config.text_config)
             _drop_pooler(self.text_encoder)
@@ -164,9 +179,9 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
         return self
 
     def embedding_outputs(self) -> dict[str, tuple[str, str]]:
-        """Column of the embeddings file -> (field of the output, mask in the batch)."""
+        """Column of the embeddings file -> (field of the output, mask in the batch or the output)."""
         before = {"spectrum": "spectrum_latents", "event": "event_latents", "text": "text_features"}
-        columns = {f"{name}_embedding": (f"{name}_embeds", f"{name}_mask") for name in self.config.modalities}
+        columns = {f"{name}_embedding": (f"{name}_embeds", f"{name}_mask") for name in self.config.aligned}
         return columns | {before[name]: (before[name], f"{name}_mask") for name in self.config.modalities}
 
     def _tower_latents(self, modality: str, batch: Mapping[str, Any]) -> Tensor:
@@ -174,13 +189,49 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
             raise ValueError(f"this model has no {modality} tower, only {self.config.modalities}")
         return self.get_submodule(f"{modality}_encoder")(**batch)
 
-    def _tower_projection(self, modality: str, latents: Tensor, batch: Mapping[str, Any]) -> Tensor:
-        """(B, projection_dim) of the head, which sees the summary beside the latents where the family has one."""
+    def _with_summary(self, modality: str, latents: Tensor, batch: Mapping[str, Any]) -> Tensor:
+        """(B, F) latents, and the summary beside them where the family has one."""
         standardize = self.get_submodule(f"{modality}_standardize")
-        if standardize.get_buffer("mean").numel():
-            summary = standardize(batch[f"{modality}_summary"]).to(latents)
-            latents = torch.cat([latents, summary], dim=-1)
-        return self.get_submodule(f"{modality}_projection")(latents)
+        if not standardize.get_buffer("mean").numel():
+            return latents
+        return torch.cat([latents, standardize(batch[f"{modality}_summary"]).to(latents)], dim=-1)
+
+    def _context(self, values: Tensor | None, rows: Tensor) -> Tensor:
+        """(B, 2 C) context in units of its scatter, 0 where not known, and which is known; of the type of `rows`."""
+        if values is None:
+            values = rows.new_full((len(rows), len(self.config.context)), torch.nan)
+        known = ~values.isnan()
+        if self.training and values.numel() and self.config.context_dropout > 0:
+            draws = torch.rand(len(values), values.shape[1] + 1, device=values.device)
+            kept = draws >= self.config.context_dropout
+            known = known & kept[:, 1:] & kept[:, :1]
+        standard = torch.where(known, self.context_standardize(values), 0.0)
+        return torch.cat([standard, known.to(standard)], dim=-1).to(rows)
+
+    def _joint_features(
+        self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor], context: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Input of the joint head, (B, F) with 0 for what a row lacks, and (B,) bool, rows that have anything."""
+        reference = next(iter(features.values()))
+        has = {name: masks[name] for name in features}
+        if self.training and len(features) == len(TOWER_MODALITIES) and self.config.joint_dropout > 0:
+            draws = torch.rand(len(reference), device=reference.device)
+            without = {
+                "spectrum": draws < self.config.joint_dropout / 2,
+                "event": draws > 1 - self.config.joint_dropout / 2,
+            }
+            both = has["spectrum"] & has["event"]
+            has = {name: mask & ~(both & without[name]) for name, mask in has.items()}
+        parts = []
+        for name in TOWER_MODALITIES:
+            if name in features:
+                parts += [features[name].masked_fill(~has[name][:, None], 0.0), has[name][:, None].to(reference)]
+            else:
+                tower = getattr(self.config, f"{name}_config")
+                width = tower.latent_size + len(getattr(tower, "summary_mean", ())) + 1
+                parts.append(reference.new_zeros(len(reference), width))
+        present = torch.stack([masks[name] for name in features]).any(dim=0)
+        return torch.cat([*parts, context], dim=-1), present
 
     def get_spectrum_latents(self, **batch: Any) -> Tensor:
         """(B, latent_size) of the spectrum tower, before the projection, from its feature extractor's keys."""
@@ -202,15 +253,71 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
         weight = attention_mask[..., None].to(states.dtype)
         return (states * weight).sum(dim=1) / weight.sum(dim=1)
 
-    def get_spectrum_features(self, spectrum_mask: Tensor | None = None, **batch: Any) -> Tensor:
+    def get_spectrum_features(
+        self, spectrum_mask: Tensor | None = None, context_values: Tensor | None = None, **batch: Any
+    ) -> Tensor:
         """(B, projection_dim) unit vectors, 0 where `spectrum_mask` is False, from the feature extractor's keys."""
-        latents = self._tower_latents("spectrum", batch)
-        return _unit_vectors(self._tower_projection("spectrum", latents, batch), spectrum_mask)
+        return self._modality_features("spectrum", spectrum_mask, context_values, batch)
 
-    def get_event_features(self, event_mask: Tensor | None = None, **batch: Any) -> Tensor:
+    def get_event_features(
+        self, event_mask: Tensor | None = None, context_values: Tensor | None = None, **batch: Any
+    ) -> Tensor:
         """(B, projection_dim) unit vectors, 0 where `event_mask` is False, from the feature extractor's keys."""
-        latents = self._tower_latents("event", batch)
-        return _unit_vectors(self._tower_projection("event", latents, batch), event_mask)
+        return self._modality_features("event", event_mask, context_values, batch)
+
+    def get_xray_features(
+        self,
+        spectrum_mask: Tensor | None = None,
+        event_mask: Tensor | None = None,
+        context_values: Tensor | None = None,
+        **batch: Any,
+    ) -> Tensor:
+        """(B, projection_dim) unit vectors of the joint head, of whichever of spectrum and photons each row has.
+
+        Args:
+            spectrum_mask, event_mask: (B,) bool, rows that have the modality; all by default.
+            context_values: (B, C), NaN where not known; None: nothing is known.
+            batch: the other keys of the feature extractors, of one modality or both.
+
+        Returns:
+            0 in rows that have neither.
+
+        Raises:
+            ValueError: the model has no joint head, or the batch has neither modality.
+        """
+        if not self.config.joint_projection:
+            raise ValueError("this model has no joint head (joint_projection)")
+        features, masks = self._xray_parts({"spectrum": spectrum_mask, "event": event_mask}, batch)[1:]
+        if not features:
+            raise ValueError("the batch has neither a spectrum nor photons")
+        context = self._context(context_values, next(iter(features.values())))
+        joint, present = self._joint_features(features, masks, context)
+        return _unit_vectors(self.xray_projection(joint), present)
+
+    def _modality_features(
+        self, modality: str, mask: Tensor | None, context_values: Tensor | None, batch: Mapping[str, Any]
+    ) -> Tensor:
+        features = self._with_summary(modality, self._tower_latents(modality, batch), batch)
+        inputs = torch.cat([features, self._context(context_values, features)], dim=-1)
+        return _unit_vectors(self.get_submodule(f"{modality}_projection")(inputs), mask)
+
+    def _xray_parts(
+        self, given: Mapping[str, Tensor | None], batch: Mapping[str, Any]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """Latents, latents with summary, and masks, of the X-ray modalities that the batch has."""
+        latents: dict[str, Tensor] = {}
+        features: dict[str, Tensor] = {}
+        masks: dict[str, Tensor] = {}
+        for modality in TOWER_MODALITIES:
+            if modality not in self.config.modalities:
+                continue
+            encoder: Any = self.get_submodule(f"{modality}_encoder")
+            if batch.get(encoder.main_input_name) is None:
+                continue
+            latents[modality] = self._tower_latents(modality, batch)
+            masks[modality] = _mask(given[modality], latents[modality])
+            features[modality] = self._with_summary(modality, latents[modality], batch)
+        return latents, features, masks
 
     def get_text_features(
         self,
@@ -246,6 +353,7 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
         attention_mask: Tensor | None = None,
         text_mask: Tensor | None = None,
         text_features: Tensor | None = None,
+        context_values: Tensor | None = None,
         return_loss: bool | None = None,
         **batch: Any,
     ) -> ChandraClipOutput:
@@ -253,6 +361,7 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
         Args:
             spectrum_mask, event_mask: (B,) bool, rows that have the modality; all by default.
             input_ids, attention_mask: (B, L), of the tokenizer, with text_mask (B,); or text_features (B, hidden_size).
+            context_values: (B, C) of the configuration's `context`, NaN where not known; None: nothing is known.
             return_loss: with the alignment loss; the batch needs two modalities or more.
             batch: the other keys of the towers' feature extractors, e.g. spectrum_values (B, num_points),
                 spectrum_summary (B, 3), event_values (T, F), event_cu_seqlens (B + 1,), event_summary (B, 3).
@@ -260,19 +369,16 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
         A modality whose keys are absent is skipped. One that is present runs all its rows, so that its parameters have
         a gradient (of 0 where no row counts) on every process. Keys that no tower reads are accepted.
         """
-        latents: dict[str, Tensor] = {}
         embeds: dict[str, Tensor] = {}
-        masks: dict[str, Tensor] = {}
-        for modality, mask in (("spectrum", spectrum_mask), ("event", event_mask)):
-            if modality not in self.config.modalities:
-                continue
-            encoder: Any = self.get_submodule(f"{modality}_encoder")
-            if batch.get(encoder.main_input_name) is None:
-                continue
-            latents[modality] = self._tower_latents(modality, batch)
-            masks[modality] = _mask(mask, latents[modality])
-            projected = self._tower_projection(modality, latents[modality], batch)
-            embeds[modality] = _unit_vectors(projected, masks[modality])
+        latents, features, masks = self._xray_parts({"spectrum": spectrum_mask, "event": event_mask}, batch)
+        if features:
+            context = self._context(context_values, next(iter(features.values())))
+            for modality, rows in features.items():
+                projected = self.get_submodule(f"{modality}_projection")(torch.cat([rows, context], dim=-1))
+                embeds[modality] = _unit_vectors(projected, masks[modality])
+            if self.config.joint_projection:
+                joint, masks[JOINT] = self._joint_features(features, masks, context)
+                embeds[JOINT] = _unit_vectors(self.xray_projection(joint), masks[JOINT])
         if "text" in self.config.modalities and (input_ids is not None or text_features is not None):
             latents["text"] = self._text_latents(input_ids, attention_mask, text_features)
             masks["text"] = _mask(text_mask, latents["text"])
@@ -281,11 +387,13 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
         output = ChandraClipOutput(
             spectrum_embeds=embeds.get("spectrum"),
             event_embeds=embeds.get("event"),
+            xray_embeds=embeds.get(JOINT),
             text_embeds=embeds.get("text"),
             logit_scale=self.clamped_logit_scale(),
             spectrum_latents=latents.get("spectrum"),
             event_latents=latents.get("event"),
             text_features=latents.get("text"),
+            xray_mask=masks.get(JOINT),
         )
         if not return_loss:
             return output
@@ -303,13 +411,13 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
 
         Args:
             output: with the embeddings of two modalities or more, what came before their projection, and logit_scale.
-            masks: modality -> (B,) bool, rows that have it.
+            masks: modality, or "xray" -> (B,) bool, rows that have it.
         """
         if output.logit_scale is None:
             raise ValueError("the loss needs logit_scale in the output")
         before = {"spectrum": output.spectrum_latents, "event": output.event_latents, "text": output.text_features}
         return alignment_loss(
-            {name: output[f"{name}_embeds"] for name in before if f"{name}_embeds" in output},
+            {name: output[f"{name}_embeds"] for name in self.config.aligned if f"{name}_embeds" in output},
             masks,
             output.logit_scale,
             gamma=self.config.gamma,

@@ -13,6 +13,7 @@ from transformers.feature_extraction_utils import BatchFeature
 from transformers.utils import logging
 
 from chandraclip.models.batches import as_columns
+from chandraclip.models.chandraclip.observation_context import check_context, context_values
 from chandraclip.models.columns import column_names, text_column
 from chandraclip.models.contract import FAMILIES
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
@@ -35,6 +36,7 @@ class ChandraClipProcessor(ProcessorPublishingMixin, ProcessorMixin):
         spectrum_feature_extractor, event_feature_extractor, tokenizer: the parts.
         max_text_length: tokens a text is cut at; the first cut is logged.
         modalities: those that are prepared unless others are asked for; a model without a tower has no use for them.
+        context: columns of the observation that the model's X-ray heads see, `ChandraClipConfig.context`.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class ChandraClipProcessor(ProcessorPublishingMixin, ProcessorMixin):
         tokenizer: PreTrainedTokenizerBase,
         max_text_length: int = 256,
         modalities: Iterable[str] = tuple(MODALITIES),
+        context: Iterable[str] = (),
     ):
         super().__init__(spectrum_feature_extractor, event_feature_extractor, tokenizer)
         self.spectrum_feature_extractor: ColumnFeatureExtractor
@@ -51,6 +54,8 @@ class ChandraClipProcessor(ProcessorPublishingMixin, ProcessorMixin):
         self.tokenizer: PreTrainedTokenizerBase
         self.max_text_length = max_text_length
         self.modalities = [name for name in MODALITIES if name in modalities]
+        self.context = list(context)
+        check_context(self.context)
 
     @staticmethod
     def get_possibly_dynamic_module(module_name: str) -> type:
@@ -63,6 +68,7 @@ class ChandraClipProcessor(ProcessorPublishingMixin, ProcessorMixin):
         return [
             *self.spectrum_feature_extractor.model_input_names,
             *self.event_feature_extractor.model_input_names,
+            *(["context_values"] if self.context else []),
             "input_ids",
             "attention_mask",
             "text_mask",
@@ -74,6 +80,7 @@ class ChandraClipProcessor(ProcessorPublishingMixin, ProcessorMixin):
         modalities: Iterable[str] | None = None,
         return_tensors: str | None = "pt",
         *,
+        without_context: Iterable[str] = (),
         text: Any = None,
         spectrum: Spectrum | Sequence[Spectrum | None] | None = None,
         events: EventList | Sequence[EventList | None] | None = None,
@@ -84,17 +91,19 @@ class ChandraClipProcessor(ProcessorPublishingMixin, ProcessorMixin):
                 `datasets.Dataset` or an Arrow table.
             modalities: of "spectrum", "event", "text"; by default those of the processor whose column the batch has.
             return_tensors: "pt" or "np".
+            without_context: columns of the context that are taken as not known, whatever the batch says.
             text: a string or one string or None a row, in place of the column `summary`; may stand alone.
             spectrum, events: what `chandraclip.ogip` reads, one or one (or None) a row, in place of `batch`.
 
         Returns:
-            The keys of both feature extractors; input_ids, attention_mask (B, L) int64 and text_mask (B,) bool, False
-            where the text is null or blank. B is 1 for one row.
+            The keys of both feature extractors; with a spectrum or photons, context_values (B, C) of
+            `observation_context.context_values`, where the model has a context; input_ids, attention_mask (B, L) int64
+            and text_mask (B,) bool, False where the text is null or blank. B is 1 for one row.
 
         Raises:
             TypeError: the batch is of no such form.
-            ValueError: a modality of another name; a column that holds something else than it should, or is not as long
-                as the others.
+            ValueError: a modality or a column of the context of another name; a column that holds something else than
+                it should, or is not as long as the others.
             KeyError: the batch lacks the column of a modality that was asked for.
         """
         columns = _columns(batch, text, spectrum, events)
@@ -108,11 +117,16 @@ class ChandraClipProcessor(ProcessorPublishingMixin, ProcessorMixin):
                 f"modalities are {list(MODALITIES)} (columns {list(MODALITIES.values())}); asked for {unknown}, "
                 f"and the batch has {present}"
             )
+        check_context(without_context := list(without_context))
         data: dict[str, Any] = {}
         if "spectrum" in modalities:
             data.update(self.spectrum_feature_extractor(columns, return_tensors=return_tensors))
         if "event" in modalities:
             data.update(self.event_feature_extractor(columns, return_tensors=return_tensors))
+        if self.context and data:
+            num_rows = len(next(value for name, value in data.items() if name.endswith("_mask")))
+            values = context_values(columns, self.context, num_rows, without_context)
+            data.update(BatchFeature({"context_values": values}, tensor_type=return_tensors))
         if "text" in modalities:
             if MODALITIES["text"] not in present:
                 raise KeyError(f"text needs the column {MODALITIES['text']}, the batch has {present}")
