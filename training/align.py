@@ -46,9 +46,9 @@ logger = logging.getLogger("align")
 DEFAULT_FAMILIES = "spectrum_autoencoder", "event_transformer"
 # Of a new model, where nothing is said; one that is fine-tuned has its own.
 NEW_MODEL = {"projection_dim": 64, "text_pooling": "mean", "max_text_length": 256, "temperature": 0.07}
-# Of the small text tower that is trained along, whose cost goes with it. Summaries tell of flux, spectrum, column and
-# variability first: a linear model reads as much of those from the first 160 tokens as from all (docs/log.md).
-SMALL_TOWER_TEXT_LENGTH = 160
+# Of the small text tower that is trained along. The transformer's cost goes with it; summaries tell of flux, spectrum,
+# column and variability first, and a linear model reads as much of those from the first 160 tokens as from all.
+SMALL_TOWER_TEXT_LENGTH = {"ngram": 512, "bert": 160}
 WITHOUT_CONTEXT = "test without context"
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "align.yaml"
 
@@ -73,9 +73,10 @@ class AlignArguments(RunArguments):
     text_model_name_or_path: str | None = option(None, "any AutoModel encoder; default: a small one, trained along")
     text_training: str = option("auto", "full, frozen (outputs cached) or lora; auto: frozen if a model is given")
     text_pooling: str | None = option(None, "mean or cls; default: mean")
-    max_text_length: int | None = option(None, "tokens a text is cut at; default: 256, 160 without a given tower")
+    max_text_length: int | None = option(None, "tokens a text is cut at; default: 256, of small towers 512 or 160")
     max_train_events: int | None = option(None, "photons a list, evenly spaced, while training; default: all")
-    text_dropout: float = option(0.1, "of the small text tower")
+    text_tower: str = option("ngram", "the small one, where none is given: ngram (words and their pairs) or bert")
+    text_dropout: float | None = option(None, "of the small text tower; default: its own, 0.3 of words or 0.1")
     lora_rank: int = option(8, "of text_training lora")
 
     context: list[str] = field(
@@ -119,6 +120,8 @@ class AlignArguments(RunArguments):
             refuse_other_towers(self)
         else:
             vars(self).update(self.new_model)
+        if self.text_tower not in SMALL_TOWER_TEXT_LENGTH:
+            raise ValueError(f"text_tower must be one of {[*SMALL_TOWER_TEXT_LENGTH]}, it is {self.text_tower!r}")
         if self.text_training == "frozen" and (self.text_model_name_or_path or self.model_name_or_path) is None:
             raise ValueError("a frozen text tower needs text_model_name_or_path; the small one knows nothing yet")
         for name in ("pretrain_max_steps", "pretrain_batch_size"):
@@ -131,7 +134,7 @@ class AlignArguments(RunArguments):
     def new_model(self) -> dict[str, Any]:
         """Options of a new model, with their defaults."""
         given = {name: getattr(self, name) for name in NEW_MODEL}
-        small = {} if self.foreign_text else {"max_text_length": SMALL_TOWER_TEXT_LENGTH}
+        small = {} if self.foreign_text else {"max_text_length": SMALL_TOWER_TEXT_LENGTH[self.text_tower]}
         return {**NEW_MODEL, **small, **{name: value for name, value in given.items() if value is not None}}
 
     @property
@@ -323,7 +326,9 @@ def main(argv: list[str] | None = None) -> None:
         model, processor = aligned
     else:
         new = arguments.new_model
-        text_tower, tokenizer = load_text_tower(given, texts["train"], new["max_text_length"], arguments.text_dropout)
+        text_tower, tokenizer = load_text_tower(
+            given, texts["train"], new["max_text_length"], arguments.text_dropout, arguments.text_tower
+        )
         context = context_scale(splits["train"], arguments.context_columns)
         processor = ChandraClipProcessor(
             extractors.get("spectrum") or SpectrumFeatureExtractor(),

@@ -15,6 +15,8 @@ from chandraclip.models.event_transformer.modeling_event_transformer import (
     EventTransformerModel,
     EventTransformerOutput,
 )
+from chandraclip.models.ngram_text.configuration_ngram_text import NgramTextConfig
+from chandraclip.models.ngram_text.modeling_ngram_text import NgramTextModel
 from chandraclip.models.spectrum_autoencoder.configuration_spectrum_autoencoder import SpectrumAutoencoderConfig
 from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import SpectrumFeatureExtractor
 from chandraclip.models.spectrum_autoencoder.modeling_spectrum_autoencoder import (
@@ -31,6 +33,8 @@ from chandraclip.models.spectrum_recurrent_autoencoder.modeling_spectrum_recurre
 register_family(SpectrumAutoencoderModel)
 register_family(SpectrumRecurrentAutoencoderModel)
 register_family(EventTransformerModel)
+AutoConfig.register(NgramTextConfig.model_type, NgramTextConfig, exist_ok=True)
+AutoModel.register(NgramTextConfig, NgramTextModel, exist_ok=True)
 AutoConfig.register(ChandraClipConfig.model_type, ChandraClipConfig, exist_ok=True)
 AutoModel.register(ChandraClipConfig, ChandraClipModel, exist_ok=True)
 AutoProcessor.register(ChandraClipConfig, ChandraClipProcessor, exist_ok=True)
@@ -45,6 +49,8 @@ __all__ = [
     "EventTransformerConfig",
     "EventTransformerModel",
     "EventTransformerOutput",
+    "NgramTextConfig",
+    "NgramTextModel",
     "SpectrumAutoencoderConfig",
     "SpectrumAutoencoderModel",
     "SpectrumAutoencoderOutput",

@@ -6,7 +6,7 @@ import inspect
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -17,6 +17,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from safetensors import safe_open
 from transformers import MODEL_MAPPING, AutoConfig
 
+from chandraclip.data.card import COLUMN_DESCRIPTIONS
 from chandraclip.data.loading import load_splits
 from chandraclip.data.provenance import Provenance, provenance_of
 from chandraclip.files import write_text
@@ -31,6 +32,18 @@ ON_THE_SKY = "Scores on simulated data say whether the method works; they say no
 RETRIEVAL_NOTE = """Beside each number what chance gives: of a pool of N candidates, ceil(N / 100) / N for Recall@1% and
 the middle of the pool for the median rank. Pools hold each distinct text once. For intervals and baselines:
 `scripts/embed.py`, then `eval/retrieval.py`."""
+CONTEXT_SECTION = """## Observation context
+
+Beside spectrum and photons, the X-ray heads see what is known of the observation before anyone looks at them:
+
+{columns}
+
+Each may be missing, in a row or everywhere; the model was trained to do without, and then takes the average. Context
+says where Chandra looked, and so what it was likely to find: `nh_gal` alone tells stars, near the Galactic plane, from
+AGN in part. Where a result must come from the photons, leave it out: `processor(rows, without_context=["nh_gal"])`, or
+`scripts/embed.py --without_context`. Scores with and without stand below.
+
+"""
 LOSS_NOTE = "The loss has no level of chance; it compares models of one kind on one dataset."
 
 
@@ -79,6 +92,7 @@ def write_model_card(run: Run, dataset: str, metrics: Metrics, num_rows: int, pr
         data_license=f", licence {data.license}" if data.license else "",
         data_command=f"Built by `{data.command}`." if data.command else "",
         energy_bands=energy_bands(run.folder),
+        context=context_section(getattr(config, "context", ())),
         metric_for_best_model=run.metric_for_best_model,
         best_step=run.state.best_step,
         max_steps=options.max_steps,
@@ -92,6 +106,15 @@ def write_model_card(run: Run, dataset: str, metrics: Metrics, num_rows: int, pr
         weights=weights_id(run.folder),
     )
     write_text(run.folder / CARD_FILE, with_header(header, body))
+
+
+def context_section(names: Sequence[str]) -> str:
+    """What the X-ray heads know of an observation beside its photons; empty for a model that knows nothing."""
+    if not names:
+        return ""
+    described = [(name, COLUMN_DESCRIPTIONS[name]) for name in names]
+    lines = [f"- `{name}` ({unit}): {meaning}" for name, (unit, meaning) in described]
+    return CONTEXT_SECTION.format(columns="\n".join(lines))
 
 
 def rows_code(dataset: str, config: str | None, is_packaged: bool) -> str:
@@ -138,13 +161,14 @@ def _number(value: float | None) -> str:
 
 
 def eval_results(metrics: Metrics, dataset: str, data: Provenance) -> list[EvalResult]:
-    """The scores of the last split (test, where there is one) for the `model-index` that the Hub shows.
+    """The scores of test, or else of the last split, for the `model-index` that the Hub shows.
 
     Its dataset is called simulated where it is, so that the table of the Hub says so too.
     """
     if not metrics:
         return []
-    split, values = list(metrics.items())[-1]
+    split = "test" if "test" in metrics else list(metrics)[-1]
+    values = metrics[split]
     kind = "simulated" if data.num_simulated == data.num_rows else "partly simulated" if data.num_simulated else ""
     return [
         EvalResult(

@@ -20,32 +20,44 @@ from chandraclip.files import atomic_path
 if TYPE_CHECKING:
     from chandraclip.models import ChandraClipModel, ChandraClipProcessor
 
+VOCABULARY = {"ngram": 8192, "bert": 4096}  # tokens at most, of the small towers
 FEATURES_FILE = "text_features.safetensors"
 
 
 def load_text_tower(
-    name_or_path: str | None, texts: Iterable[str | None], max_length: int, dropout: float
+    name_or_path: str | None,
+    texts: Iterable[str | None],
+    max_length: int,
+    dropout: float | None = None,
+    kind: str = "ngram",
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """An encoder and its tokenizer.
 
     Args:
-        name_or_path: folder or Hub id of any `AutoModel` encoder; None: a small BERT with random weights, and a
+        name_or_path: folder or Hub id of any `AutoModel` encoder; None: a small one with random weights, and a
             tokenizer trained on the texts.
         texts: of the train split, and of no other.
         max_length: tokens a text is cut at.
-        dropout: of the small BERT.
+        dropout: of the small one; None: its own default.
+        kind: of the small one: "ngram" (`NgramTextModel`) or "bert" (`small_text_config`).
 
     Raises:
         InputFileError: nothing loads from there, there is no text to train a tokenizer on, or texts are cut longer than
             the encoder has positions.
     """
-    from chandraclip.models import small_text_config, train_tokenizer
+    from chandraclip.models import NgramTextConfig, NgramTextModel, small_text_config, train_tokenizer
 
     if name_or_path is None:
         # Without texts the tower is never run, but the model has one.
-        tokenizer = train_tokenizer([text for text in texts if text] or ["none"], max_length=max_length)
-        config = small_text_config(len(tokenizer), max_position_embeddings=max_length, hidden_dropout_prob=dropout)
-        return AutoModel.from_config(config), tokenizer
+        known = [text for text in texts if text] or ["none"]
+        tokenizer = train_tokenizer(known, vocab_size=VOCABULARY[kind], max_length=max_length)
+        if kind == "bert":
+            options: dict[str, Any] = {} if dropout is None else {"hidden_dropout_prob": dropout}
+            config = small_text_config(len(tokenizer), max_position_embeddings=max_length, **options)
+            return AutoModel.from_config(config), tokenizer
+        options = {} if dropout is None else {"token_dropout": dropout}
+        tokens = tokenizer(sorted(set(known)), truncation=True, max_length=max_length)["input_ids"]
+        return NgramTextModel(NgramTextConfig(vocab_size=len(tokenizer), **options)).weigh(tokens), tokenizer
     try:
         model = AutoModel.from_pretrained(name_or_path, dtype=torch.float32)
         pretrained_tokenizer = AutoTokenizer.from_pretrained(name_or_path)

@@ -1,0 +1,1 @@
+"""A text encoder of words and pairs of neighbouring words, trained along with an alignment."""
