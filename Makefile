@@ -38,6 +38,8 @@ results: $(INSTALLED)  ## embed the default dataset with $(MODEL) and print the 
 	$(RUN)/python scripts/embed.py "$(MODEL)" outputs/data/default "$(EMBEDDINGS)/default"
 	$(RUN)/python eval/regression.py "$(EMBEDDINGS)/default" outputs/data/default --output "$(RESULTS)/regression"
 	$(RUN)/python eval/retrieval.py "$(EMBEDDINGS)/default" --output "$(RESULTS)/retrieval"
+	$(RUN)/python scripts/embed.py "$(MODEL)" outputs/data/default "$(EMBEDDINGS)/default_without_context" --without_context --split test
+	$(RUN)/python eval/retrieval.py "$(EMBEDDINGS)/default_without_context" --output "$(RESULTS)/retrieval_without_context"
 
 real: $(INSTALLED)  ## package the real files of $(DATA), embed them with $(MODEL), print neighbours and texts
 	$(RUN)/python scripts/build_dataset.py files "$(DATA)" "outputs/data/$(REAL)" --overwrite

@@ -87,6 +87,9 @@ class AlignArguments(RunArguments):
     )
     joint_projection: bool = option(True, "one head more, of spectrum and photons together, where all three align")
 
+    tower_learning_rate_scale: float = option(
+        1.0, "of the X-ray towers, times learning_rate: they are pre-trained, the heads are not; 0 freezes them"
+    )
     temperature: float | None = option(None, "at the start; it is learnt; default: 0.07")
     gamma: float = option(0.01, "weight of the regularizer")
     regularizer: str = option("variance_covariance", f"of the embeddings: {', '.join(REGULARIZERS)}")
@@ -127,6 +130,8 @@ class AlignArguments(RunArguments):
         for name in ("pretrain_max_steps", "pretrain_batch_size"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, it is {getattr(self, name)}")
+        if not 0 <= self.tower_learning_rate_scale <= 1:
+            raise ValueError(f"tower_learning_rate_scale must be in [0, 1], it is {self.tower_learning_rate_scale}")
         if self.temperature is not None and self.temperature <= 0:
             raise ValueError(f"temperature must be positive, it is {self.temperature}")
 
@@ -372,7 +377,12 @@ def main(argv: list[str] | None = None) -> None:
         prepare = cached_text_features(model, processor, known, run.folder / "checkpoints", accelerator)
     if training == "lora" and "text" in modalities:
         add_lora(model, arguments.lora_rank)
-    optimizer = build_optimizer(model, arguments.learning_rate, arguments.weight_decay)
+    tower_scale = arguments.tower_learning_rate_scale
+    for kind in kinds if tower_scale == 0 else ():
+        model.get_submodule(f"{kind}_encoder").requires_grad_(False)
+    optimizer = build_optimizer(
+        model, arguments.learning_rate, arguments.weight_decay, {f"{kind}_encoder.": tower_scale for kind in kinds}
+    )
     run.resume(model, optimizer)
     network, optimizer = accelerator.prepare(model, optimizer)
 

@@ -4,7 +4,13 @@ import scipy.sparse as sparse
 
 from chandraclip.catalog.bands import BANDS, EFFECTIVE_ENERGY
 from chandraclip.catalog.hardness import hardness_ratios
-from chandraclip.catalog.measure import SPECTRUM_QUANTITIES, fill_measured, measure_catalog
+from chandraclip.catalog.measure import (
+    AREA_QUANTITIES,
+    SPECTRUM_QUANTITIES,
+    effective_areas,
+    fill_measured,
+    measure_catalog,
+)
 from chandraclip.catalog.photometry import aperture_photometry
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.catalog.variability import gregory_loredo
@@ -208,6 +214,11 @@ def test_hardness_of_a_real_spectrum_is_the_catalogues(real_data):
     )
     for name, published in (("hard_hm", -0.071), ("hard_hs", -0.369), ("hard_ms", -0.305)):
         assert measured[name][0] == pytest.approx(published, abs=0.02), name
+    areas = effective_areas(response.arf, response, 0.9)
+    for name, energy in (("effective_area_s", 0.92), ("effective_area_m", 1.56), ("effective_area_h", 3.8)):
+        middle = 0.5 * (response.energy_lo + response.energy_hi)
+        assert measured[name][0] == pytest.approx(0.9 * np.interp(energy, middle, response.arf), rel=1e-6)
+        assert areas[name] == pytest.approx(measured[name][0], rel=1e-6)
     # The share of the PSF in the aperture takes counts and fluxes up, and leaves ratios and significance.
     assert measured["src_cnts_aper_b"][0] == pytest.approx((1608 - 0.0657657 * 3862) / 0.9, rel=1e-4)
 
@@ -229,7 +240,7 @@ def test_bad_channels_count_for_nothing(columns):
     plain = measure_catalog(columns, RESPONSES)
     for name, values in expected.items():
         np.testing.assert_array_equal(measured[name], values)
-        if not name.startswith("var"):
+        if not name.startswith(("var", "effective_area")):
             assert (values != plain[name])[~np.isnan(values)].any(), name
     good = columns | {"spectrum_quality": Ragged.from_rows([None if row is None else 0 * row for row in flags])}
     for name, values in measure_catalog(good, RESPONSES).items():
@@ -253,4 +264,4 @@ def test_bad_channels_are_made_up_for_in_fluxes_and_hardness():
         assert half[name][0] == pytest.approx(whole[name][0], abs=0.01)
     assert half["src_cnts_aper_b"][0] == pytest.approx(0.5 * whole["src_cnts_aper_b"][0], rel=0.01)
     none = measure_catalog(columns | {"spectrum_quality": Ragged.from_rows([np.ones(1024, int)])}, RESPONSES)
-    assert all(np.isnan(none[name][0]) for name in SPECTRUM_QUANTITIES)
+    assert all(np.isnan(none[name][0]) for name in SPECTRUM_QUANTITIES if name not in AREA_QUANTITIES)

@@ -79,3 +79,35 @@ def test_a_model_that_does_not_load_is_said(source, tmp_path, model):
     shutil.copytree(model, tmp_path / "bare", ignore=shutil.ignore_patterns("*processor*", "*preprocessor*", "tok*"))
     with pytest.raises(InputFileError, match="no processor loads"):
         source.embed(tmp_path / "bare")
+
+
+def test_a_model_with_a_context_and_a_joint_head(source, tmp_path):
+    import torch
+    from transformers import AutoModel
+
+    from chandraclip.models import ChandraClipConfig, ChandraClipProcessor
+    from registered_models import build, processor
+
+    context = {
+        "context": ["nh_gal", "theta", "effective_area_m"],
+        "context_mean": [0.5, 3, 2],
+        "context_std": [1, 1, 1],
+    }
+    torch.manual_seed(0)
+    config = ChandraClipConfig(**build("chandraclip").config.to_dict() | context | {"joint_projection": True})
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    parts = processor()
+    ChandraClipProcessor(
+        parts.spectrum_feature_extractor, parts.event_feature_extractor, parts.tokenizer, context=config.context
+    ).save_pretrained(tmp_path)
+    known = source.embeddings(tmp_path, nh_gal=30.0)
+    assert list(known) == ["spectrum", "events", "xray"]
+    np.testing.assert_array_equal(source.embed(tmp_path, nh_gal=30.0), known["xray"])
+    assert np.abs(source.embed(tmp_path, nh_gal=1.0) - known["xray"]).max() > 1e-3
+    left_out = source.embed(tmp_path, nh_gal=30.0, without_context=["nh_gal"])
+    np.testing.assert_array_equal(left_out, source.embed(tmp_path))
+    # The area is read from the file's own ARF.
+    without_area = source.embed(tmp_path, without_context=["nh_gal", "effective_area_m"])
+    assert np.abs(left_out - without_area).max() > 1e-3
+    alone = Observation(events=source.events).embeddings(tmp_path)
+    assert list(alone) == ["events", "xray"]

@@ -34,6 +34,17 @@ def test_only_matrices_decay_and_frozen_parameters_are_left_out():
     assert {group["lr"] for group in optimizer.param_groups} == {0.5}
 
 
+def test_what_is_pre_trained_can_learn_more_slowly():
+    model = torch.nn.ModuleDict({"encoder": torch.nn.Linear(3, 4), "head": torch.nn.Linear(4, 2)})
+    optimizer = build_optimizer(model, 1e-3, 0.1, {"encoder.": 0.1})
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 4
+    for learning_rate in (1e-3, 0.5):
+        set_learning_rate(optimizer, learning_rate)
+        rates = {id(each): group["lr"] for group in optimizer.param_groups for each in group["params"]}
+        assert [rates[id(each)] for each in model["encoder"].parameters()] == pytest.approx([0.1 * learning_rate] * 2)
+        assert [rates[id(each)] for each in model["head"].parameters()] == pytest.approx([learning_rate] * 2)
+
+
 def test_every_step_and_process_draws_its_own_numbers():
     def draw(*place):
         seed_step(*place)

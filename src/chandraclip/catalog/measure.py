@@ -166,6 +166,28 @@ def _measure_spectra(
     return {name: np.where(has_spectrum, values, np.nan) for name, values in result.items()}
 
 
+def effective_areas(arf: np.ndarray, response: Response, psf_share: float | None = None) -> dict[str, float]:
+    """`AREA_QUANTITIES` of one spectrum, cm2, as `measure_catalog` gives them.
+
+    Args:
+        arf: (bins,) cm2, on the response's energy grid.
+        psf_share: psf_frac_aper_b, where it is known.
+    """
+    areas = _at_effective_energies(np.asarray(arf, np.float64)[None], response, "smh")[0]
+    return dict(zip(AREA_QUANTITIES, ((1.0 if psf_share is None else psf_share) * areas).tolist()))
+
+
+def _at_effective_energies(arfs: np.ndarray, response: Response, bands: str) -> np.ndarray:
+    """(R, bands) the ARFs (R, bins) at each band's effective energy: straight lines between the middles of the bins,
+    0 beyond the grid."""
+    low, high = np.asarray(response.energy_lo, np.float64), np.asarray(response.energy_hi, np.float64)
+    effective = np.array([EFFECTIVE_ENERGY[band] for band in bands])
+    middle = 0.5 * (low + high)
+    areas = np.stack([np.interp(effective, middle, arf) for arf in arfs])
+    areas[:, (effective < low[0]) | (effective > high[-1])] = 0.0
+    return areas
+
+
 class _BandSums(NamedTuple):
     """(N, bands) each, in the order of `BAND_NAMES`."""
 
@@ -190,14 +212,10 @@ class _Layout:
         self.width_in_band = width[self.used, None] * self.in_band
         self.has_area = response is not None
         if response is not None:
-            low, high = np.asarray(response.energy_lo, np.float64), np.asarray(response.energy_hi, np.float64)
+            low = np.asarray(response.energy_lo, np.float64)
             self.grid_size = low.size
             self.area_bin = np.clip(np.searchsorted(low, self.energy, side="right") - 1, 0, low.size - 1)
-            effective = np.array([EFFECTIVE_ENERGY[band] for band in BAND_NAMES])
-            # Between the middles of the bins, straight lines; beyond the grid there is no area.
-            middle = 0.5 * (low + high)
-            self.at_effective = np.stack([np.interp(effective, middle, unit) for unit in np.eye(middle.size)])
-            self.at_effective[:, (effective < low[0]) | (effective > high[-1])] = 0.0
+            self.at_effective = _at_effective_energies(np.eye(low.size), response, BAND_NAMES)
 
     def add_up(self, columns: Mapping[str, Any], scale: np.ndarray, rows: np.ndarray, sums: _BandSums) -> None:
         """Set the sums of some of the rows."""

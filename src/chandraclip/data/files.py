@@ -100,9 +100,7 @@ def read_detection(item: DetectionFiles) -> tuple[dict[str, Any], Response | Non
             facts["position"] = (region.ra, region.dec)
         elif events is None or events.sky is None:
             facts["name"] = f"CSC {obsid}_{obi:03d}_r{region_name}"
-    row = detection_columns(spectrum, events, **facts)
-    if key is not None and spectrum is not None:
-        row["psf_frac_aper_b"] = CSC_PSF_SHARE
+    row = detection_columns(spectrum, events, psf_frac_aper_b=CSC_PSF_SHARE if key is not None else None, **facts)
     return row, None if spectrum is None else spectrum.response
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,12 @@ _MODALITIES = {"spectrum": "spectrum", "event": "events"}
 
 
 def embeddings(
-    spectrum: Spectrum | None, events: EventList | None, model: str | Path | PreTrainedModel, processor: Any = None
+    spectrum: Spectrum | None,
+    events: EventList | None,
+    model: str | Path | PreTrainedModel,
+    processor: Any = None,
+    nh_gal: float | None = None,
+    without_context: Iterable[str] = (),
 ) -> dict[str, np.ndarray]:
     """What a model makes of a spectrum and of photons.
 
@@ -29,10 +35,12 @@ def embeddings(
         spectrum, events: of one detection; one may be None.
         model: folder or Hub id of a saved model, or one that is loaded.
         processor: of a loaded model; None: the one saved with it.
+        nh_gal: 1e20 cm-2, the Galactic column of the position: no file has it, and a model with a context uses it.
+        without_context: columns of the model's context that are taken as not known.
 
     Returns:
         "spectrum", "events" -> a unit vector (64,) of an aligned model, or the latents of a model of one modality, for
-        each that the observation has and the model reads.
+        each that the observation has and the model reads; "xray" -> that of the joint head, of a model that has one.
 
     Raises:
         InputFileError: no model or no processor loads from there.
@@ -50,8 +58,12 @@ def embeddings(
     if not usable:
         has = [name for name, part in given.items() if part is not None]
         raise ValueError(f"the model reads {' and '.join(fields)}, and the observation has {' and '.join(has)}")
-    row = detection_columns(spectrum if "spectrum" in usable else None, events if "events" in usable else None)
-    tensors = {name: value.to(network.device) for name, value in prepare(row).items() if torch.is_tensor(value)}
+    row = detection_columns(
+        spectrum if "spectrum" in usable else None, events if "events" in usable else None, nh_gal=nh_gal
+    )
+    options = {"without_context": without_context} if getattr(prepare, "context", None) else {}
+    prepared = prepare(row, **options)
+    tensors = {name: value.to(network.device) for name, value in prepared.items() if torch.is_tensor(value)}
     was_training = network.training
     network.eval()
     try:
@@ -65,6 +77,8 @@ def embeddings(
         field, mask = fields[name]
         if mask in tensors and bool(tensors[mask][0]):
             vectors[name] = result[field][0].float().cpu().numpy()
+    if vectors and "xray_embedding" in outputs:
+        vectors["xray"] = result[outputs["xray_embedding"][0]][0].float().cpu().numpy()
     if not vectors:
         raise ValueError(
             f"the {' and '.join(usable)} of the observation cannot be used by the model: no counts in its band?"
@@ -75,7 +89,9 @@ def embeddings(
 
 
 def joint(vectors: dict[str, np.ndarray]) -> np.ndarray:
-    """One unit vector: the mean direction of those given, so that its cosine with a text goes with theirs' mean."""
+    """One unit vector: that of the joint head, else the mean direction, whose cosine with a text goes with theirs'."""
+    if "xray" in vectors:
+        return vectors["xray"]
     total = np.sum(list(vectors.values()), axis=0)
     return total / np.linalg.norm(total)
 

@@ -220,15 +220,17 @@ class Observation(Described):
         return fit_spectrum(spectrum, model, absorption, **options)
 
     def embed(
-        self, model: str | Path | PreTrainedModel, modality: str | None = None, processor: Any = None
+        self, model: str | Path | PreTrainedModel, modality: str | None = None, processor: Any = None, **context: Any
     ) -> np.ndarray:
         """The observation's place in a model's shared space.
 
         Args:
             model: folder or Hub id of a saved model, or one that is loaded.
-            modality: "spectrum" or "events"; None: both where the observation has both and the model reads both, their
-                unit vectors added and made one again, else the one there is. `embeddings` gives each by its name.
+            modality: "spectrum", "events" or "xray" (of the joint head); None: that of the joint head where the model
+                has one, else the unit vectors that there are, added and made one again. `embeddings` gives each.
             processor: of a loaded model; None: the one saved with it.
+            context: for a model with an observation context: nh_gal, the Galactic column of the position (1e20 cm-2),
+                which no file has; without_context, names of columns that are taken as not known.
 
         Returns:
             (64,) float32, of length 1; the latents of a model of one modality.
@@ -237,16 +239,18 @@ class Observation(Described):
             InputFileError: no model or no processor loads from there.
             ValueError: the observation has nothing that the model reads, or not this modality.
         """
-        vectors = self.embeddings(model, processor)
+        vectors = self.embeddings(model, processor, **context)
         if modality is None:
             return joint(vectors)
         if modality not in vectors:
             raise ValueError(f"no {modality} to embed: the model and the observation share {' and '.join(vectors)}")
         return vectors[modality]
 
-    def embeddings(self, model: str | Path | PreTrainedModel, processor: Any = None) -> dict[str, np.ndarray]:
-        """What `embed` is made of: "spectrum", "events" -> its vector, for each that there is and the model reads."""
-        return embeddings(self.spectrum, self.events, model, processor)
+    def embeddings(
+        self, model: str | Path | PreTrainedModel, processor: Any = None, **context: Any
+    ) -> dict[str, np.ndarray]:
+        """What `embed` takes from: "spectrum", "events", "xray" -> its vector, for each that there is."""
+        return embeddings(self.spectrum, self.events, model, processor, **context)
 
     def to_ogip(self, folder: str | Path, **options: Any) -> dict[str, Path]:
         """Spectrum, background, responses, photons and region as OGIP files.

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 
-def build_optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; matrices decay; biases, norms and scalars do not."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in trainable if parameter.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trainable if parameter.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=learning_rate, betas=(0.9, 0.98))
+def build_optimizer(
+    model: nn.Module, learning_rate: float, weight_decay: float, scales: Mapping[str, float] | None = None
+) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters; matrices decay; biases, norms and scalars do not.
+
+    Args:
+        scales: beginning of a parameter's name -> what the learning rate of those is multiplied by; 1 for all others.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            scale = next((value for start, value in (scales or {}).items() if name.startswith(start)), 1.0)
+            groups.setdefault((scale, weight_decay if parameter.dim() >= 2 else 0.0), []).append(parameter)
+    # Sorting compares the keys, which differ; those that decay come first.
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "weight_decay": decay, "lr_scale": scale, "lr": scale * learning_rate}
+            for (scale, decay), parameters in sorted(groups.items(), reverse=True)
+        ],
+        lr=learning_rate,
+        betas=(0.9, 0.98),
+    )
 
 
 def learning_rate_at(step: int, peak: float, warmup_steps: int, max_steps: int) -> float:
@@ -30,5 +45,6 @@ def learning_rate_at(step: int, peak: float, warmup_steps: int, max_steps: int) 
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """The learning rate of all parameters; a group with `lr_scale` gets that many times as much."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("lr_scale", 1.0)
