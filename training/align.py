@@ -104,6 +104,8 @@ class AlignArguments(RunArguments):
         super().__post_init__()
         if len(set(self.modalities)) < 2 or not set(self.modalities) <= set(MODALITIES):
             raise ValueError(f"modalities must be two or more of {list(MODALITIES)}, they are {self.modalities}")
+        if self.text_tower not in SMALL_TOWER_TEXT_LENGTH:
+            raise ValueError(f"text_tower must be one of {[*SMALL_TOWER_TEXT_LENGTH]}, it is {self.text_tower!r}")
         if self.text_training not in TEXT_TRAINING:
             raise ValueError(f"text_training must be one of {TEXT_TRAINING}, it is {self.text_training!r}")
         from chandraclip.losses import JOINT, check_pair_weights
@@ -123,8 +125,6 @@ class AlignArguments(RunArguments):
             refuse_other_towers(self)
         else:
             vars(self).update(self.new_model)
-        if self.text_tower not in SMALL_TOWER_TEXT_LENGTH:
-            raise ValueError(f"text_tower must be one of {[*SMALL_TOWER_TEXT_LENGTH]}, it is {self.text_tower!r}")
         if self.text_training == "frozen" and (self.text_model_name_or_path or self.model_name_or_path) is None:
             raise ValueError("a frozen text tower needs text_model_name_or_path; the small one knows nothing yet")
         for name in ("pretrain_max_steps", "pretrain_batch_size"):
