@@ -36,22 +36,25 @@ def event_step(job: Job) -> list[dict[str, Any]]:
 
 
 def align_step(job: Job) -> list[dict[str, Any]]:
-    """All three towers of the default sizes; as in `training/align.py`, at most 256 photons a list."""
+    """The model of `training/align.py`: three towers, joint head, context; at most 256 photons a list."""
     from chandraclip.models import (
         ChandraClipConfig,
         ChandraClipModel,
         ChandraClipProcessor,
         EventFeatureExtractor,
         SpectrumFeatureExtractor,
-        small_text_config,
-        train_tokenizer,
     )
+    from chandraclip.training.text_tower import load_text_tower
 
     table = training_rows(job, job.how_much.align_batch)
-    tokenizer = train_tokenizer(table["summary"].to_pylist(), vocab_size=4096, max_length=256)
+    tower, tokenizer = load_text_tower(None, table["summary"].to_pylist(), max_length=512)
     events = EventFeatureExtractor(max_events=256)
-    processor = ChandraClipProcessor(SpectrumFeatureExtractor(), events, tokenizer)
-    model = ChandraClipModel(ChandraClipConfig(text_config=small_text_config(len(tokenizer))))
+    context = ["nh_gal", "livetime", "theta"]
+    processor = ChandraClipProcessor(SpectrumFeatureExtractor(), events, tokenizer, 512, context=context)
+    scale: dict[str, Any] = {"context_mean": [0.5, 4.4, 4.0], "context_std": [0.4, 0.4, 2.5]}
+    config = ChandraClipConfig(text_config=tower.config, joint_projection=True, context=context, **scale)
+    model = ChandraClipModel(config)
+    model.text_encoder.load_state_dict(tower.state_dict())
     batch = {**processor(table), "return_loss": True}
     events.max_events = None  # the saved one reads every photon
     return _measure(job, "align", "alignment step", model, processor, batch, table.num_rows)

@@ -12,7 +12,10 @@ def test_pools_are_distinct_texts_and_detections(make_embeddings):
     tasks = {name: (queries, candidates) for name, queries, candidates in retrieval_tasks(table)}
     assert set(tasks) == {
         f"{a} -> {b}"
-        for pair in (("spectrum", "text"), ("events", "text"), ("spectrum+events", "text"), ("spectrum", "events"))
+        for pair in (
+            *((side, "text") for side in ("spectrum", "events", "spectrum+events", "xray")),
+            ("spectrum", "events"),
+        )
         for a, b in (pair, pair[::-1])
     }
     queries, texts = tasks["spectrum -> text"]
@@ -36,7 +39,7 @@ def test_missing_modalities(make_embeddings):
     no_events = np.ones(60, dtype=bool)
     table = make_embeddings(num_sources=20, detections=3, text_embedding=no_text, event_embedding=no_events)
     tasks = {name: sides for name, *sides in retrieval_tasks(table)}
-    assert set(tasks) == {"spectrum -> text", "text -> spectrum"}
+    assert set(tasks) == {"spectrum -> text", "text -> spectrum", "xray -> text", "text -> xray"}
     queries, texts = tasks["spectrum -> text"]
     assert (len(queries.group), len(texts.group)) == (48, 16)
     # Detections without a text are still in the pool that texts search.

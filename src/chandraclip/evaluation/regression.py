@@ -33,6 +33,7 @@ REPRESENTATIONS: dict[str, tuple[str, ...]] = {
     "text_embedding": ("text_embedding",),
     "spectrum+text_embedding": ("spectrum_embedding", "text_embedding"),  # the paper's combined 128-d
     "spectrum+event_embedding": ("spectrum_embedding", "event_embedding"),  # what a source without literature has
+    "xray_embedding": ("xray_embedding",),
     "all_embeddings": ("spectrum_embedding", "event_embedding", "text_embedding"),
 }
 BEFORE_ALIGNMENT = ("spectrum_latents", "event_latents", "text_features")

@@ -18,14 +18,14 @@ SIDES = {
     "spectrum": ("spectrum_embedding",),
     "events": ("event_embedding",),
     "spectrum+events": ("spectrum_embedding", "event_embedding"),
-    "joint": ("xray_embedding",),  # of whichever of the two a detection has
+    "xray": ("xray_embedding",),  # the joint head, of whichever of the two a detection has
     "text": ("text_embedding",),
 }
 PAIRS = (
     ("spectrum", "text"),
     ("events", "text"),
     ("spectrum+events", "text"),
-    ("joint", "text"),
+    ("xray", "text"),
     ("spectrum", "events"),
 )
 
