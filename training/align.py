@@ -76,7 +76,7 @@ class AlignArguments(RunArguments):
     max_text_length: int | None = option(None, "tokens a text is cut at; default: 256, of small towers 512 or 160")
     max_train_events: int | None = option(None, "photons a list, evenly spaced, while training; default: all")
     text_tower: str = option("ngram", "the small one, where none is given: ngram (words and their pairs) or bert")
-    text_dropout: float | None = option(None, "of the small text tower; default: its own, 0.3 of words or 0.1")
+    text_dropout: float | None = option(None, "of the small text tower; default: its own, 0.5 of words or 0.1")
     lora_rank: int = option(8, "of text_training lora")
 
     context: list[str] = field(

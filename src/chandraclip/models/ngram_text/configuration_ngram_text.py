@@ -24,7 +24,7 @@ class NgramTextConfig(ChandraConfig):
     vocab_size: int = 8192
     num_pair_buckets: int = 16384
     hidden_size: int = 128
-    token_dropout: float = 0.3
+    token_dropout: float = 0.5
     embedding_scale: float = 64.0
     pad_token_id: int = 0
 
