@@ -49,6 +49,8 @@ NEW_MODEL = {"projection_dim": 64, "text_pooling": "mean", "max_text_length": 25
 # Of the small text tower that is trained along. The transformer's cost goes with it; summaries tell of flux, spectrum,
 # column and variability first, and a linear model reads as much of those from the first 160 tokens as from all.
 SMALL_TOWER_TEXT_LENGTH = {"ngram": 512, "bert": 160}
+# Spectrum and photons of one detection are the same photons: that pair is easy, and takes room from the text's.
+SPECTRUM_EVENT_WEIGHT = 0.1
 WITHOUT_CONTEXT = "test without context"
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "align.yaml"
 
@@ -95,7 +97,9 @@ class AlignArguments(RunArguments):
     regularizer: str = option("variance_covariance", f"of the embeddings: {', '.join(REGULARIZERS)}")
     pair_weights: list[str] | None = field(
         default=None,
-        metadata={"help": "of the pairs in the loss, e.g. spectrum_event=0.3 event_text=1; default: 1 each"},
+        metadata={
+            "help": "of the pairs in the loss, e.g. spectrum_event=0.3; default: 1, spectrum_event 0.1 beside texts"
+        },
     )
     projection_dim: int | None = option(None, "dimensions of the shared space; default: 64")
     metric_for_best_model: str = option("spectrum_text/recall@1%", "of validation; larger is better")
@@ -120,7 +124,9 @@ class AlignArguments(RunArguments):
         check_pair_weights(
             weights, [name for name in (*MODALITIES[:2], *joint, "text") if name in (*self.modalities, *joint)]
         )
-        self.pair_weights = [f"{name}={weight:g}" for name, weight in sorted(weights.items()) if weight != 1] or None
+        # 1 is what a pair has that is not named, but for this one.
+        named = {name: weight for name, weight in weights.items() if weight != 1 or name == "spectrum_event"}
+        self.pair_weights = [f"{name}={weight:g}" for name, weight in sorted(named.items())] or None
         if self.model_name_or_path is not None:
             refuse_other_towers(self)
         else:
@@ -155,8 +161,10 @@ class AlignArguments(RunArguments):
     @property
     def loss_options(self) -> dict[str, Any]:
         """Fields of the model's config that make the loss."""
-        weights = named_numbers(self.pair_weights or [], "pair_weights") or None
-        return {"regularizer": self.regularizer, "gamma": self.gamma, "pair_weights": weights}
+        weights = named_numbers(self.pair_weights or [], "pair_weights")
+        if len(set(self.modalities)) == len(MODALITIES):
+            weights = {"spectrum_event": SPECTRUM_EVENT_WEIGHT, **weights}
+        return {"regularizer": self.regularizer, "gamma": self.gamma, "pair_weights": weights or None}
 
 
 def tower_source(kind: str, arguments: AlignArguments) -> tuple[str, Path]:

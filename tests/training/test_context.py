@@ -28,7 +28,7 @@ def test_the_scale_of_a_context_leaves_out_what_says_nothing(caplog):
     assert scale.mean == pytest.approx([1.0])
     assert scale.std == pytest.approx([np.std([0.0, 1.0, 2.0])])
     assert "goes without livetime, theta, effective_area_s" in caplog.text
-    assert context_scale(rows, []) == ([], [], [])
+    assert context_scale(rows, []) == context_scale(rows, ["effective_area_s"]) == ([], [], [])
 
 
 def test_the_small_towers():

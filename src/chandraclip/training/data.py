@@ -177,7 +177,8 @@ def context_scale(rows: datasets.Dataset, names: Sequence[str]) -> ContextScale:
     """
     from chandraclip.models.chandraclip.observation_context import context_values
 
-    table = rows.select_columns([name for name in rows.column_names if name in names])[:] if names else {}
+    present = [name for name in rows.column_names if name in names]
+    table = rows.select_columns(present)[:] if present else {}
     values = context_values(table, names, len(rows)).astype(np.float64)
     known = (~np.isnan(values)).sum(axis=0)
     mean = np.divide(np.nansum(values, axis=0), known, out=np.zeros(len(names)), where=known > 0)

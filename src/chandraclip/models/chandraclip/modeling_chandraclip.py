@@ -95,7 +95,8 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
 
     def __init__(self, config: ChandraClipConfig):
         super().__init__(config)
-        self.context_standardize = Standardize(list(config.context_mean), list(config.context_std))
+        if config.context:
+            self.context_standardize = Standardize(list(config.context_mean), list(config.context_std))
         num_context = 2 * len(config.context)  # values, and which are known
         num_joint = num_context
         for modality in TOWER_MODALITIES:
@@ -198,10 +199,12 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
 
     def _context(self, values: Tensor | None, rows: Tensor) -> Tensor:
         """(B, 2 C) context in units of its scatter, 0 where not known, and which is known; of the type of `rows`."""
+        if not self.config.context:
+            return rows.new_empty(len(rows), 0)
         if values is None:
             values = rows.new_full((len(rows), len(self.config.context)), torch.nan)
         known = ~values.isnan()
-        if self.training and values.numel() and self.config.context_dropout > 0:
+        if self.training and self.config.context_dropout > 0:
             draws = torch.rand(len(values), values.shape[1] + 1, device=values.device)
             kept = draws >= self.config.context_dropout
             known = known & kept[:, 1:] & kept[:, :1]
