@@ -124,10 +124,10 @@ def telling_apart(real: pd.DataFrame, simulated: pd.DataFrame, seed: int = 0) ->
         if len(sides[1]) < len(sides[0]):  # a mock that lacks some sources
             kept = np.sort(generator.choice(len(sides[0]), len(sides[1]), replace=False))
             sides[0] = sides[0].iloc[kept].reset_index(drop=True)
-        entry = _forest(*observed_alike(*sides, seed=seed), seed=seed)
+        entry = _forest(*observed_alike(sides[0], sides[1], seed), seed)
         order, size = generator.permutation(len(sides[0])), len(sides[0]) // 2
         halves = [sides[0].iloc[rows].reset_index(drop=True) for rows in (order[:size], order[size : 2 * size])]
-        floor = _forest(*halves, seed=seed, importances=False) if size >= MIN_SOURCES else {}
+        floor = _forest(halves[0], halves[1], seed, importances=False) if size >= MIN_SOURCES else {}
         found.append({"source_class": name, "num_sources": len(sides[0])} | entry | {"real_halves": floor})
     return found
 

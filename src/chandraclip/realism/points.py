@@ -151,11 +151,11 @@ def _bursts(num_lists: int = 24, num_photons: int = 360) -> list[Row]:
     rows = []
     for part in (40, 100, 300):
         lists = []
-        for start in rng.uniform(0.1, 0.9, num_lists) * duration:
+        for begin in rng.uniform(0.1, 0.9, num_lists) * duration:
             steady = rng.uniform(0.0, duration, num_photons - num_photons // 10)
-            lists.append(np.append(steady, start + rng.uniform(0.0, duration / part, num_photons // 10)))
-        edges = (Ragged.from_rows([np.array([edge])] * num_lists) for edge in (0.0, duration))
-        found = gregory_loredo(Ragged.from_rows([np.sort(times) for times in lists]), *edges)
+            lists.append(np.append(steady, begin + rng.uniform(0.0, duration / part, num_photons // 10)))
+        start, stop = (Ragged.from_rows([np.array([edge])] * num_lists) for edge in (0.0, duration))
+        found = gregory_loredo(Ragged.from_rows([np.sort(times) for times in lists]), start, stop)
         rows.append(Row(f"share, 1/{part} of 60 ks", 1.0, np.nan, float((found.var_prob > VARIABLE).mean())))
     rows.append(Row("audit's lists kept (40 of 47)", 1.0, 40 / 47, np.nan))
     return rows

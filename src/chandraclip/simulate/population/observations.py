@@ -62,7 +62,8 @@ def draw_observations(
     """How each source was observed.
 
     A target lies within 0.65' of the axis and mostly on ACIS-S, and is looked at for as long as it takes; a
-    serendipitous source lies anywhere in the field of view of whatever else was looked at.
+    serendipitous source lies anywhere in the field of view of whatever else was looked at; young stars and their
+    clusters in the mosaics of ACIS-I.
 
     Args:
         source_class: (S,) int. num_observations: (S,) int.
@@ -82,7 +83,7 @@ def draw_observations(
         theta=theta,
         exposure=np.clip(10.0**log_exposure, 1.0e3, 1.8e5),
         mjd=mjd[np.lexsort([mjd, source])],
-        instrument=(rng.random(num_rows) < np.where(pointed, 0.75, 0.35)).astype(np.int64),
+        instrument=(rng.random(num_rows) < np.where(pointed, 0.75, table["acis_s"][of_class])).astype(np.int64),
         subarray=pointed & (rng.random(num_rows) < SUBARRAY_SHARE),
         pointed=pointed,
     )
