@@ -26,11 +26,16 @@ from chandraclip.program import now_try, run_program
 if TYPE_CHECKING:
     import pandas as pd
 
-# What is compared, and how much it counts: hardness sets how hard the classes are to tell apart.
+# What is compared, and how much it counts: hardness sets how hard the classes are to tell apart. Hardness of bright
+# detections apart: it shows which kinds of spectra are the bright ones, which noise hides in all of them together.
+BRIGHT = 2.0  # log net counts
 WEIGHTS = {
     "energy_hm": 1.0,
     "energy_hs": 1.0,
     "energy_ms": 1.0,
+    "energy_hm bright": 0.5,
+    "energy_hs bright": 0.5,
+    "energy_ms bright": 0.5,
     "log_counts_b": 1.0,
     "log_flux_b": 0.5,
     "powlaw_gamma": 1.0,
@@ -56,6 +61,7 @@ STEPS: dict[str, dict[str, tuple[float, float, float]]] = {
     },
     "classes": {
         "log_flux": (0.12, -15.5, -11.0),
+        "pointed_log_flux": (0.15, -1.0, 1.5),
         "log_flux_scatter": (0.06, 0.3, 1.2),
     },
     "variability": {
@@ -68,11 +74,16 @@ LOGARITHMIC = {("spectra", "share"), ("variability", "share"), ("variability", "
 
 
 def observables(detections: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Values of each compared quantity: a detection each, spectral fits a source each."""
-    from chandraclip.realism.distances import detection_quantities
+    """Values of each compared quantity: a few detections of each source, spectral fits a source each."""
+    from chandraclip.realism.distances import MOST_DETECTIONS, detection_quantities
 
-    frame = detection_quantities(detections)
-    return {name: frame[name].dropna().to_numpy() for name in WEIGHTS}
+    frame = detection_quantities(detections, MOST_DETECTIONS)
+    bright = frame["log_counts_b"] >= BRIGHT
+    found = {}
+    for name in WEIGHTS:
+        column, _, of_bright = name.partition(" ")
+        found[name] = (frame.loc[bright, column] if of_bright else frame[column]).dropna().to_numpy()
+    return found
 
 
 def distance(real: dict[str, np.ndarray], simulated: dict[str, np.ndarray]) -> float:
@@ -87,9 +98,11 @@ def distance(real: dict[str, np.ndarray], simulated: dict[str, np.ndarray]) -> f
     return total / weight
 
 
-def simulate_class(population: Any, name: str, num_detections: int, seed: int) -> pd.DataFrame:
-    """Simulated detections of one class."""
+def simulate_class(population: Any, name: str, num_detections: int, seed: int, real: pd.DataFrame) -> pd.DataFrame:
+    """Simulated detections of one class, none later than the last real one."""
     from chandraclip.data.schema import SOURCE_CLASSES
+    from chandraclip.realism.catalog_tables import catalog_frame
+    from chandraclip.realism.distances import not_later
     from chandraclip.simulate.detections import simulate_chunk
 
     number = np.zeros(len(population.classes["number"]))
@@ -97,7 +110,7 @@ def simulate_class(population: Any, name: str, num_detections: int, seed: int) -
     only = replace(population, classes=population.classes | {"number": number})
     table = simulate_chunk(seed, 0, num_detections, class_exponent=1.0, rare_share=0.0, population=only)
     lists = [item.name for item in table.schema if str(item.type).startswith("list")]
-    return table.drop_columns(lists).to_pandas()
+    return not_later(catalog_frame(table.drop_columns(lists)), real)
 
 
 def mutate(rng: np.random.Generator, population: Any, name: str, scale: float) -> Any:
@@ -136,7 +149,7 @@ def calibrate(
     target = observables(real)
 
     def score(candidate: Any) -> float:
-        return distance(target, observables(simulate_class(candidate, name, rows, seed)))
+        return distance(target, observables(simulate_class(candidate, name, rows, seed, real)))
 
     first = best = score(population)
     scale = 1.0

@@ -54,6 +54,33 @@ def row_of(columns, name, row):
     return lists.values[lists.offsets[row] : lists.offsets[row + 1]]
 
 
+def test_upper_limits_are_nought_as_in_the_catalogue(columns):
+    """Less than the background, no more than it, clearly more; in each band by its own counts."""
+    faint = {
+        name: Ragged.from_rows([row_of(columns, name, 0)] * 3) for name in ("arf", "spectrum_background", "event_time")
+    }
+    energy = 0.0146 * (np.arange(1024) + 0.5)
+    hard, soft = np.flatnonzero((energy > 2.0) & (energy < 7.0)), np.flatnonzero((energy > 0.5) & (energy < 1.2))
+    counts = np.zeros((3, 1024), dtype=int)
+    counts[0, hard[:5]] = counts[1, hard[:14]] = 1
+    counts[2, hard[:300]], counts[2, soft[:2]] = 1, 1
+    faint = {
+        "spectrum_counts": Ragged.from_rows(list(counts)),
+        "spectrum_background": faint["spectrum_background"],
+        "background_scale": np.full(3, 0.05),
+        "exposure": np.full(3, 1e4),
+        "arf": faint["arf"],
+        "response_id": [FINE.response_id] * 3,
+    }
+    measured = measure_catalog(faint, RESPONSES)
+    np.testing.assert_array_equal(measured["src_cnts_aper_b"][:2], 0.0)
+    np.testing.assert_array_equal(measured["flux_aper_b"][:2], 0.0)
+    np.testing.assert_array_equal(measured["flux_aper_s"], 0.0)
+    assert measured["src_cnts_aper_b"][2] > 200
+    assert measured["flux_aper_h"][2] > 0
+    assert measured["flux_aper_b"][2] > 0
+
+
 def test_spectra_as_a_loop_over_rows_would_measure_them(columns):
     measured = measure_catalog(columns, RESPONSES)
     for row, response, edges, scale in (

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import gamma, poisson
 
-from chandraclip.catalog.photometry import aperture_photometry
+from chandraclip.catalog.photometry import aperture_photometry, is_upper_limit
 
 
 def directly(counts, background, scale):
@@ -72,6 +72,20 @@ def test_a_row_does_not_depend_on_the_rows_around_it():
     for row in (0, 350, 699):
         alone = aperture_photometry(counts[[row]], background[[row]], scale[[row]])
         np.testing.assert_allclose([values[row] for values in together], np.ravel(alone), rtol=1e-9)
+
+
+def test_upper_limits_are_told_from_counts_alone():
+    """As `aperture_photometry` says, in 97 of 100 detections of all kinds, and in the plain cases always."""
+    rng = np.random.default_rng(0)
+    scale, expected = 10.0 ** rng.uniform(-3, 0, 2000), 10.0 ** rng.uniform(-1.5, 2, 2000)
+    counts = rng.poisson(10.0 ** rng.uniform(-0.5, 2, 2000) + expected).astype(float)
+    background = rng.poisson(expected / scale).astype(float)
+    limit = is_upper_limit(counts, background, scale)
+    found = aperture_photometry(counts, background, scale).net_counts == 0
+    assert 0.2 < found.mean() < 0.4
+    assert (limit == found).mean() > 0.97
+    plain = is_upper_limit(np.array([0.0, 9.0, 30.0, 1e5, 0.0]), np.array([0.0, 0, 300, 1e5, 1e6]), 0.1)
+    np.testing.assert_array_equal(plain, [True, False, True, False, True])
 
 
 def test_inputs_that_cannot_be():

@@ -191,6 +191,17 @@ def test_measured_columns_agree_with_the_truth(table):
     assert (net[~fitted] < 155).all()
 
 
+def test_significances_scatter_as_draws_do_and_limits_are_nought(table):
+    """By 3 % about what the spectrum says, as CSC's on axis; nothing is measured below nought."""
+    frame = table.select(["src_cnts_aper_b", "flux_significance_b", "theta", "flux_aper_b", "flux_aper_s"]).to_pandas()
+    assert (frame[["src_cnts_aper_b", "flux_aper_b", "flux_aper_s", "flux_significance_b"]].min() == 0).all()
+    near = frame[(frame["theta"] < 3) & frame["src_cnts_aper_b"].between(50, 1000)]
+    ratio = near["flux_significance_b"] / np.sqrt(near["src_cnts_aper_b"])
+    low, middle, high = np.percentile(ratio, [16, 50, 84])
+    assert 0.84 < middle < 0.88
+    assert 0.02 < 0.5 * (high - low) / middle < 0.045
+
+
 def test_fits_of_simple_spectra_are_unbiased():
     table = pa.concat_tables([simulate_chunk(5, chunk, 3000) for chunk in range(4)])
     simple = ~np.isnan(floats(table, "powlaw_gamma")) & (np.array(table["true_spectrum"].to_pylist()) == "powerlaw")

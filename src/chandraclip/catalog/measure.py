@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, BANDS, EFFECTIVE_ENERGY
 from chandraclip.catalog.hardness import hardness_ratios
-from chandraclip.catalog.photometry import aperture_photometry
+from chandraclip.catalog.photometry import aperture_photometry, is_upper_limit
 from chandraclip.catalog.quality import good_channels
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.catalog.variability import gregory_loredo
@@ -50,10 +50,12 @@ def measure_catalog(columns: Mapping[str, Any], responses: Mapping[str, Response
 
         - effective_area_s, effective_area_m, effective_area_h: cm2, ARF at the band's effective energy times
           psf_frac_aper_b, which is 1 where it is not known. These alone do not count bad channels off.
-        - src_cnts_aper_b: counts less scaled background in 0.5-7 keV, over psf_frac_aper_b.
+        - src_cnts_aper_b: counts less scaled background in 0.5-7 keV, over psf_frac_aper_b; 0 where
+          `aperture_photometry` gives an upper limit.
         - flux_significance_b: `aperture_photometry` in 0.5-7 keV: source counts over half of their interval.
         - flux_aper_b, flux_aper_h, flux_aper_m, flux_aper_s: erg/s/cm2 in the band, sum of channel energy / ARF over
-          net counts, over the exposure and psf_frac_aper_b.
+          net counts, over the exposure and psf_frac_aper_b. As in CSC never negative, and 0 where the band's counts
+          are an upper limit (`is_upper_limit`).
         - hard_hm, hard_hs, hard_ms: `hardness_ratios`, with the ARF at the band's effective energy times the exposure.
         - var_prob_b, var_index_b: `gregory_loredo` of the events in 0.5-7 keV.
 
@@ -146,10 +148,12 @@ def _measure_spectra(
     )
     broad = BAND_NAMES.index("b")
     source_counts, background_counts = sums.counts[:, broad], sums.background[:, broad]
-    net = (source_counts - scale * background_counts) / psf_share
     photometry = aperture_photometry(source_counts, background_counts, scale)
+    net = np.where(photometry.net_counts == 0, 0.0, (source_counts - scale * background_counts) / psf_share)
+    limit = is_upper_limit(sums.counts, sums.background, scale[:, None])
     with np.errstate(divide="ignore", invalid="ignore"):
         flux = KEV_TO_ERG * sums.energy_per_area / (sums.good_share * (exposure * psf_share)[:, None])
+    flux = np.where((limit | (flux < 0)) & ~np.isnan(flux), 0.0, flux)
     flux[~(np.isfinite(flux) & (exposure > 0)[:, None])] = np.nan
     area = sums.area[:, narrow] * psf_share[:, None]
     result = {

@@ -23,7 +23,7 @@ from chandraclip.data.schema import SOURCE_CLASSES
 from chandraclip.errors import InputFileError
 
 KEY = ("obsid", "obi", "region_id")
-FITTED = ("powlaw_gamma", "powlaw_nh", "bb_kt", "brems_kt")
+FITTED = ("powlaw_gamma", "powlaw_nh", "bb_kt", "bb_nh", "brems_kt", "brems_nh")
 MEASURED = (
     "src_cnts_aper_b",
     "flux_aper_b",
@@ -35,10 +35,13 @@ MEASURED = (
     "hard_hs",
     "hard_ms",
     "var_prob_b",
+    "var_index_b",
     *FITTED,
 )
-# flux_error_b: erg/s/cm2, 1 sigma. kp_prob_b: Kuiper probability of variability within the observation.
-COLUMNS = ("name", *KEY, "source_class", "theta", "livetime", *MEASURED, "flux_error_b", "kp_prob_b")
+# livetime: from the first to the last good-time interval, s, which is all that the real table has (of a dataset's row
+# without events its livetime). flux_error_b: erg/s/cm2, 1 sigma. kp_prob_b: Kuiper probability of variability within
+# the observation.
+COLUMNS = ("name", *KEY, "source_class", "theta", "mjd_obs", "livetime", *MEASURED, "flux_error_b", "kp_prob_b")
 
 DETECTIONS_FILE = "csc2_detections.csv.gz"
 SOURCES_FILE = "csc2_master_labelled.csv.gz"
@@ -64,6 +67,11 @@ def catalog_frame(table: pa.Table | pd.DataFrame) -> pd.DataFrame:
             times, energies, start, stop = (Ragged.from_arrow(table.column(name)) for name in _EVENTS)
             inside = (energies.values >= BANDS["b"][0]) & (energies.values < BANDS["b"][1])
             frame["kp_prob_b"] = kuiper_probability(times, start, stop, inside)
+            if "livetime" in frame:
+                some = np.diff(stop.offsets) > 0
+                first, last = start.values[start.offsets[:-1][some]], stop.values[stop.offsets[1:][some] - 1]
+                frame["livetime"] = frame["livetime"].astype(np.float64)
+                frame.loc[some, "livetime"] = last - first
     else:
         frame = table
     frame = frame.reindex(columns=list(COLUMNS))
@@ -104,8 +112,7 @@ def read_dataset(folder: Path) -> pd.DataFrame:
 def read_real_detections(folder: Path) -> pd.DataFrame:
     """CSC 2 detections with ACIS of sources with a class, as `catalog_frame` makes them.
 
-    The spectral fits are those of the source (master table), repeated on its detections. livetime is the time from
-    the first to the last good-time interval, the only one the table has.
+    The spectral fits are those of the source (master table), repeated on its detections.
 
     Args:
         folder: with catalog/csc2_detections.csv.gz and catalog/csc2_master_labelled.csv.gz.
@@ -118,11 +125,14 @@ def read_real_detections(folder: Path) -> pd.DataFrame:
     try:
         table = table[(table["instrument"] == "ACIS") & table["Class"].notna()]
         begin, end = (pd.to_datetime(table[name]) for name in ("gti_obs", "gti_end"))
-        columns: dict[str, Any] = {name: table[name] for name in ("name", *KEY, "theta", "var_prob_b", "kp_prob_b")}
+        columns: dict[str, Any] = {
+            name: table[name] for name in ("name", *KEY, "theta", "var_prob_b", "var_index_b", "kp_prob_b")
+        }
         columns |= {f"flux_aper_{band}": table[f"flux_aper90_{band}_obs"] for band in BANDS}
         columns |= {
             "source_class": table["Class"],
             "livetime": (end - begin).dt.total_seconds(),
+            "mjd_obs": (begin - pd.Timestamp("1858-11-17")).dt.total_seconds() / 86400.0,
             "src_cnts_aper_b": table["src_cnts_aper90_b"],
             "flux_significance_b": table["flux_significance_b"],
             "flux_error_b": 0.5 * (table["flux_aper90_hilim_b_obs"] - table["flux_aper90_lolim_b_obs"]),

@@ -23,6 +23,7 @@ COUNTS_FLOOR = 1.0
 NH_FLOOR = 0.1  # 1e20 cm-2; fits without absorption end anywhere below
 MIN_COUNTS_OF_VARIABILITY = 10.0
 MIN_SOURCES = 5  # on either side, for a distance
+MOST_DETECTIONS = 3  # of a source: a few deep fields have half of CSC's detections of AGN, tens of each
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,15 @@ QUANTITIES = (
 )
 
 
-def detection_quantities(detections: pa.Table | pd.DataFrame) -> pd.DataFrame:
+def not_later(simulated: pd.DataFrame, real: pd.DataFrame) -> pd.DataFrame:
+    """The simulated detections that are not later than the last real one: the instrument has changed since.
+
+    Both of `catalog_tables.catalog_frame`; without dates, all.
+    """
+    return simulated[~(simulated["mjd_obs"] > real["mjd_obs"].max())].reset_index(drop=True)
+
+
+def detection_quantities(detections: pa.Table | pd.DataFrame, most_detections: int | None = None) -> pd.DataFrame:
     """The compared quantities, a row a detection, by the same rules for real and simulated ones.
 
     Hardness is (x - y) / (x + y) of the aperture energy fluxes, a flux below zero counting as zero as in CSC, whose
@@ -64,6 +73,8 @@ def detection_quantities(detections: pa.Table | pd.DataFrame) -> pd.DataFrame:
 
     Args:
         detections: anything `catalog_tables.catalog_frame` takes.
+        most_detections: of a source; which ones a hash of the obsid says, so the same on both sides if both have the
+            source. Its quantities are then in the first of them, and its number of detections is still that of all.
 
     Returns:
         Columns name, source_class and those of `QUANTITIES`.
@@ -87,6 +98,12 @@ def detection_quantities(detections: pa.Table | pd.DataFrame) -> pd.DataFrame:
     brightest = ~frame.loc[order, "name"].duplicated()
     of_source = [quantity.column for quantity in QUANTITIES if quantity.of_source]
     result.loc[~brightest.reindex(frame.index), of_source] = np.nan
+    if most_detections is not None:
+        key = (frame["obsid"].fillna(0).to_numpy(np.int64) * 2654435761) % 2**32
+        number = frame.iloc[np.argsort(key, kind="stable")].groupby("name").cumcount().reindex(frame.index)
+        moved = result.groupby("name")[of_source].transform("max")
+        result[of_source] = moved.where(number == 0)
+        result = result[number < most_detections]
     return result[["name", "source_class", *(quantity.column for quantity in QUANTITIES)]]
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from chandraclip.data.schema import SOURCE_CLASSES
 from chandraclip.files import atomic_path
 from chandraclip.realism.distances import MIN_SOURCES, QUANTITIES
+from chandraclip.realism.points import Point
 
 SHOWN = (
     "energy_hm",
@@ -88,6 +89,70 @@ def plot_distances(table: pd.DataFrame, path: Path) -> None:
     axes.set_yticks(range(len(columns)), [quantity.label for quantity in QUANTITIES])
     axes.tick_params(length=0)
     figure.colorbar(image, label="KS distance of simulated from real; framed: beyond the noise floor", extend="max")
+    _save(figure, path)
+
+
+def plot_apart(sides: Mapping[str, list[dict[str, Any]]], path: Path) -> None:
+    """AUC of telling real from simulated a class, with intervals, and that of halves of the real sources.
+
+    Args:
+        sides: title -> `apart.telling_apart`.
+        path: PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    names = [name for name in SOURCE_CLASSES if any(e["source_class"] == name for of in sides.values() for e in of)]
+    halves = [("halves of the real ones", [dict(e["real_halves"], source_class=e["source_class"]) for e in of])
+              for of in list(sides.values())[:1]]  # fmt: skip
+    colours = (SIMULATED_COLOUR, "#2b6a99", "0.5")
+    for place, (title, entries) in enumerate([*sides.items(), *halves]):
+        entries = [entry for entry in entries if "auc" in entry]
+        y = np.array([names.index(entry["source_class"]) for entry in entries]) + 0.22 * (place - 1)
+        auc, low, high = (np.array([entry[key] for entry in entries]) for key in ("auc", "low", "high"))
+        bars = np.maximum([auc - low, high - auc], 0.0)
+        axes.errorbar(auc, y, xerr=bars, fmt="o", color=colours[place % 3], label=title, markersize=5)
+    axes.axvline(0.5, color="0.6", linewidth=0.8)
+    axes.axvline(0.75, color="0.6", linewidth=0.8, linestyle=":")
+    axes.set(yticks=range(len(names)), yticklabels=names, xlabel="area under the ROC curve, real or not (dotted: aim)")
+    axes.set_xlim(0.25, 1.0)
+    axes.invert_yaxis()
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9)
+    _save(figure, path)
+
+
+def plot_points(points: list[Point], path: Path) -> None:
+    """The points of the audit, a panel each: real or right (bar), before (hollow), now (filled).
+
+    Args:
+        points: of `points.points`.
+        path: PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 11), layout="constrained")
+    panels = figure.subplots(3, 3).ravel()
+    handles: dict[str, Any] = {}
+    for axes, point in zip(panels, points):
+        y = np.arange(len(point.rows))
+        styles = {
+            "real or right": ("real", "|", "black", 16),
+            "before": ("before", "o", "none", 8),
+            "now": ("after", "o", SIMULATED_COLOUR, 7),
+        }
+        for title, (name, marker, face, size) in styles.items():
+            edge = "black" if name == "real" else SIMULATED_COLOUR
+            values = np.array([getattr(row, name) for row in point.rows], dtype=float)
+            (handles[title],) = axes.plot(
+                values, y, marker, markersize=size, markerfacecolor=face, markeredgecolor=edge, markeredgewidth=1.6
+            )
+        axes.set_yticks(y, [row.label for row in point.rows], fontsize=8)
+        axes.set_ylim(len(point.rows) - 0.4, -0.6)
+        axes.margins(x=0.1)
+        axes.grid(axis="x", color="0.9")
+        axes.set_title(f"{point.number}. {point.title}", fontsize=10)
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
     _save(figure, path)
 
 

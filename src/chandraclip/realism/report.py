@@ -16,19 +16,23 @@ from chandraclip.data.splits import assign_splits
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.results import markdown_table, number
 from chandraclip.files import write_text
+from chandraclip.realism.apart import FEATURES as APART_FEATURES
+from chandraclip.realism.apart import telling_apart
 from chandraclip.realism.catalog_tables import KEY
 from chandraclip.realism.distances import (
+    MOST_DETECTIONS,
     QUANTITIES,
     detection_quantities,
     differences_in_words,
     ks_table,
+    not_later,
 )
+from chandraclip.realism.points import Point
 from chandraclip.realism.transfer import (
     FEATURES,
     TASKS,
     published_table,
     source_table,
-    telling_apart,
     transfer_score,
 )
 
@@ -73,7 +77,11 @@ def validate(
         simulated: a frame of `catalog_tables.catalog_frame`.
         same_rows: whether simulated rows stand for real ones of the same obsid, obi and region_id.
     """
-    quantities = {"real": detection_quantities(real), "simulated": detection_quantities(simulated)}
+    simulated = not_later(simulated, real)
+    quantities = {
+        "real": detection_quantities(real, MOST_DETECTIONS),
+        "simulated": detection_quantities(simulated, MOST_DETECTIONS),
+    }
     tables = {
         "real": published_table(published),
         "rebuilt": source_table(real),
@@ -93,7 +101,7 @@ def validate(
         quantities=quantities,
         distances=ks_table(quantities["real"], quantities["simulated"]),
         scores=scores,
-        apart=telling_apart(tables["rebuilt"], tables["simulated"]),
+        apart=telling_apart(real, simulated),
         rows=compare_rows(real, simulated) if same_rows else [],
     )
 
@@ -215,8 +223,8 @@ def photon_hardness_table(simulated: pd.DataFrame, published: Mapping[tuple[str,
     return markdown_table(rows)
 
 
-def transfer_tables(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], apart: list[dict[str, Any]]) -> str:
-    """Balanced accuracies, recalls, and how well the two sides are told apart."""
+def transfer_tables(scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Balanced accuracies and recalls."""
     trainings = list(next(iter(scores.values())))
     accuracy = []
     for training in trainings:
@@ -234,19 +242,51 @@ def transfer_tables(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], apart
         of_class = score.get("recalls", {})
         cells = {name: f"{of_class[name][0]:.2f}" if name in of_class else "-" for name in SOURCE_CLASSES}
         recalls.append({"recall": training, **cells})
-    told = [
+    return "\n\n".join(markdown_table(rows) for rows in (accuracy, recalls))
+
+
+def apart_table(sides: Mapping[str, list[dict[str, Any]]]) -> str:
+    """How well real and simulated sources are told apart, a row a class.
+
+    Args:
+        sides: "population" -> `telling_apart`, and so on; the first one says what gives it away.
+    """
+    first = next(iter(sides.values()))
+    of_class = {title: {entry["source_class"]: entry for entry in entries} for title, entries in sides.items()}
+    rows = []
+    for entry in first:
+        name = entry["source_class"]
+        row: dict[str, Any] = {"class": name, "sources a side": entry["num_sources"]}
+        for title, entries in of_class.items():
+            row[f"AUC, {title}"] = _with_interval(entries[name], "auc") if name in entries else "-"
+        row["real halves"] = _with_interval(entry["real_halves"], "auc") if entry["real_halves"] else "-"
+        row["given away by (AUC lost without)"] = (
+            ", ".join(f"{group} {lost:.2f}" for group, lost in entry["groups"].items() if lost >= 0.01) or "-"
+        )
+        row["columns"] = ", ".join(f"{name} {lost:.2f}" for name, lost in list(entry["features"].items())[:3])
+        rows.append(row)
+    return markdown_table(rows)
+
+
+def point_table(points: list[Point]) -> str:
+    """The points of the audit, a row a number."""
+    rows = [
         {
-            "class": entry["source_class"],
-            "sources a side": entry["num_sources"],
-            "AUC real or simulated": _with_interval(entry, "auc"),
-            "given away by (AUC lost without)": ", ".join(
-                f"{name} {lost:.2f}" for name, lost in list(entry["features"].items())[:3] if lost >= 0.01
-            )
-            or "-",
+            "point": f"{point.number}. {point.title}",
+            "of": row.label,
+            "real or right": number(row.real),
+            "before": number(row.before),
+            "now": number(row.after),
         }
-        for entry in apart
+        for point in points
+        for row in point.rows
     ]
-    return "\n\n".join(markdown_table(rows) for rows in (accuracy, recalls, told))
+    return markdown_table(rows)
+
+
+def point_summary(points: list[Point]) -> list[dict[str, Any]]:
+    """The points for JSON, to four decimals; what was not measured is null."""
+    return _rounded([{"number": point.number, "rows": [vars(row) for row in point.rows]} for point in points])
 
 
 def row_table(rows: list[dict[str, Any]]) -> str:
@@ -283,6 +323,7 @@ def summary(validation: Validation) -> dict[str, Any]:
                 for task, of_task in validation.scores.items()
             },
             "features": list(FEATURES),
+            "apart_features": list(APART_FEATURES),
             "telling_apart": validation.apart,
             "row_by_row": validation.rows,
         }

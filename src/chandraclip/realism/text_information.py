@@ -10,14 +10,30 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, r2_score
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from chandraclip.errors import InputFileError
+
+COLUMNS = (
+    "name",
+    "summary",
+    "source_class",
+    "true_class",
+    "true_spectrum",
+    "true_nh",
+    "true_gamma",
+    "true_kt",
+    "true_flux_b",
+)
 MIN_VALUES = 200  # fewer sources with a property give no R2 worth having
 # Numbers are words: "22.3", "10^-14", "kt".
 TOKEN = r"[a-z][a-z0-9'^-]*|10\^-?\d+|\d+(?:\.\d+)?"
@@ -87,6 +103,39 @@ def text_information(
         r2=r2,
         num_words=float(np.median([len(text.split()) for text in texts])),
         num_word_types=len({word.lower() for text in texts for word in WORD.findall(text)}),
+    )
+
+
+def information_of_dataset(dataset: Path, max_sources: int) -> tuple[int, TextInformation] | None:
+    """Number of texts read, and what those of a simulated dataset give away: one a source, the first `max_sources`.
+
+    The temperature is that of sources whose main component is thermal, the slope that of power laws.
+
+    Returns:
+        None where the dataset has no texts, or no truth to compare them with.
+
+    Raises:
+        InputFileError: no dataset.
+    """
+    files = sorted((dataset / "data").glob("*.parquet"))
+    if not files:
+        raise InputFileError(dataset, "no data/*.parquet here, so no dataset that scripts/build_dataset.py built")
+    if any(set(COLUMNS) - set(pq.read_schema(file).names) for file in files):
+        return None
+    frame = pd.concat([pq.read_table(file, columns=list(COLUMNS)).to_pandas() for file in files])
+    frame = frame.dropna(subset="summary").drop_duplicates("name").iloc[:max_sources]
+    if frame.empty:
+        return None
+    powerlaw = frame["true_spectrum"].str.startswith("powerlaw").to_numpy(bool)
+    return len(frame), text_information(
+        frame["summary"].tolist(),
+        frame["true_class"].where(frame["source_class"].notna(), "").to_numpy(str),
+        {
+            "log N_H": np.log10(frame["true_nh"].to_numpy(float)),
+            "photon index": np.where(powerlaw, frame["true_gamma"], np.nan),
+            "log kT": np.where(powerlaw, np.nan, np.log10(frame["true_kt"].to_numpy(float))),
+            "log flux": np.log10(frame["true_flux_b"].to_numpy(float)),
+        },
     )
 
 

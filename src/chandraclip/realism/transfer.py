@@ -13,7 +13,6 @@ import pandas as pd
 from scipy.stats import chi2
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.inspection import permutation_importance
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -27,7 +26,6 @@ FEATURES = (*HARDNESS, "log_flux", "powlaw_gamma", "var_intra_prob", "var_inter_
 COMPACT = ("HMXB", "LMXB", "NS")
 NUM_TREES = 300
 NUM_FOLDS = 5
-MIN_SOURCES = 20  # on each side, to tell them apart
 
 TASKS = {
     "8 classes": (FEATURES, None),
@@ -192,61 +190,3 @@ def transfer_score(training: pd.DataFrame, test: pd.DataFrame, task: str, seed: 
     if classes is not None:
         result["auc"] = float(roc_auc_score(true == "AGN", probability[:, list(known).index("AGN")]))
     return result
-
-
-def telling_apart(real: pd.DataFrame, simulated: pd.DataFrame, seed: int = 0) -> list[dict[str, Any]]:
-    """How well the forest tells real from simulated sources of a class: area under the ROC curve, 0.5 if not at all.
-
-    Five folds, on equal numbers of both sides (the larger side thinned at random). The features are ranked by the AUC
-    lost when a feature is permuted in the held-out fold.
-
-    Returns:
-        One entry a class that has `MIN_SOURCES` on both sides: source_class, num_sources (a side), auc, low, high,
-        features (name -> AUC lost, the largest first).
-    """
-    generator = np.random.default_rng(seed)
-    found = []
-    for name in SOURCE_CLASSES:
-        sides = [table[table["source_class"] == name] for table in (real, simulated)]
-        size = min(len(side) for side in sides)
-        if size < MIN_SOURCES:
-            continue
-        taken = [side.iloc[np.sort(generator.choice(len(side), size, replace=False))] for side in sides]
-        x = pd.concat(taken)[list(FEATURES)].to_numpy()
-        y = np.repeat([0, 1], size)
-        score, lost = np.zeros(2 * size), []
-        for training, test in StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed).split(x, y):
-            forest = (
-                classifier(seed)
-                .set_params(randomforestclassifier__n_estimators=NUM_TREES // 3)
-                .fit(x[training], y[training])
-            )
-            score[test] = forest.predict_proba(x[test])[:, 1]
-            lost.append(
-                permutation_importance(
-                    forest, x[test], y[test], scoring="roc_auc", n_repeats=3, random_state=seed
-                ).importances_mean
-            )
-        importance = dict(zip(FEATURES, np.mean(lost, axis=0).tolist()))
-        low, high = _auc_interval(score, y, generator)
-        found.append(
-            {
-                "source_class": name,
-                "num_sources": size,
-                "auc": float(roc_auc_score(y, score)),
-                "low": low,
-                "high": high,
-                "features": dict(sorted(importance.items(), key=lambda item: -item[1])),
-            }
-        )
-    return found
-
-
-def _auc_interval(score: np.ndarray, label: np.ndarray, generator: np.random.Generator) -> tuple[float, float]:
-    """95 % bootstrap interval over sources."""
-    samples = []
-    for _ in range(200):
-        rows = generator.integers(0, len(score), len(score))
-        if 0 < label[rows].sum() < len(rows):
-            samples.append(roc_auc_score(label[rows], score[rows]))
-    return interval(np.array(samples))

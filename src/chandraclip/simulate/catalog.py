@@ -97,6 +97,7 @@ def simulate_catalog_chunk(
         mjd=rows["mjd"].to_numpy(),
         instrument=instrument_of(rows["obsid"].to_numpy()),
         subarray=np.zeros(len(rows), dtype=bool),
+        pointed=np.zeros(len(rows), dtype=bool),
     )
 
     def draw_flux(counts_per_flux: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,10 @@
-"""Absorbed power-law, blackbody, bremsstrahlung and plasma fits of many spectra at once, by the Cash statistic.
+"""Absorbed power-law, blackbody, bremsstrahlung and plasma fits of many spectra at once, by chi-square as in CSC.
 
-CSC fits detections of 150 net counts or more (by chi-square; Evans et al. 2024). Here the likelihood is Poisson (Cash
-1979, ApJ 228, 939), which needs no grouping to be unbiased; the background, measured in a larger region, is scaled and
-held fixed. All rows step together, each with its own damping.
+CSC fits detections of 150 net counts or more by chi-square (Evans et al. 2010, ApJS 189, 37; 2024), and where a model
+is wrong the statistic decides: black bodies fitted to simulated AGN have .47 to .78 keV (16 to 84 %) by the Cash
+statistic, .39 to .74 by chi-square, and AGN in CSC .38 to .74. Bins are grouped to `GROUP_COUNTS` and more, whose
+variance is their counts; the background, measured in a larger region, is scaled and held fixed. All rows step together,
+each with its own damping.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sparse
 
-from chandraclip.catalog.statistics import cash
 from chandraclip.ogip.response import Response
 from chandraclip.simulate.emission.absorption import cross_section
 from chandraclip.simulate.emission.incident import blackbody, bremsstrahlung, powerlaw
@@ -26,8 +27,7 @@ MAX_NH, MAX_ABUNDANCE = 1.0e4, 5.0  # 1e20 cm-2, solar
 START_ABUNDANCE = 0.4
 NUM_ITERATIONS = 9
 ROWS_PER_BLOCK = 512
-SMALLEST_EXPECTED = 1e-9  # counts a bin
-EMPTY_BIN_COUNTS = 0.25  # added to the background region's: no bin is impossible for having been empty there
+GROUP_COUNTS = 20.0
 NH_STARTS = (2.0, 60.0, 400.0)  # 1e20 cm-2
 NUM_TEMPLATES = 800  # of a model, over its range: steps of 0.016 in the slope, 0.01 in log kT
 # About half the energy resolution over 0.5 to 7 keV, and the photon-energy bins that feed them; keV, from and step.
@@ -82,7 +82,7 @@ def fit_spectra(
 
     Returns:
         (D,) float64 a column: powlaw_gamma, bb_kt, brems_kt, apec_kt, apec_abund, and *_nh, *_stat of each; nh in
-        1e20 cm-2, kt in keV, abundance of the metals in solar units, stat the Cash statistic per degree of freedom.
+        1e20 cm-2, kt in keV, abundance of the metals in solar units, stat chi-square per degree of freedom.
         NaN below 150 net counts in 0.5-7 keV, over psf_share.
     """
     grid = _grid(response or builtin_response())
@@ -91,7 +91,7 @@ def fit_spectra(
     columns += [f"{name}_{part}" for name in MODELS for part in ("nh", "stat")]
     result = {name: np.full(num_rows, np.nan) for name in columns}
     grouped, outside = grid.group(counts), grid.group(background)
-    scaled_background = (outside + EMPTY_BIN_COUNTS) * background_scale[:, None]
+    scaled_background = outside * background_scale[:, None]
     net = (grouped.sum(axis=1) - background_scale * outside.sum(axis=1)) / psf_share
     fitted = np.flatnonzero(net >= MIN_NET_COUNTS)
     for begin in range(0, fitted.size, ROWS_PER_BLOCK):
@@ -103,7 +103,7 @@ def fit_spectra(
             shape = parameters[:, 1]
             result[model.shape_column][rows] = np.exp(shape) if model.is_temperature else shape
             result[f"{name}_nh"][rows] = parameters[:, 2]
-            result[f"{name}_stat"][rows] = statistic / (grouped.shape[1] - parameters.shape[1])
+            result[f"{name}_stat"][rows] = statistic / np.maximum(problem.groups.number - parameters.shape[1], 1)
             if parameters.shape[1] == 4:
                 result["apec_abund"][rows] = parameters[:, 3]
     return result
@@ -156,6 +156,28 @@ def _groups(edges: np.ndarray, steps: tuple[tuple[float, float], ...]) -> np.nda
     return np.flatnonzero(np.append(True, number[1:] != number[:-1]))
 
 
+class _Groups:
+    """Groups of neighbouring bins, `GROUP_COUNTS` together and more, of N spectra; what is left over joins the last."""
+
+    def __init__(self, counts: np.ndarray):
+        left, held = counts.sum(axis=1), np.zeros(len(counts))
+        first = np.zeros(counts.shape, dtype=bool)
+        first[:, 0] = True
+        for column in range(1, counts.shape[1]):
+            held, left = held + counts[:, column - 1], left - counts[:, column - 1]
+            first[:, column] = (held >= GROUP_COUNTS) & (left >= GROUP_COUNTS)
+            held[first[:, column]] = 0.0
+        self.number = first.sum(axis=1)  # (N,)
+        self.starts = np.flatnonzero(first.ravel())
+        self.sizes = np.diff(np.append(self.starts, first.size))
+
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """(..., N, B) with each bin's value the mean of its group."""
+        flat = values.reshape(*values.shape[:-2], -1)
+        means = np.add.reduceat(flat, self.starts, axis=-1) / self.sizes
+        return np.repeat(means, self.sizes, axis=-1).reshape(values.shape)
+
+
 _GRIDS: dict[str, _Grid] = {}
 
 
@@ -168,7 +190,7 @@ def _grid(response: Response) -> _Grid:
 
 
 class _Problem:
-    """N fits of one model, stepped together (Fisher scoring with Levenberg's damping, each row its own).
+    """N fits of one model, stepped together (Gauss and Newton's steps with Levenberg's damping, each row its own).
 
     Parameters (N, P): counts of the source, shape, column (1e20 cm-2) and, for two-part models, abundance.
     """
@@ -176,6 +198,9 @@ class _Problem:
     def __init__(self, name: str, grid: _Grid, counts: np.ndarray, background: np.ndarray, area: np.ndarray):
         self.model, self.grid, self.parts = MODELS[name], grid, grid.templates[name]
         self.counts, self.background, self.area = counts, background, area
+        self.groups = _Groups(counts)
+        self.variance = self.groups.means(counts)
+        self.net = self.groups.means(counts - background)
         has_abundance = len(self.parts) == 2
         self.low = np.array([1.0, self.model.low, 0.0, 0.0][: 3 + has_abundance])
         self.high = np.array([np.inf, self.model.high, MAX_NH, MAX_ABUNDANCE][: 3 + has_abundance])
@@ -205,16 +230,16 @@ class _Problem:
         return [total, slopes[0] + abundance * slopes[1], -self.grid.depth * total, values[1]]
 
     def profile(self, parameters: np.ndarray) -> np.ndarray:
-        """(P, N, B): share of the source's counts in each bin, and its derivatives in all but the total."""
+        """(P, N, B) group means: share of the source's counts in each bin, its derivatives in all but the total."""
         folded = np.stack([self.fold(part) for part in self.incident(parameters)])
         total = np.maximum(folded[0].sum(axis=1, keepdims=True), 1e-300)
         folded /= total
         folded[1:] -= folded[0] * folded[1:].sum(axis=2, keepdims=True)  # quotient rule
-        return folded
+        return self.groups.means(folded)
 
     def statistic(self, total: np.ndarray, share: np.ndarray) -> np.ndarray:
-        """Cash statistic (N,) for `total` (N,) source counts shared out over the bins (N, B)."""
-        return cash(self.counts, np.maximum(total[:, None] * share + self.background, SMALLEST_EXPECTED)).sum(axis=1)
+        """Chi-square (N,) for `total` (N,) source counts shared out over the groups, (N, B) means a bin."""
+        return ((self.net - total[:, None] * share) ** 2 / self.variance).sum(axis=1)
 
     def start(self) -> np.ndarray:
         """The best of the starts for each row."""
@@ -224,13 +249,14 @@ class _Problem:
         )
         incident = self.incident(starts)[0]
         folded = (self.fold(spectrum) for spectrum in incident)
-        statistic = np.stack([self.statistic(total, part / part.sum(axis=1, keepdims=True)) for part in folded])
+        shares = (self.groups.means(part / part.sum(axis=1, keepdims=True)) for part in folded)
+        statistic = np.stack([self.statistic(total, share) for share in shares])
         result = starts[statistic.argmin(axis=0)]
         result[:, 0] = total
         return result
 
     def solve(self) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters (N, P) and the Cash statistic (N,)."""
+        """Parameters (N, P) and chi-square (N,)."""
         parameters = self.start()
         profile = self.profile(parameters)
         statistic = self.statistic(parameters[:, 0], profile[0])
@@ -239,13 +265,18 @@ class _Problem:
         ridge = np.array([1e-9, 1e-4, 1e-7, 1e-3])[: len(self.low)]  # bounds what the data leave free
         for _ in range(NUM_ITERATIONS):
             total = parameters[:, 0, None]
-            expected = np.maximum(total * profile[0] + self.background, SMALLEST_EXPECTED)
             jacobian = np.stack([profile[0], *(total * part for part in profile[1:])], axis=1)
-            weighted = jacobian / expected[:, None, :]
-            gradient = np.einsum("nib,nb->ni", weighted, self.counts - expected)
+            weighted = jacobian / self.variance[:, None, :]
+            gradient = np.einsum("nib,nb->ni", weighted, self.net - total * profile[0])
             fisher = weighted @ jacobian.transpose(0, 2, 1)
             fisher[:, diagonal, diagonal] *= 1.0 + damping[:, None]
             fisher[:, diagonal, diagonal] += ridge
+            # A column that is 0 and would be less stays; the others must not step as if it went along.
+            bound = ((parameters <= self.low) & (gradient < 0)) | ((parameters >= self.high) & (gradient > 0))
+            gradient[bound] = 0.0
+            fisher[bound] = 0.0
+            fisher.transpose(0, 2, 1)[bound] = 0.0
+            fisher[:, diagonal, diagonal] += bound
             step = np.linalg.solve(fisher, gradient[..., None])[..., 0]
             new = parameters + np.clip(step, *self._trust(parameters))
             new = np.clip(new, self.low, self.high)

@@ -132,7 +132,7 @@ def test_counts_are_flux_times_area_times_live_time() -> None:
     gamma, nh = rng.uniform(0.5, 3.0, num_rows), 10.0 ** rng.uniform(0, 2.5, num_rows)
     good_time = draw_good_time(rng, exposure, subarray, instrument)
     assert (good_time.duration > 1.01 * (good_time.stop - good_time.start).sum(axis=1)).sum() > 100  # have gaps
-    observations = Observations(np.arange(num_rows), theta, exposure, mjd, instrument, subarray)
+    observations = Observations(np.arange(num_rows), theta, exposure, mjd, instrument, subarray, subarray)
     sight = see(observations, powerlaws(gamma, nh), good_time, builtin_instrument())
 
     index = 1.0 - gamma[:, None]
@@ -172,7 +172,7 @@ def test_the_photons_carry_the_flux_whatever_the_light_curve(kind: int) -> None:
     good_time = frames_good(GAPS, num_rows)
     detector = ideal_detector(np.where((ENERGY > 0.5) & (ENERGY < 7.0), 100.0, 0.0))
     zero = np.zeros(num_rows)
-    observations = Observations(np.arange(num_rows), zero, zero, zero, zero.astype(int), zero > 0)
+    observations = Observations(np.arange(num_rows), zero, zero, zero, zero.astype(int), zero > 0, zero > 0)
     spectrum = powerlaws(rng.uniform(1.0, 2.5, num_rows), rng.uniform(1.0, 60.0, num_rows))
     # A long period does not average out over the good time, and is not meant to.
     sight = see(observations, spectrum, good_time, detector, kind, 0.8, 50.0 if kind == PULSATION else np.nan)
@@ -194,7 +194,7 @@ def test_off_axis_sources_lose_counts_most_of_all_hard_ones() -> None:
     """10' off axis, 0.87 of the area is left at 1.5 keV and 0.72 at 6.4 keV."""
     num_rows = 2
     good_time, zero = frames_good(GAPS, num_rows), np.zeros(2)
-    observations = Observations(np.arange(2), np.array([0.0, 10.0]), zero, zero, zero.astype(int), zero > 0)
+    observations = Observations(np.arange(2), np.array([0.0, 10.0]), zero, zero, zero.astype(int), zero > 0, zero > 0)
     sight = see(observations, powerlaws(zero, zero), good_time, builtin_instrument())
     recorded = run(sight.rates(np.full(2, 4.0e-10), zero), good_time)
     for energy, left in ((1.5, 0.87), (6.4, 0.72)):

@@ -10,8 +10,9 @@ from scipy.special import ndtr, ndtri
 from chandraclip.simulate.population.sources import CLASSES, MAX_OBSERVATIONS, Population, Sources
 
 MJD_RANGE = (51500.0, 59580.0)  # end of 1999 to end of 2021, the data of CSC 2.1
-MIN_BEST_COUNTS = 5.0
+MIN_STACK_COUNTS = 5.0  # CSC 2 detects sources in stacks of observations
 MAX_COUNTS = 1.0e5
+MAX_THETA = 15.0  # arcmin
 SUBARRAY_SHARE = 0.12  # of targets: bright ones, read out faster
 
 
@@ -22,6 +23,7 @@ class Observations:
     Attributes:
         source: int, row of `Sources`. theta: arcmin off axis. exposure: s of good time. mjd: d.
         instrument: int, 0 ACIS-I, 1 ACIS-S. subarray: bool, read out with an eighth of the rows.
+        pointed: bool, whether the source was the target.
     """
 
     source: np.ndarray
@@ -30,6 +32,7 @@ class Observations:
     mjd: np.ndarray
     instrument: np.ndarray
     subarray: np.ndarray
+    pointed: np.ndarray
 
 
 def draw_numbers(
@@ -58,7 +61,9 @@ def draw_observations(
 ) -> Observations:
     """How each source was observed.
 
-    A target lies within 0.7' of the axis and mostly on ACIS-S; a serendipitous source anywhere in the field of view.
+    A target lies within 0.65' of the axis and mostly on ACIS-S, and is looked at for as long as it takes; a
+    serendipitous source lies anywhere in the field of view of whatever else was looked at; young stars and their
+    clusters in the mosaics of ACIS-I.
 
     Args:
         source_class: (S,) int. num_observations: (S,) int.
@@ -68,16 +73,19 @@ def draw_observations(
     of_class = source_class[source]
     num_rows = len(source)
     pointed = (rng.random(len(source_class)) < table["pointed"][source_class])[source]
-    theta = np.where(pointed, 0.2 + 0.5 * rng.random(num_rows), np.minimum(rng.rayleigh(4.6, num_rows), 15.0))
-    scatter = table["log_exposure_scatter"][of_class] * rng.standard_normal(num_rows)
+    off_axis = np.minimum(table["theta"][of_class] * rng.rayleigh(1.0, num_rows), MAX_THETA)
+    theta = np.where(pointed, 0.12 + 0.53 * rng.random(num_rows), off_axis)
+    log_exposure = np.where(pointed, table["pointed_log_exposure"][of_class], table["log_exposure"][of_class])
+    log_exposure = log_exposure + table["log_exposure_scatter"][of_class] * rng.standard_normal(num_rows)
     mjd = rng.uniform(*MJD_RANGE, num_rows)
     return Observations(
         source=source,
         theta=theta,
-        exposure=np.clip(10.0 ** (table["log_exposure"][of_class] + scatter), 1.0e3, 1.8e5),
+        exposure=np.clip(10.0**log_exposure, 1.0e3, 1.8e5),
         mjd=mjd[np.lexsort([mjd, source])],
-        instrument=(rng.random(num_rows) < np.where(pointed, 0.75, 0.35)).astype(np.int64),
+        instrument=(rng.random(num_rows) < np.where(pointed, 0.75, table["acis_s"][of_class])).astype(np.int64),
         subarray=pointed & (rng.random(num_rows) < SUBARRAY_SHARE),
+        pointed=pointed,
     )
 
 
@@ -91,7 +99,8 @@ def draw_fluxes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Observed 0.5-7 keV fluxes: typical of each source (S,) and in each observation (D,), erg/s/cm2.
 
-    A log-normal a class, cut where the best observation would expect fewer than 5 photons (no catalogue would have it).
+    A log-normal a class, targets brighter (or fainter) than what lies around them, cut where all observations together
+    would expect fewer than 5 photons (no catalogue would have it).
     No detection expects more than 1e5 photons.
 
     Args:
@@ -100,10 +109,12 @@ def draw_fluxes(
     """
     table = {name: population.classes[name][sources.source_class] for name in ("log_flux", "log_flux_scatter")}
     centre = table["log_flux"] + sources.log_flux_shift
+    target = np.zeros(len(sources), dtype=bool)
+    target[observations.source] = observations.pointed
+    centre = centre + np.where(target, population.classes["pointed_log_flux"][sources.source_class], 0.0)
     sensitivity = counts_per_flux * 10.0**log_epoch_flux
-    best = np.zeros(len(sources))
-    np.maximum.at(best, observations.source, sensitivity)
-    lowest = np.minimum(ndtr((np.log10(MIN_BEST_COUNTS / best) - centre) / table["log_flux_scatter"]), 0.999)
+    stack = np.bincount(observations.source, sensitivity, len(sources))
+    lowest = np.minimum(ndtr((np.log10(MIN_STACK_COUNTS / stack) - centre) / table["log_flux_scatter"]), 0.999)
     quantile = lowest + (1.0 - lowest) * rng.random(len(lowest))
     typical = 10.0 ** (centre + table["log_flux_scatter"] * ndtri(quantile))
     flux = typical[observations.source] * 10.0**log_epoch_flux

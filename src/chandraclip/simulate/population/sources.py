@@ -1,6 +1,8 @@
 """The population: what sources there are.
 
-Class medians and scatters stand in `tables/*.csv`: classes (numbers, fluxes, exposures, latitudes, redshifts), spectra
+Class medians and scatters stand in `tables/*.csv`: classes (numbers, fluxes, exposures, off-axis angles, latitudes,
+redshifts; pointed_*: of those that were the target, a share `pointed`, flux in dex against the others; acis_s: share of
+the others on ACIS-S), spectra
 (the kinds of spectra of a class and how often), variability (within an observation) and epochs (from one to the next).
 What a row of `spectra` and `variability` sets together is the joint prior of column, slope or temperature, flux and
 variability. `scripts/calibrate_population.py` chose most of the numbers from labelled CSC sources of the train split,
