@@ -44,7 +44,7 @@ from chandraclip.simulate.variability.epochs import draw_epochs, epochs_of_flux
 from chandraclip.simulate.variability.kinds import CONSTANT
 from chandraclip.simulate.variability.matching import Observed, information_of_odds, information_of_scatter
 
-ROWS_PER_CHUNK = 2_000
+ROWS_PER_CHUNK = 500
 NUM_CANDIDATES = 96
 PLANTED_SHARE = 0.01  # of rows
 MOST_PLANTED_ROWS, FEWEST_TDE_ROWS = 12, 3
