@@ -39,7 +39,7 @@ from chandraclip.simulate.instrument.photons import draw_channels, draw_energies
 from chandraclip.simulate.instrument.response import builtin_instrument
 from chandraclip.simulate.population.sources import Population, default_population
 
-CHUNK = 2_000
+CHUNK = 500
 BRIGHTER = 0.4  # dex of flux, which takes the median detection to 100 net counts
 MEMORY_SIZES = (6_000, 30_000)
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "build_dataset.py"
@@ -107,7 +107,7 @@ def one_after_another(rng: np.random.Generator, detected: np.ndarray, number: np
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--num_chunks", type=int, default=12, help="of 2,000 detections (default: 12)")
+    parser.add_argument("--num_chunks", type=int, default=48, help="of 500 detections (default: 48)")
     parser.add_argument("--num_direct", type=int, default=60, help="detections one after another (default: 60)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

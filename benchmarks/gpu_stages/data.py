@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib.util import find_spec
-from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -36,23 +35,20 @@ def simulate(job: Job) -> list[dict[str, Any]]:
 
 def _simulate_rows(job: Job, cores: int) -> None:
     """The rows of the dataset as Parquet, a file a chunk, without card, splits and manifest."""
+    from chandraclip.processes import task_runner
     from chandraclip.simulate.dataset import SIMULATED_ROWS_PER_CHUNK
 
     num_detections = job.how_much.num_detections
     folder = job.bare_rows
     folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
-        futures = [
-            pool.submit(
-                _write_chunk,
-                index,
-                min(SIMULATED_ROWS_PER_CHUNK, num_detections - start),
-                folder / f"train-{index:05d}.parquet",
-            )
-            for index, start in enumerate(range(0, num_detections, SIMULATED_ROWS_PER_CHUNK))
-        ]
-        for future in futures:
-            future.result()
+    size = SIMULATED_ROWS_PER_CHUNK
+    tasks = [
+        partial(_write_chunk, index, min(size, num_detections - start), folder / f"train-{index:05d}.parquet")
+        for index, start in enumerate(range(0, num_detections, size))
+    ]
+    with task_runner(cores) as run:  # one thread a process
+        for _ in run(tasks):
+            pass
 
 
 def _write_chunk(index: int, num_rows: int, file: Path) -> None:

@@ -115,6 +115,22 @@ def test_backgrounds_twins_and_strangers(ogip):
         read_detection(items["notes.txt"])
 
 
+def test_few_photons_of_two_places_are_two_sources(ogip):
+    """Of one pointing and the same PI, by chance; a copy has them in the same place, whatever their order and times."""
+    pixels = {"a": ([3900.5, 3910.0], [4000.0, 4010.5]), "b": ([4100.5, 4120.0], [4000.0, 4010.5])}
+    for name, (x, y), time in (
+        ("a", pixels["a"], (12.0, 18.0)),
+        ("b", pixels["b"], (12.0, 18.0)),
+        ("copy", [list(reversed(axis)) for axis in pixels["a"]], (18.5, 12.5)),
+    ):
+        columns = [fits.Column("PI", "J", array=[100, 100]), *ogip.sky_columns(x, y)]
+        ogip.events(f"{name}.fits", time, columns, OBJECT="Deep field")
+    problems = {item.label: item.problem for item in find_detections(ogip.folder)}
+    assert problems["a.fits"] is None
+    assert problems["b.fits"] is None
+    assert problems["copy.fits"] is not None
+
+
 def test_several_spectra_of_one_pointing_are_several_sources(ogip):
     ogip.pha("a.pi", OBJECT="Deep field"), ogip.pha("b.pi", counts=[1, 1, 1, 1], OBJECT="Deep field")
     ogip.pha("c.pi", counts=[2, 1, 1, 1], OBJECT="Deep field", OBS_ID="13")

@@ -477,6 +477,18 @@ def test_a_row_may_have_flags_and_a_real_valued_background(tmp_path, background)
         assert hdus["SPECTRUM"].data["COUNTS"].dtype.kind == ("f" if 0.25 in background else "i")
 
 
+@pytest.mark.parametrize("column", ["exposure", "background_scale"])
+def test_a_row_that_lacks_what_a_spectrum_needs_is_refused_by_column(tmp_path, column):
+    row = {
+        "name": "2CXO J1", "obsid": 5, "region_id": 1, "spectrum_counts": [1, 2], "exposure": 10.0,
+        "spectrum_background": [1, 0], "background_scale": 0.5,
+    }  # fmt: skip
+    with pytest.raises(InputFileError, match=rf"2CXO J1\[{column}\]: is null"):
+        row_to_ogip(tmp_path, row | {column: None})
+    if column == "background_scale":  # which nothing needs without a background
+        assert "spectrum" in row_to_ogip(tmp_path, row | {column: None, "spectrum_background": None})
+
+
 def test_sherpa_reads_the_same(tmp_path):
     ui = pytest.importorskip("sherpa.astro.ui")
     spectrum = make_spectrum(grouping=np.array([1, -1, 1, 1, -1, -1, 1, 1, 1], np.int16), background_scale=0.3)

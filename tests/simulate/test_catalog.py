@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from chandraclip.catalog.photometry import CSC_PSF_SHARE, aperture_photometry
 from chandraclip.data.names import iau_name
 from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES, TABLE_SCHEMA
 from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
-from chandraclip.simulate.catalog import PLANTED_SHARE, plant, simulate_catalog_chunk
+from chandraclip.simulate.catalog import PLANTED_SHARE, instrument_of, plant, simulate_catalog_chunk
 from chandraclip.simulate.catalog_rows import read_catalog_rows
+from chandraclip.simulate.instrument.detector import draw_background
 
 SHARES = {"AGN": (0.60, 0.17, 0.23), "HMXB": (0.97, 0.025, 0.005), "LM-STAR": (0.05, 0.20, 0.75)}  # h, m, s of b
 
@@ -127,6 +129,26 @@ def test_a_mock_varies_as_its_row_did(tmp_path):
         assert (kind[~both["varied"]] == "constant").all()
 
 
+def test_the_highest_index_varies_as_much_as_its_light_curve(tmp_path):
+    """Odds of 10^30, its least, would come at 3,000 photons of a third of the scatter that the row has."""
+    frame = detections_frame(60, seed=4).assign(src_cnts_aper90_b=3000.0, var_prob_b=1.0, var_index_b=10.0)
+    for band, share in zip("bhms", (1.0, 0.5, 0.2, 0.3)):
+        for part in ("", "lolim_", "hilim_"):
+            frame[f"flux_aper90_{part}{band}_obs"] = 1e-12 * (share + {"": 0.0, "lolim_": -0.01, "hilim_": 0.01}[part])
+    found = []
+    for sigma in (np.nan, 0.05):
+        path = tmp_path / f"{sigma}.csv"
+        frame.assign(var_mean_b=0.05, var_sigma_b=sigma).to_csv(path, index=False)
+        mock = simulate_catalog_chunk(path, None, 0, 0, frame["name"].nunique()).to_pandas()
+        mock = mock[mock["true_class"].isin(SOURCE_CLASSES) & (mock["gti_start"].str.len() == 1)]
+        assert (mock["var_index_b"] >= 9).mean() > 0.95
+        span = mock["gti_stop"].str[0]
+        counts = [np.histogram(times, 20, (0.0, end))[0] for times, end in zip(mock["event_time"], span)]
+        found.append(np.median([np.sqrt(max(row.var() - row.mean(), 0.0)) / row.mean() for row in counts]))
+    assert found[0] < 0.5
+    assert 0.7 < found[1] < 1.4
+
+
 def test_a_mock_of_a_bad_light_curve_is_refused(tmp_path):
     frame = detections_frame(4).assign(var_mean_b="much")
     frame.to_csv(tmp_path / "table.csv", index=False)
@@ -154,6 +176,35 @@ def test_one_per_cent_is_planted(real_data):
     assert bounds[0][0] == 0
     assert bounds[-1][1] == len(catalog.sources)
     assert all(before[1] == after[0] for before, after in itertools.pairwise(bounds))
+
+
+def test_significances_off_axis_are_the_catalogues(real_data):
+    """Over the square root of the counts, in rows of the same counts: far out are other chips, and nebulae."""
+    rows = pd.read_csv(real_data / "catalog" / "csc2_detections.csv.gz", low_memory=False)
+    rows = rows[(rows["instrument"] == "ACIS") & (rows["src_cnts_aper90_b"] > 5)]
+    begin, end = (pd.to_datetime(rows[name]) for name in ("gti_obs", "gti_end"))
+    livetime = 0.97 * np.minimum((end - begin).dt.total_seconds().to_numpy(), 2e5)
+    mjd = (begin - pd.Timestamp("1858-11-17")).dt.total_seconds().to_numpy() / 86400.0
+    theta, net = rows["theta"].to_numpy(), rows["src_cnts_aper90_b"].to_numpy()
+    young = rows["Class"].isin(["YSO", "HM-STAR"]).to_numpy()
+    rng = np.random.default_rng(0)
+    background, scale = draw_background(rng, instrument_of(rows["obsid"].to_numpy()), theta, mjd, livetime, young)
+    counts, outside = rng.poisson(CSC_PSF_SHARE * net + background), rng.poisson(background / scale)
+    ours = aperture_photometry(counts, outside, scale).significance
+    measured = (counts - scale * outside) / CSC_PSF_SHARE
+    theirs = rows["flux_significance_b"].to_numpy()
+    difference = {}
+    for near, far in itertools.pairwise([0, 3, 6, 9, 11, 12.8, 16, 22]):
+        for least, most in itertools.pairwise([20, 50, 100, 300, 1000]):
+            kept = [(theta > near) & (theta <= far) & (value > least) & (value <= most) for value in (measured, net)]
+            if kept[1].sum() >= 20:
+                medians = [
+                    np.median((significance / np.sqrt(np.maximum(value, 1.0)))[which & (significance > 0)])
+                    for significance, value, which in ((ours, measured, kept[0]), (theirs, net, kept[1]))
+                ]
+                difference.setdefault(near, []).append(medians[0] - medians[1])
+    for near, values in difference.items():
+        assert abs(np.mean(values)) < (0.02 if near < 9 else 0.06), (near, values)
 
 
 @pytest.mark.parametrize(

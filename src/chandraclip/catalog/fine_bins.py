@@ -1,11 +1,11 @@
 """The likelihood of very many time bins: what `variability` needs of 31 to 3000 of them, for every number of bins.
 
-A photon that is farther from its neighbours than a bin is long shares none: where there are more bins than photons,
-most are left out. Of sorted photons, those of one bin are a run with the same ``floor(m phase)``, so that empty bins
-cost nothing.
+Where there are more bins than photons, few photons are close enough to share one: their pairs are looked at. Of sorted
+photons, those of one bin are a run with the same ``floor(m phase)``, so that empty bins cost nothing. Where bins are
+crowded, the photons before each edge are looked up.
 
 Of a bright list most numbers of bins have odds of e^-50 and below, and add nothing to the mean. So a few of each run of
-numbers are tried first (`negligible`), and the rest only where they may matter.
+numbers are tried first (`stages`, `negligible`), and the rest only where they may matter.
 """
 
 from __future__ import annotations
@@ -15,28 +15,29 @@ from functools import cache
 import numpy as np
 from scipy.special import gammaln, pdtr
 
-PHOTONS_PER_TILE = 2**14
+PHOTONS_PER_TILE = 2**17
+PHOTONS_OF_ROW = 200  # that a row is as much work as, besides its own
 CELLS_PER_STEP = 2**19  # photons x numbers of bins: what stays in the cache
 STEP_RATIO = 1.4  # of the last and first number of bins of a run that is probed together
-SPARSE = 2.0  # photons a bin, below which some stand alone
-CROWDED = 16.0  # photons a bin, from which those before each edge are looked up
+PAIRS = 1.0  # of photons that may share a bin, a photon, below which it is pairs that are looked at
+CROWDED = 6.0  # photons a bin, from which those before each edge are looked up
 NUM_PROBES = 8  # numbers of bins of a run that are tried before the rest
-HOPELESS, STILL_HOPELESS = -9.0, -5.0  # ln odds against the highest mean: as probed, and with twice the gain
+GAINS = (4.0, 2.0, None)  # after three of them, and after all eight, see `highest_odds`
+HOPELESS, STILL_HOPELESS = -9.0, -5.0  # ln odds against the mean of fewer bins: as tried, and `highest_odds`
 # Of the observation, which moves a photon on an edge into the bin that begins there: rounding of times may not.
 EDGE_ROUNDING = 1e-11
 # A bin with less of the good time than this touches a good-time interval only by rounding.
 SMALLEST_SHARE = 1e-9
 
 
-def tiles(num_photons: np.ndarray, max_bins: np.ndarray) -> list[np.ndarray]:
-    """Rows that are treated together: about as many photons each, and to about as many bins."""
-    bucket = np.ceil(4.0 * np.log2(max_bins)).astype(np.int64)
-    order = np.lexsort([num_photons, bucket])
-    total = np.cumsum(num_photons[order]) // PHOTONS_PER_TILE
-    changes = np.flatnonzero((np.diff(total) > 0) | (np.diff(bucket[order]) > 0)) + 1
-    return np.split(order, changes)
+def tiles(num_photons: np.ndarray) -> list[np.ndarray]:
+    """Rows that are treated together: of about as many photons each, and not too many in all."""
+    order = np.argsort(num_photons, kind="stable")
+    total = np.cumsum(num_photons[order] + PHOTONS_OF_ROW) // PHOTONS_PER_TILE
+    return np.split(order, np.flatnonzero(np.diff(total) > 0) + 1)
 
 
+@cache
 def steps(first: int, last: int) -> list[np.ndarray]:
     """Numbers of bins `first` to `last` in runs, as float64."""
     result = []
@@ -61,19 +62,43 @@ def log_arrangements(row: np.ndarray, phase: np.ndarray, num_rows: int, numbers:
     """
     if row.size >= CROWDED * num_rows * numbers[-1]:
         return _looked_up(row, phase, num_rows, numbers)
-    if row.size < SPARSE * num_rows * numbers[0]:
-        close = (np.diff(phase) < 1.0 / numbers[0]) & (row[1:] == row[:-1])
-        kept = np.zeros(row.size, dtype=bool)
-        kept[:-1] |= close
-        kept[1:] |= close
-        row, phase = row[kept], phase[kept]
+    key = 2.0 * row + phase
+    first = np.flatnonzero(np.diff(key) < 1.0 / numbers[0])
+    following = np.searchsorted(key, key[first] + 1.0 / numbers[0]) - first - 1
+    if following.sum() <= PAIRS * row.size:
+        return _paired(row, phase, first, following, num_rows, numbers)
     result = np.zeros((num_rows, numbers.size))
-    if row.size:
-        starts = np.flatnonzero(np.diff(row, prepend=-1))
-        at_once = max(CELLS_PER_STEP // row.size, 1)
-        for begin in range(0, numbers.size, at_once):
-            some = slice(begin, begin + at_once)
-            result[row[starts], some] = _counted(phase, starts, numbers[some])
+    starts = np.flatnonzero(np.diff(row, prepend=-1))
+    at_once = max(CELLS_PER_STEP // row.size, 1)
+    for begin in range(0, numbers.size, at_once):
+        some = slice(begin, begin + at_once)
+        result[row[starts], some] = _counted(phase, starts, numbers[some])
+    return result
+
+
+def _paired(
+    row: np.ndarray, phase: np.ndarray, first: np.ndarray, following: np.ndarray, num_rows: int, numbers: np.ndarray
+) -> np.ndarray:
+    """`log_arrangements` from pairs: sum_j ln n_j! is the sum of ln((k + 1) / k) over pairs k photons apart in a bin.
+
+    Args:
+        first, following: (F,) places of photons, and how many after each can be in one bin with it.
+    """
+    result = np.zeros((num_rows, numbers.size))
+    if not first.size:
+        return result
+    place, which = ranges(first + 1, following)
+    one = first[which]
+    weight, own = np.log1p(1.0 / (place - one)), row[one]
+    earlier, later = phase[one], phase[place]
+    starts = np.flatnonzero(np.diff(own, prepend=-1))
+    at_once = max(CELLS_PER_STEP // one.size, 1)
+    for begin in range(0, numbers.size, at_once):
+        some = slice(begin, begin + at_once)
+        bins, others = (np.empty((numbers[some].size, one.size), dtype=np.int16) for _ in range(2))
+        np.multiply(numbers[some, None], earlier, out=bins, casting="unsafe")
+        np.multiply(numbers[some, None], later, out=others, casting="unsafe")
+        result[own[starts], some] = np.add.reduceat((bins == others) * weight, starts, axis=1).T
     return result
 
 
@@ -86,7 +111,7 @@ def _counted(phase: np.ndarray, starts: np.ndarray, numbers: np.ndarray) -> np.n
     begins[:, starts] = True
     run = np.flatnonzero(begins)
     counts = np.diff(run, append=begins.size)
-    terms = gammaln(np.arange(int(counts.max()) + 1) + 1.0)[counts]
+    terms = _log_factorial(int(counts.max()))[counts]
     first = np.searchsorted(run, np.arange(numbers.size)[:, None] * phase.size + starts)
     return np.add.reduceat(terms, first.ravel()).reshape(first.shape).T
 
@@ -100,7 +125,11 @@ def _looked_up(row: np.ndarray, phase: np.ndarray, num_rows: int, numbers: np.nd
     before = np.searchsorted(2.0 * row + phase, 2.0 * np.arange(num_rows)[:, None] + edges)
     counts = np.diff(before, axis=1, append=before[:, -1:])
     counts[:, first + width] = 0  # from the last edge of a number to the first of the next
-    return np.add.reduceat(gammaln(counts + 1.0), first, axis=1)
+    return np.add.reduceat(_log_factorial(int(counts.max()))[counts], first, axis=1)
+
+
+def _log_factorial(most: int) -> np.ndarray:
+    return gammaln(np.arange(most + 1) + 1.0)
 
 
 def on_edges(phase: np.ndarray) -> np.ndarray:
@@ -108,39 +137,42 @@ def on_edges(phase: np.ndarray) -> np.ndarray:
     return np.minimum(phase + EDGE_ROUNDING, 1.0 - EDGE_ROUNDING)
 
 
-def exposed_bins(
-    row: np.ndarray, start: np.ndarray, stop: np.ndarray, num_rows: int, numbers: np.ndarray
-) -> np.ndarray:
-    """(R, M) bins of each number that any good time falls in, at least 1.
-
-    Args:
-        row: (G,) int, not decreasing, of each good-time interval; start, stop: (G,) phase.
-    """
-    first = np.floor(start[:, None] * numbers + 1e-6)
-    last = np.ceil(stop[:, None] * numbers - 1e-6) - 1.0
-    number = np.maximum(last - first + 1.0, 0.0)
-    number[:-1] -= (row[1:] == row[:-1])[:, None] & (first[1:] <= last[:-1])
-    total = np.cumsum(np.concatenate([np.zeros((1, numbers.size)), number]), axis=0)
-    bounds = np.searchsorted(row, np.arange(num_rows + 1))
-    return np.maximum(total[bounds[1:]] - total[bounds[:-1]], 1.0)
+def empty_bins(begin: np.ndarray, end: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """(G, M) bins of each number that lie in each gap, whose phases are `begin` and `end` (G,)."""
+    first = np.ceil(begin[:, None] * numbers - 1e-6)
+    return np.maximum(np.floor(end[:, None] * numbers + 1e-6) - first, 0.0)
 
 
-def negligible(probed: np.ndarray, expected: np.ndarray, highest: np.ndarray) -> np.ndarray:
-    """Whether the numbers of bins between those probed can be left out; (R,) bool.
+@cache
+def stages(size: int) -> list[np.ndarray]:
+    """Places in a run of so many numbers of bins: three that are tried first, five more, and the rest."""
+    probes = np.unique(np.linspace(0, size - 1, NUM_PROBES).astype(np.int64))
+    return [probes[1::3], np.delete(probes, slice(1, None, 3)), np.setdiff1d(np.arange(size), probes)]
+
+
+def highest_odds(odds: np.ndarray, expected: np.ndarray, gain: float) -> np.ndarray:
+    """(R,) about the highest ln O_m of a run of numbers of bins, by those tried.
 
     A rate that changes gains ln odds against what photons at a constant rate are expected to have, and how much depends
     on where the edges of bins fall, the more so for recurring events, whose edges fall alike for some numbers of bins.
-    Among eight numbers the best gain is more than half of the highest; so, twice of it must leave the odds hopeless.
-    The mean odds are off by e^-9 at most for what is left out, by e^-5 for what no probe tells of.
+    Among eight numbers the best gain is more than half of the highest, among three more than a quarter.
 
     Args:
-        probed: (R, P) ln O_m.
-        expected: (R, P) `expected_log_odds`.
-        highest: (R,) ln of the highest mean odds of fewer bins.
+        odds: (R, P) ln O_m. expected: (R, P) `expected_log_odds`.
+        gain: what the gain is taken times.
     """
-    worst = (probed - highest[:, None]).max(axis=1)
-    doubled = (2.0 * np.maximum(probed - expected, 0.0) + expected - highest[:, None]).max(axis=1)
-    return (worst < HOPELESS) & (doubled < STILL_HOPELESS)
+    return (gain * np.maximum(odds - expected, 0.0) + expected).max(axis=1)
+
+
+def negligible(tried: np.ndarray, highest: np.ndarray) -> np.ndarray:
+    """Whether the other numbers of bins of a run can be left out; (R,) bool.
+
+    The mean odds are off by e^-9 at most for what is left out, by e^-5 for what none that was tried tells of.
+
+    Args:
+        tried, highest: (R,) highest ln O_m of those tried, and `highest_odds`; over the mean of fewer bins.
+    """
+    return (tried < HOPELESS) & (highest < STILL_HOPELESS)
 
 
 def expected_log_odds(
@@ -167,3 +199,9 @@ def _scatter_of_log_factorial() -> tuple[np.ndarray, np.ndarray]:
     mean = np.exp(log_mean)
     exact = (np.log(number) * (1.0 - pdtr(number - 1.0, mean[:, None]))).sum(axis=1)
     return log_mean, exact - gammaln(mean + 1.0)
+
+
+def ranges(first: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The places first ... first + length - 1 of each range, one range after another, and the range of each."""
+    own = np.repeat(np.arange(len(length)), length)
+    return np.arange(own.size) + np.repeat(first - np.cumsum(length) + length, length), own

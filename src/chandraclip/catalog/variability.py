@@ -9,7 +9,7 @@ with m' the bins that have good time. Without gaps g_j = 1/m and this is CSC's m
 with gaps it carries the exposure correction of Gregory & Loredo. The odds are their mean over m = 2 ... m_max, where
 m_max is glvary's: of the means for every m_max down to 50 s a bin, the last that is above the highest one over sqrt(e)
 (from memory of its help page; the probabilities of CSC's constant sources come out so, and not without it). No number
-of bins is left out but those whose odds are too low to change the mean; `fine_bins` has those above 30.
+of bins is left out but those whose odds are too low to change the mean; `fine_odds` has those above 30.
 """
 
 from __future__ import annotations
@@ -19,21 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, gammaln, logsumexp
 
-from chandraclip.catalog.fine_bins import (
-    NUM_PROBES,
-    SMALLEST_SHARE,
-    expected_log_odds,
-    exposed_bins,
-    log_arrangements,
-    negligible,
-    on_edges,
-    steps,
-    tiles,
-)
+from chandraclip.catalog.fine_bins import SMALLEST_SHARE, on_edges, ranges, tiles
+from chandraclip.catalog.fine_odds import COARSE_BINS, FineOdds
 from chandraclip.catalog.ragged import Ragged
 
-COARSE_BINS = 30  # up to which the photons before each edge are shared by all numbers of bins
-DECIDED = 31.0 * np.log(10.0)  # ln odds: those of the highest index, and the sqrt(e) that m_max may take of a mean
 MAX_BINS, SHORTEST_BIN = 3000, 50.0  # glvary's: the most bins, and their shortest, s
 PHOTONS_PER_BLOCK = 2_000_000
 TABLE_CELLS_PER_BLOCK = 2**18  # photons before each edge, rows x edges of int64: 2 MB
@@ -107,9 +96,11 @@ def gregory_loredo(
         if by_length:
             longest = np.clip(block.span / SHORTEST_BIN, 2, MAX_BINS).astype(np.int64)
         total, num_averaged = np.zeros(end - begin), np.zeros(end - begin, dtype=np.int64)
-        for rows in tiles(block.num_photons, longest):
-            log_odds = [coarse[:, rows], block.fine_log_odds(rows, int(longest[rows].max()), coarse[:, rows])]
-            total[rows], num_averaged[rows] = _mean_odds(np.concatenate(log_odds), longest[rows])
+        for rows in tiles(block.num_photons):
+            log_odds = coarse[:, rows].T.copy()
+            if by_length:
+                log_odds = block.fine_odds(rows).log_odds(longest[rows], log_odds)
+            total[rows], num_averaged[rows] = _mean_odds(log_odds, longest[rows])
         usable = block.has_good_time & (block.num_photons > 0)
         odds_log10[begin:end] = np.where(usable, total / np.log(10.0), np.nan)
         num_photons[begin:end] = block.num_photons
@@ -158,8 +149,8 @@ def averaged_light_curve(time: np.ndarray, gti: np.ndarray) -> AveragedLightCurv
     log_odds = np.stack([block.log_odds(number) for number in range(2, COARSE_BINS + 1)])
     longest = np.clip(block.span / SHORTEST_BIN, 2, MAX_BINS).astype(np.int64)
     # How many numbers of bins count is decided over all, as `gregory_loredo` does; the curve has the coarse ones.
-    fine = block.fine_log_odds(np.zeros(1, dtype=np.int64), int(longest[0]), log_odds)
-    _, num_averaged = _mean_odds(np.concatenate([log_odds, fine]), longest)
+    every = block.fine_odds(np.zeros(1, dtype=np.int64)).log_odds(longest, log_odds.T)
+    _, num_averaged = _mean_odds(every, longest)
     mean, sigma, share = block.light_curve(np.zeros(1, dtype=np.int64), _odds_weights(log_odds, num_averaged))
     good_time = float((gti[:, 1] - gti[:, 0]).sum())
     per_second = np.where(share[:, 0] > 0, block.num_photons[0] / good_time, np.nan)
@@ -178,17 +169,21 @@ def _mean_odds(log_odds: np.ndarray, longest: np.ndarray) -> tuple[np.ndarray, n
     """ln of the mean odds over 2 ... m_max bins (rows,), and how many numbers of bins that takes.
 
     Args:
-        log_odds: (M, rows) ln O_m for m = 2 ... M + 1.
+        log_odds: (rows, M) ln O_m for m = 2 ... M + 1.
         longest: (rows,) the most bins of each.
     """
-    number = np.arange(1, len(log_odds) + 1)[:, None]
-    tried = number < longest
-    highest = np.where(tried, log_odds, -np.inf).max(axis=0)
+    number = np.arange(1, log_odds.shape[1] + 1)
+    too_many = number[longest.min() - 1 :] >= longest[:, None]
+    log_odds[:, longest.min() - 1 :][too_many] = -np.inf
+    highest = log_odds.max(axis=1)
     # Means that underflow beside the highest odds are far below the highest mean: there are at most 3000.
-    means = np.where(tried, np.cumsum(np.exp(np.minimum(log_odds - highest, 0.0)), axis=0) / number, 0.0)
-    high = means > means.max(axis=0) * np.exp(-0.5)
-    num_averaged = len(log_odds) - high[::-1].argmax(axis=0)
-    return highest + np.log(means[num_averaged - 1, np.arange(len(longest))]), num_averaged
+    means = log_odds - highest[:, None]
+    np.cumsum(np.exp(means, out=means), axis=1, out=means)
+    means /= number
+    means[:, longest.min() - 1 :][too_many] = 0.0
+    high = means > means.max(axis=1, keepdims=True) * np.exp(-0.5)
+    num_averaged = log_odds.shape[1] - high[:, ::-1].argmax(axis=1)
+    return highest + np.log(means[np.arange(len(longest)), num_averaged - 1]), num_averaged
 
 
 def variability_index(odds_log10: np.ndarray, fraction_3_sigma: np.ndarray, fraction_5_sigma: np.ndarray) -> np.ndarray:
@@ -332,99 +327,13 @@ class _Block:
         odds = np.take(self.log_factorial, counts).sum(0) + correction
         return odds + self.log_factorial[exposed - 1] - self.log_factorial[self.num_photons + exposed - 1]
 
-    def fine_log_odds(self, rows: np.ndarray, longest: int, coarse: np.ndarray) -> np.ndarray:
-        """(longest - COARSE_BINS, len(rows)) ln O_m of more bins than `log_odds` is for; of these rows.
-
-        Args:
-            coarse: (COARSE_BINS - 1, len(rows)) ln O_m of fewer bins. For odds that are negligible beside theirs, and
-                all odds once the mean is beyond 10^31, -inf stands.
-        """
-        photons, own = _ranges(self.last_photon[rows] - self.num_photons[rows], self.num_photons[rows])
-        total = np.logaddexp.reduce(coarse, axis=0)
-        decided = total - np.log(COARSE_BINS - 1) > DECIDED
-        phase, num_photons = self.phase[photons], np.maximum(self.num_photons[rows], 1)
-        result = np.full((len(rows), max(longest - COARSE_BINS, 0)), -np.inf)
-        for numbers in steps(COARSE_BINS + 1, longest):
-            column = numbers.astype(np.int64) - COARSE_BINS - 1
-            probe = np.zeros(numbers.size, dtype=bool)
-            probe[:: max(numbers.size // NUM_PROBES, 1)] = True
-            asked = np.flatnonzero(~decided)
-            if not asked.size:
-                break
-            odds, exposed = self._log_odds_of(rows, asked, own, phase, numbers[probe])
-            result[np.ix_(asked, column[probe])] = odds
-            expected = expected_log_odds(num_photons[asked], self.good_share[rows[asked]], exposed, numbers[probe])
-            asked = asked[~negligible(odds, expected, (total - np.log(numbers[0]))[asked])]
-            if asked.size and not probe.all():
-                odds, _ = self._log_odds_of(rows, asked, own, phase, numbers[~probe])
-                result[np.ix_(asked, column[~probe])] = odds
-            total = np.logaddexp(total, np.logaddexp.reduce(result[:, column], axis=1))
-            decided |= total - np.log(numbers[-1] - 1.0) > DECIDED
-        return result.T
-
-    def _log_odds_of(
-        self, rows: np.ndarray, asked: np.ndarray, own: np.ndarray, phase: np.ndarray, numbers: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """ln O_m of those rows that are asked for, and their bins with good time; (len(asked), M) each.
-
-        Args:
-            own, phase: (T,) photons of all rows, by their place in `rows`.
-        """
-        if len(asked) < len(rows):
-            place = np.full(len(rows), -1)
-            place[asked] = np.arange(asked.size)
-            kept = np.flatnonzero(place[own] >= 0)
-            rows, own, phase = rows[asked], place[own[kept]], phase[kept]
-        num_photons = self.num_photons[rows]
-        exposed = np.broadcast_to(numbers, (len(rows), numbers.size)).copy()
-        odds = log_arrangements(own, phase, len(rows), numbers) + num_photons[:, None] * np.log(numbers)
-        gaps = np.flatnonzero(self.gap_number[rows] >= 0)
-        if gaps.size:
-            exposed[gaps], correction = self._gap_correction(
-                rows[gaps], gaps, np.append(2.0 * own + phase, np.inf), numbers
-            )
-            odds[gaps] += correction
-        odds += gammaln(exposed) - gammaln(num_photons[:, None] + exposed)
-        return odds, exposed
-
-    def _gap_correction(
-        self, rows: np.ndarray, place: np.ndarray, photon_key: np.ndarray, numbers: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Bins with good time, and -sum_j n_j ln(m g_j); (len(rows), M) each.
-
-        Only bins that a gap begins or ends in have another share than the rest.
-
-        Args:
-            photon_key: (T,) twice the place, and the phase, of these and other rows' photons, sorted; infinity
-                after the last.
-            place: (len(rows),) the place of each of these rows in that key.
-        """
-        interval, own = _ranges(self.first_interval[rows], self.first_interval[rows + 1] - self.first_interval[rows])
-        row = rows[own]
-        start, stop = self.start_key[interval] - 2.0 * row, self.stop_key[interval] - 2.0 * row
-        exposed = exposed_bins(own, start, stop, len(rows), numbers)
-        full = self.good_share[rows]  # m g_j of a bin without gaps is 1 / this
-        result = np.tile((self.num_photons[rows] * np.log(full))[:, None], (1, numbers.size))
-        between = np.flatnonzero(own[1:] == own[:-1])
-        knot = np.stack([stop[between], start[between + 1]], axis=1).ravel()
-        own = np.repeat(own[between], 2)
-        bins = np.floor(knot[:, None] * numbers)
-        repeated = np.zeros(bins.shape, dtype=bool)
-        repeated[1:] = (own[1:] == own[:-1])[:, None] & (bins[1:] == bins[:-1])
-        end = 2.0 * place[own][:, None] + np.minimum((bins + 1.0) / numbers, 1.0)
-        below = np.searchsorted(photon_key, end - 1.0 / numbers)
-        which, number = np.nonzero((photon_key[below] < end) & ~repeated & (bins < numbers))
-        counts = np.searchsorted(photon_key, end[which, number]) - below[which, number]
-        edge, size = bins[which, number], numbers[number]
-        before, after = (
-            np.interp(2.0 * rows[own[which]] + (edge + side) / size, self.knots, self.knot_values)
-            for side in (0.0, 1.0)
-        )
-        share = after - before
-        term = np.log(np.where(share > SMALLEST_SHARE, share, 1.0)) + np.log(full[own[which]] * size)
-        cell = own[which] * numbers.size + number
-        result -= np.bincount(cell, counts * term, minlength=result.size).reshape(result.shape)
-        return exposed, result
+    def fine_odds(self, rows: np.ndarray) -> FineOdds:
+        """Those rows, for more bins than `log_odds` is for."""
+        photons, _ = ranges(self.last_photon[rows] - self.num_photons[rows], self.num_photons[rows])
+        number = np.diff(self.first_interval)[rows]
+        interval, own = ranges(self.first_interval[rows], np.where(number > 1, number, 0))
+        start, stop = (key[interval] - 2.0 * rows[own] for key in (self.start_key, self.stop_key))
+        return FineOdds(self.num_photons[rows], self.phase[photons], self.good_share[rows], own, start, stop)
 
     def light_curve(self, rows: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(cells, len(rows)) rate over the mean rate, its standard deviation, and the share of the good time.
@@ -465,12 +374,6 @@ class _Block:
         total_exposure = exposure.sum(0)
         within = [(exposure * (np.abs(mean - 1.0) <= limit * sigma)).sum(0) / total_exposure for limit in (3.0, 5.0)]
         return within[0], within[1]
-
-
-def _ranges(first: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The places first ... first + length - 1 of each range, one range after another, and the range of each."""
-    own = np.repeat(np.arange(len(length)), length)
-    return np.arange(own.size) + np.repeat(first - np.cumsum(length) + length, length), own
 
 
 def _share(good_time_before: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chandraclip.errors import InputFileError
 from chandraclip.ogip.events import EventList
 from chandraclip.ogip.header import SECONDS_PER_DAY, ObservationHeader
 from chandraclip.ogip.response import Response
@@ -30,7 +31,7 @@ def row_to_ogip(
     """Write a detection of a dataset as OGIP files.
 
     Args:
-        folder, compress, overwrite: see `chandraclip.ogip.to_ogip`, and what it returns and raises.
+        folder, compress, overwrite: see `to_ogip`, and what it returns and raises; it raises as `spectrum_of_row`, too.
         row: of a dataset, e.g. ``dataset[0]``.
         responses: of the dataset, by response_id (`response_table.read_responses`); without its own a spectrum is
             written without ARF and RMF.
@@ -48,6 +49,9 @@ def spectrum_of_row(row: Mapping[str, Any], responses: Mapping[str, Response] | 
 
     Its response is the RMF of `responses` that the row names, with the row's own area. AREASCAL is in that area (see
     `rows`), so that `area_scale` is 1.
+
+    Raises:
+        InputFileError: exposure, or the scale of a background, is null.
     """
     if row.get("spectrum_counts") is None:
         return None
@@ -67,9 +71,9 @@ def spectrum_of_row(row: Mapping[str, Any], responses: Mapping[str, Response] | 
     return Spectrum(
         counts=counts,
         channel=np.arange(counts.size) + (1 if response is None else response.first_channel),
-        exposure=float(row["exposure"]),
+        exposure=_known(row, "exposure"),
         background_counts=background,
-        background_scale=1.0 if background is None else float(row["background_scale"]),
+        background_scale=1.0 if background is None else _known(row, "background_scale"),
         area_scale=1.0,
         response=response,
         response_problem=problem,
@@ -78,6 +82,13 @@ def spectrum_of_row(row: Mapping[str, Any], responses: Mapping[str, Response] | 
         header=header_of_row(row),
         path=Path(f"{row['name']}"),
     )
+
+
+def _known(row: Mapping[str, Any], column: str) -> float:
+    value = row.get(column)
+    if value is None:
+        raise InputFileError(f"{row['name']}", "is null, and a spectrum cannot be made without it", column)
+    return float(value)
 
 
 def _flags(values: Any) -> np.ndarray | None:

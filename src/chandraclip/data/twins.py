@@ -23,8 +23,10 @@ from chandraclip.ogip.pha import PhaRecord
 # By how much EXPOSURE and BACKSCAL of copies may differ: they are rounded, or with and without dead time.
 _CHANCE = 1e-6  # of running sums that agree though the spectra are not one
 _TOLERANCE = 0.01
-# With fewer counts two sources of one observation may have the same ones by chance, so BACKSCAL must agree too.
+# With fewer counts two sources of one observation may have the same ones by chance, so BACKSCAL must agree too, or the
+# places of photons: on the chip, which nothing moves, in the sky, or else in time, which a barycentre correction moves.
 _FEW_COUNTS = 5
+_PLACES = (("CHIPX", "CHIPY"), ("X", "Y"), ("TIME",))
 # A copy rebinned into fewer channels is told by its running sum, from this many channels with counts. No two sources of
 # one observation agree in so many either, so EXPOSURE (or ONTIME, or LIVETIME: 1 to 50 % apart) does not matter then.
 _MIN_STEPS = 10
@@ -42,6 +44,7 @@ class Content:
         digest: of the channels, in order, and counts, or of the photons' energies.
         obs_id, instrument, object_name: '' where the file does not say.
         exposure, backscal: None where they do not tell copies apart.
+        places: digest of where the few photons of a list fell; '' for many, and for spectra.
     """
 
     total: int
@@ -52,6 +55,7 @@ class Content:
     object_name: str
     exposure: float | None = None
     backscal: float | None = None
+    places: str = ""
 
 
 def spectrum_content(record: PhaRecord) -> Content:
@@ -76,7 +80,12 @@ def events_content(file: FitsFile) -> Content | None:
         return None
     _, values = table.ragged(column)
     digest = hashlib.sha256(np.sort(values.astype(np.float64)).tobytes()).hexdigest()
-    return Content(table.num_rows, None, f"{column} {digest}", *_facts(observation_header(table)))
+    places = ""
+    names = next((names for names in _PLACES if all(table.has(name) for name in names)), ())
+    if names and table.num_rows < _FEW_COUNTS:
+        points = np.stack([table.ragged(name)[1].astype(np.float64) for name in names], axis=1)
+        places = f"{'+'.join(names)} {hashlib.sha256(points[np.lexsort(points.T)].tobytes()).hexdigest()}"
+    return Content(table.num_rows, None, f"{column} {digest}", *_facts(observation_header(table)), places=places)
 
 
 def same_content(one: Content, other: Content) -> bool:
@@ -86,6 +95,8 @@ def same_content(one: Content, other: Content) -> bool:
     pairs = [(one.obs_id, other.obs_id), (one.instrument, other.instrument)]
     if one.total < _FEW_COUNTS:
         pairs.append((one.object_name, other.object_name))
+        if one.places.split()[:1] == other.places.split()[:1]:
+            pairs.append((one.places, other.places))
         if not _close(one.backscal, other.backscal):
             return False
     if any(mine and theirs and mine != theirs for mine, theirs in pairs):

@@ -21,6 +21,7 @@ import pyarrow as pa
 from scipy.special import logit
 
 from chandraclip.catalog.bands import BANDS
+from chandraclip.catalog.photometry import CSC_PSF_SHARE
 from chandraclip.data.schema import RARE_CLASSES, SOURCE_CLASSES
 from chandraclip.data.splits import assign_splits
 from chandraclip.simulate.catalog_rows import CatalogRows, read_catalog_rows
@@ -41,9 +42,9 @@ from chandraclip.simulate.population.sources import (
 )
 from chandraclip.simulate.variability.epochs import draw_epochs, epochs_of_flux
 from chandraclip.simulate.variability.kinds import CONSTANT
-from chandraclip.simulate.variability.matching import Observed, information_of_odds
+from chandraclip.simulate.variability.matching import Observed, information_of_odds, information_of_scatter
 
-ROWS_PER_CHUNK = 2_000
+ROWS_PER_CHUNK = 500
 NUM_CANDIDATES = 96
 PLANTED_SHARE = 0.01  # of rows
 MOST_PLANTED_ROWS, FEWEST_TDE_ROWS = 12, 3
@@ -109,9 +110,16 @@ def simulate_catalog_chunk(
     chance = np.where(np.isnan(probability) | rare[source], drawn.activity[source], probability > VARIABLE_PROBABILITY)
     active = rng.random(len(rows)) < chance
     usual = np.clip(np.where(drawn.kind == CONSTANT, 0.0, drawn.activity), RARELY, 1.0 - RARELY)
-    observed = _observed_variability(rng, rows, rare[source], usual[source])
     columns = observe_sources(
-        rng, text_rng, drawn, observations, epochs, active, draw_flux, pileup=pileup, observed=observed
+        rng,
+        text_rng,
+        drawn,
+        observations,
+        epochs,
+        active,
+        draw_flux,
+        pileup=pileup,
+        observed=lambda background: _observed_variability(rng, rows, rare[source], usual[source], background),
     )
     own_names = part.sources["name"].to_numpy(dtype=object)
     names = np.where(rare, "SIM" + pd.Series(own_names).str.replace(r"^\S+", "", regex=True), own_names)[
@@ -137,14 +145,16 @@ def simulate_catalog_chunk(
 
 
 def _observed_variability(
-    rng: np.random.Generator, rows: pd.DataFrame, rare: np.ndarray, usual: np.ndarray
+    rng: np.random.Generator, rows: pd.DataFrame, rare: np.ndarray, usual: np.ndarray, background: np.ndarray
 ) -> Observed:
     """How each row varied: what probability and index tell of the odds, and the scatter and extremes where given.
 
-    Odds of 1 to 9 may be chance: such a row has varied if that is likely, given how often its source does.
+    Odds of 1 to 9 may be chance: such a row has varied if that is likely, given how often its source does. The highest
+    index has no upper end, so that there the scatter, too, says how much.
 
     Args:
         usual: (D,) share of observations in which the source of each row varies.
+        background: (D,) expected counts in the aperture.
     """
     probability, index = rows["var_prob_b"].to_numpy(), rows["var_index_b"].to_numpy()
     chance = usual * probability / (usual * probability + (1.0 - usual) * (1.0 - probability))
@@ -153,13 +163,17 @@ def _observed_variability(
     log_odds = logit(np.clip(probability, 0.01, 0.995))
     strong = np.isfinite(index) & (index > 6)
     log_odds[strong] = LOG10_ODDS_OF_INDEX[np.clip(index[strong], 7, 10).astype(np.int64) - 7] * np.log(10.0)
-    information = information_of_odds(log_odds, rows["counts"].to_numpy())
-    known = varied & ~rare & np.isfinite(information)
+    source = CSC_PSF_SHARE * np.maximum(rows["counts"].to_numpy(), 1.0)
+    information = information_of_odds(log_odds, source + background)
     with np.errstate(divide="ignore", invalid="ignore"):
-        shape = [
+        ratios = [
             rows[name].to_numpy() / rows["var_mean_b"].to_numpy() for name in ("var_sigma_b", "var_max_b", "var_min_b")
         ]
-    return Observed(np.where(known, information, np.nan), *(np.where(part > 0, part, np.nan) for part in shape))
+    scatter, peak, trough = (np.where(ratio > 0, ratio, np.nan) for ratio in ratios)
+    information = np.where(index == 10, np.fmax(information, information_of_scatter(scatter)), information)
+    known = varied & ~rare & np.isfinite(information)
+    share = source / (source + background)
+    return Observed(np.where(known, information, np.nan), share, scatter, peak, trough)
 
 
 def plant(catalog: CatalogRows, seed: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from chandraclip.data.packaging import BuildResult, build_dataset
 from chandraclip.data.shards import Chunk
 from chandraclip.files import sha256_of
 
-SIMULATED_ROWS_PER_CHUNK = 2_000
+SIMULATED_ROWS_PER_CHUNK = 500  # so few that many processes end together, and that a chunk stays in the cache
 
 
 def build_from_simulation(

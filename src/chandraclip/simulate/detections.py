@@ -49,9 +49,11 @@ MISSING_EVENTS_SHARE = 0.04
 # within 3' of the axis (50 to 1000 counts) by 3 %, with wider wings than a normal.
 SIGNIFICANCE_SCATTER, SIGNIFICANCE_FREEDOM = 0.025, 4.0
 RARE_SHARE = 0.01  # of sources
+YOUNG_CLASSES = [CLASSES.index(name) for name in ("YSO", "HM-STAR")]  # found in star-forming regions
 
 # (expected photons/s per erg/s/cm2 of each observation) -> typical flux a source (S,), flux an observation (D,)
 FluxDraw = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+VariabilityOf = Callable[[np.ndarray], Observed]  # of expected background counts in each aperture (D,)
 
 
 def simulate_chunk(
@@ -163,7 +165,7 @@ def observe_sources(
     instrument: Instrument | None = None,
     pileup: bool = True,
     fits: bool = True,
-    observed: Observed | None = None,
+    observed: VariabilityOf | None = None,
 ) -> dict[str, Any]:
     """Columns of D detections but their keys: what is recorded, what the catalogue measures, the truth, the text.
 
@@ -171,18 +173,20 @@ def observe_sources(
         active: (D,) bool, whether each varies within its observation, if it is of a kind that does.
         draw_flux: see `FluxDraw`.
         instrument, pileup, fits: see `simulate_chunk`.
-        observed: how each is known to have varied, for mocks of real ones.
+        observed: how each is known to have varied, for mocks of real ones; see `VariabilityOf`.
     """
     instrument = instrument or builtin_instrument()
     num_rows = len(observations.source)
     good_time = draw_good_time(rng, observations.exposure, observations.subarray, observations.instrument)
     livetime = good_time.livetime
     bad_columns = draw_bad_columns(rng, observations.theta)
-    sight = look(rng, sources, observations, epochs, instrument, good_time, bad_columns, active, observed)
-    typical_flux, flux = draw_flux(sight.counts_per_flux)
+    young = np.isin(sources.source_class, YOUNG_CLASSES)[observations.source]
     background, background_scale = draw_background(
-        rng, observations.instrument, observations.theta, observations.mjd, livetime
+        rng, observations.instrument, observations.theta, observations.mjd, livetime, young
     )
+    how = None if observed is None else observed(background)
+    sight = look(rng, sources, observations, epochs, instrument, good_time, bad_columns, active, how)
+    typical_flux, flux = draw_flux(sight.counts_per_flux)
     recorded = record(
         rng,
         sight.rates(flux, background / livetime),

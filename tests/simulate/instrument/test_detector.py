@@ -92,3 +92,21 @@ def test_background_is_of_the_level_that_real_fields_have():
     near, _ = draw_background(rng, np.ones(8000, int), theta, mjd, livetime)
     spread = [np.subtract(*np.log10(np.quantile(values, [0.9, 0.1]))) for values in (far, near)]
     assert spread[0] > spread[1] + 0.2  # beside S3 as well as on it
+
+
+def test_far_from_the_axis_the_chips_are_others():
+    """ACIS-I ends at 12.8'; S2 and, switched on less often, the back-illuminated S3 are beyond."""
+    rng = np.random.default_rng(7)
+    mjd, livetime = np.full(20_000, 53200.0), np.full(20_000, 5e4)
+    spread = []
+    for angle in (10.0, 14.0):
+        counts, _ = draw_background(rng, np.zeros(20_000, int), np.full(20_000, angle), mjd, livetime)
+        spread.append(np.divide(*np.quantile(counts, [0.9, 0.1])))
+    assert spread[1] > 1.4 * spread[0]
+    theta = np.repeat([5.0, 14.0], 10_000)
+    plain, nebula = (
+        draw_background(rng, np.zeros(20_000, int), theta, mjd, livetime, np.full(20_000, young))[0]
+        for young in (False, True)
+    )
+    assert np.mean(nebula[:10_000]) / np.mean(plain[:10_000]) == pytest.approx(1.0, abs=0.05)
+    assert np.mean(nebula[10_000:]) / np.mean(plain[10_000:]) == pytest.approx(1.8, abs=0.12)

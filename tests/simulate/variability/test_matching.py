@@ -17,14 +17,16 @@ from chandraclip.simulate.variability.matching import (
     Observed,
     draw_matching_variability,
     information_of_odds,
+    information_of_scatter,
 )
 
 DURATION = 4.0e4
 
 
-def observed(information, **shape):
+def observed(information, source_share=1.0, **shape):
     nothing = np.full(len(information), np.nan)
-    return Observed(information, *(shape.get(name, nothing) for name in ("scatter", "peak", "trough")))
+    share = np.full(len(information), source_share)
+    return Observed(information, share, *(shape.get(name, nothing) for name in ("scatter", "peak", "trough")))
 
 
 def draw(kind, information, strength=0.3, period=np.nan, seed=0, **shape):
@@ -78,6 +80,25 @@ def test_shape_is_that_of_the_light_curve_where_it_is_known():
     high, low = (draw(FLARE, information, 3.0, peak=np.full(200, value))[1] for value in (6.0, 1.8))
     highest = [np.median(totals(part)[1].max(axis=1)) for part in (high, low)]
     assert highest[0] > 1.2 * highest[1]
+
+
+def test_beside_background_a_source_varies_more_for_the_same_information():
+    """r ln r on average, of the rate with the background, is what was asked for, whatever the background."""
+    information, found, scatter = np.full(150, 0.1), [], []
+    for share in (1.0, 0.4):
+        _, variable = draw(RED_NOISE, information, source_share=share)
+        rate = totals(variable)[1]
+        both = 1.0 + share * (rate - 1.0)
+        found.append(np.median((both * np.log(np.maximum(both, 1e-9))).mean(axis=1)))
+        scatter.append(np.median(rate.std(axis=1)))
+    np.testing.assert_allclose(found, 0.1, rtol=0.25)
+    assert scatter[1] > 1.7 * scatter[0]
+
+
+def test_a_log_normal_rate_has_the_information_of_its_scatter():
+    rate = np.exp(np.random.default_rng(2).normal(0.0, 0.5, 200_000))
+    rate /= rate.mean()
+    np.testing.assert_allclose(information_of_scatter(rate.std()), (rate * np.log(rate)).mean(), rtol=0.03)
 
 
 def test_what_is_not_known_is_as_the_source_has_it():

@@ -27,10 +27,21 @@ FRONT_ILLUMINATED_RATE, S3_RATE = 8.0e-7, 2.7e-6
 BACKGROUND_SCATTER = 0.12  # dex, from field to field: the sky, and what is left of flares
 # Particles are held off by the solar wind: most came in 2009.5, least 5.5 years before and after.
 SOLAR_MINIMUM, SOLAR_CYCLE, SOLAR_AMPLITUDE = 55000.0, 4018.0, 0.25  # MJD, d, share of the mean
-# A source that far from ACIS-S's aim point (arcmin) is on S3 with that probability, else on a front-illuminated chip.
-S3_THETA, S3_SHARE = (3.0, 9.0), (1.0, 0.25)
-# CSC's source apertures are 1.06 to 2.5 times the circle of 90 % in area; their spectra's up to 4.1 times.
+# Share of sources on a back-illuminated chip, by arcmin from the aim point. The focal plane (from memory; the azimuths
+# of the catalogue's rows bear it out): the chips of ACIS-I end at 12.8', and from 10.7' on S2 and S3 lie beside them;
+# about ACIS-S's aim point S3 gives way to S2, S4, I2 and I3, and from 10.8' on to S1 on one side. How often a chip far
+# out was on: the shares of the rows at its azimuths.
+BACK_ILLUMINATED_THETA = np.array([3.0, 9.0, 10.7, 12.8])
+BACK_ILLUMINATED_SHARE = np.array([[0.0, 0.0, 0.0, 0.35], [1.0, 0.25, 0.25, 0.4]])  # ACIS-I, ACIS-S
+# Rows on S2 in ACIS-I's fields have somewhat more than those on the chips about the axis; rows of stars in star-forming
+# regions have more the larger their apertures are: nebulae, and neighbours.
+S2_THETA, S2_FACTOR = (10.7, 12.8), 1.3
+YOUNG_THETA, YOUNG_FACTOR = (9.0, 12.0), 1.8
+# CSC's source apertures are 1.06 to 2.5 times the circle of 90 % in area; their spectra's up to 4.1 times. That circle
+# is too large at 2 to 10': background counts that the significances of faint rows tell of, over those of the circle.
 APERTURE_FACTOR = (1.06, 2.5)
+APERTURE_THETA = (0.0, 2.5, 4.5, 7.5, 10.0, 12.0)
+APERTURE_SHARE = (1.0, 0.8, 0.6, 0.7, 0.85, 1.0)
 # Fluorescence lines of the particle background (Al, Si, Au M, Ni K, Au L): keV, and rough counts per 0.5-7 keV count.
 BACKGROUND_LINES = np.array([[1.487, 0.02], [1.740, 0.05], [2.14, 0.06], [7.47, 0.06], [9.67, 0.12]])
 BACKGROUND_PARTICLE_SHARE = 0.7  # of the 0.5-7 keV background: flat in channels; the rest is the X-ray sky
@@ -210,17 +221,29 @@ def background_shape(channel_edges: np.ndarray) -> np.ndarray:
 
 
 def draw_background(
-    rng: np.random.Generator, instrument: np.ndarray, theta: np.ndarray, mjd: np.ndarray, livetime: np.ndarray
+    rng: np.random.Generator,
+    instrument: np.ndarray,
+    theta: np.ndarray,
+    mjd: np.ndarray,
+    livetime: np.ndarray,
+    young: np.ndarray | bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Expected 0.5-7 keV background counts in the source aperture (D,) and the source / background area ratio (D,).
 
     The level is that of the chip and of the epoch in the solar cycle, with a scatter from field to field; the
     background region is 5 to 50 times the aperture and at least 30 arcsec2.
+
+    Args:
+        young: (D,) bool, of a star-forming region.
     """
     num_rows = len(theta)
-    area = psf_area(theta) * 10.0 ** rng.uniform(np.log10(APERTURE_FACTOR[0]), np.log10(APERTURE_FACTOR[1]), num_rows)
-    on_s3 = (instrument == 1) & (rng.random(num_rows) < np.interp(theta, S3_THETA, S3_SHARE))
-    rate = np.where(on_s3, S3_RATE, FRONT_ILLUMINATED_RATE)
+    area = psf_area(theta) * np.interp(theta, APERTURE_THETA, APERTURE_SHARE)
+    area *= 10.0 ** rng.uniform(np.log10(APERTURE_FACTOR[0]), np.log10(APERTURE_FACTOR[1]), num_rows)
+    shares = [np.interp(theta, BACK_ILLUMINATED_THETA, share) for share in BACK_ILLUMINATED_SHARE]
+    back_illuminated = rng.random(num_rows) < np.where(instrument == 1, shares[1], shares[0])
+    on_s2 = np.where(instrument == 0, np.interp(theta, S2_THETA, (1.0, S2_FACTOR)), 1.0)
+    rate = np.where(back_illuminated, S3_RATE, FRONT_ILLUMINATED_RATE * on_s2)
+    rate = rate * np.where(young, np.interp(theta, YOUNG_THETA, (1.0, YOUNG_FACTOR)), 1.0)
     cycle = 1.0 + SOLAR_AMPLITUDE * np.cos(2.0 * np.pi * (mjd - SOLAR_MINIMUM) / SOLAR_CYCLE)
     rate = rate * (BACKGROUND_PARTICLE_SHARE * cycle + (1.0 - BACKGROUND_PARTICLE_SHARE))
     expected = rate * area * livetime * 10.0 ** (BACKGROUND_SCATTER * rng.standard_normal(num_rows))

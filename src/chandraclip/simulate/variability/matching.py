@@ -3,7 +3,8 @@
 What a light curve tells against a constant rate is, a photon, the mean of r ln r of its rate r over the mean rate
 (nats, the Kullback-Leibler divergence from a constant); N photons have that much more log-likelihood. Gregory-Loredo
 asks a price for its bins, which `ODDS` has from simulated light curves of all kinds. So odds and photons give the
-information wanted of a photon, and relative scatter and extremes, where measured, the shape.
+information wanted of a photon, and relative scatter and extremes, where measured, the shape. All are of what is in the
+aperture: the background, which does not vary, has its part in rate and photons.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ class Observed:
 
     Attributes:
         information: nats a photon, see `information_of_odds`; NaN: the source's own variability.
+        source_share: of the photons, those of the source; the rest is background.
         scatter: standard deviation of the rate over its mean. peak, trough: highest and lowest over the mean.
     """
 
     information: np.ndarray
+    source_share: np.ndarray
     scatter: np.ndarray
     peak: np.ndarray
     trough: np.ndarray
@@ -54,6 +57,11 @@ class Observed:
 def information_of_odds(log_odds: np.ndarray, num_photons: np.ndarray) -> np.ndarray:
     """Nats a photon of light curves that Gregory-Loredo gives such ln odds, on average, from so many photons."""
     return np.interp(log_odds, ODDS, NATS) / np.maximum(num_photons, 1.0)
+
+
+def information_of_scatter(scatter: np.ndarray) -> np.ndarray:
+    """Nats a photon of a log-normal rate of that standard deviation over its mean."""
+    return 0.5 * np.log1p(scatter**2)
 
 
 def draw_matching_variability(
@@ -83,8 +91,9 @@ def draw_matching_variability(
     factors = np.concatenate([np.tile(factor, row.size), np.ones(others.size)])
     drawn = draw_variability(rng, kind[index], strength[index] * factors, period[index], duration[index])
     second_light = np.where(drawn.kind == DIP, DIP_LIGHT, 1.0)
-    total, weight = _total_rate(drawn.first, drawn.second, second_light)
     wanted = Observed(*(getattr(observed, field.name)[index] for field in fields(Observed)))
+    total, weight = _total_rate(drawn.first, drawn.second, second_light)
+    total = 1.0 + wanted.source_share[:, None] * (total - 1.0)
     dear = np.where(drawn.kind == PULSATION, PULSE_PRICE, 1.0)
     misfit = _misfit(total, weight, replace(wanted, information=wanted.information * dear))
     best = misfit[: row.size * NUM_CANDIDATES].reshape(row.size, NUM_CANDIDATES).argmin(axis=1)
