@@ -26,7 +26,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("embeddings", help="folder written by scripts/embed.py, of all splits")
     parser.add_argument("dataset", help="folder or Hub id of the dataset it was made of")
     parser.add_argument("--output", type=Path, help="folder for metrics.json; default EMBEDDINGS/text_towers")
-    parser.add_argument("--towers", nargs="+", choices=TOWERS, default=list(TOWERS), help="default: all")
+    parser.add_argument(
+        "--towers", nargs="+", choices=TOWERS, default=list(TOWERS), help="which (default: %(default)s)"
+    )
     parser.add_argument("--steps", type=int, default=450, help="of AdamW (default: %(default)s)")
     parser.add_argument("--batch_size", type=int, default=128, help="rows a step (default: %(default)s)")
     parser.add_argument("--learning_rate", type=float, default=2e-3, help="at its peak (default: %(default)s)")
