@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     from chandraclip.evaluation.selection import HIGHLY_VARIABLE, select_rows
     from chandraclip.files import write_text
     from chandraclip.graphs import figures
-    from chandraclip.graphs.detections import describe_detections, object_types
+    from chandraclip.graphs.detections import describe_detections, object_types, rank_correlation_with_counts
     from chandraclip.graphs.graph_files import write_graph
     from chandraclip.graphs.report import analyse, headline_of, lists_of, to_markdown
     from chandraclip.graphs.similarity import graph_of_mean_degree, similarity_graph
@@ -104,11 +104,12 @@ def main(arguments: list[str] | None = None) -> None:
                 continue
             num_nulls = options.num_nulls if graph.nnz / 2 <= options.null_edges else 0
             found = analyse(graph, vectors, chosen.name, types, RARE_CLASSES, num_nulls, options.seed)
-            results[title] = {"view": view, "threshold": threshold, **found.results}
+            nodes = describe_detections(options.dataset, chosen, types, found)
+            counts = rank_correlation_with_counts(nodes)
+            results[title] = {"view": view, "threshold": threshold, "counts": counts, **found.results}
             text = to_markdown(title, results[title])
             print(f"\n{text}")
             folder = output / view / name.replace(" ", "_")
-            nodes = describe_detections(options.dataset, chosen, types, found)
             files = write_graph(folder, graph, nodes)
             write_text(folder / "core_and_periphery.md", lists_of(title, nodes))
             print(f"wrote {', '.join(map(str, [*files, folder / 'core_and_periphery.md']))}")
@@ -116,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
             if found.results["nulls"]:
                 drawn[view] = title, graph, found, types
     if not structures:
-        raise OptionError("every graph has too many edges; raise the thresholds, or select fewer detections")
+        raise QueryError("every graph has too many edges; raise the thresholds, or select fewer detections")
     pictures = [output / "degrees.png"]
     figures.plot_degrees(structures, pictures[0])
     if drawn:

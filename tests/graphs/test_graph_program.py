@@ -42,7 +42,8 @@ def rare_dataset(tmp_path, dataset, write_dataset) -> Path:
     number = np.array([int(name[6:]) for name in table["name"].to_pylist()])
     probability = pa.array(np.where(number < 150, 0.99, 0.2), pa.float32())
     rare = pa.array([{3: "ULX", 4: "TDE"}.get(source, None if source % 9 == 0 else "AGN") for source in number])
-    for name, values in (("var_prob_b", probability), ("true_class", rare)):
+    counts = pa.array(1000.0 - number, pa.float32())
+    for name, values in (("var_prob_b", probability), ("true_class", rare), ("src_cnts_aper_b", counts)):
         table = table.set_column(table.column_names.index(name), name, values.cast(table.schema.field(name).type))
     return write_dataset(tmp_path / "rare", table)
 
@@ -69,6 +70,9 @@ def test_graphs_of_the_highly_variable(main, embeddings, rare_dataset, tmp_path,
     for name in ("degrees.png", "cores.png", "nulls.png", "network.png"):
         assert (output / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert "YSO_Candidate" in printed
+    assert "Rank correlation with counts: degree " in printed
+    for found in graphs.values():
+        assert set(found["counts"]) == {"degree", "core_score"}
     assert (output / "graph.md").read_text().count("## ") == 12
 
     graph, nodes = read_graph(output / "text" / "tau_0.7")

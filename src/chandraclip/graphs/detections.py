@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from scipy.stats import spearmanr
 
 from chandraclip.data.keys import KEY
 from chandraclip.data.schema import SOURCE_CLASSES
@@ -16,7 +17,8 @@ from chandraclip.graphs.tables import UNKNOWN
 if TYPE_CHECKING:
     from chandraclip.graphs.report import Analysis
 
-FACTS = ("src_cnts_aper_b", "hard_hm", "hard_ms", "hard_hs", "var_prob_b", "true_variability")
+COUNTS = "src_cnts_aper_b"
+FACTS = (COUNTS, "hard_hm", "hard_ms", "hard_hs", "var_prob_b", "true_variability")
 
 
 def object_types(dataset: str, table: EmbeddingTable) -> np.ndarray:
@@ -48,3 +50,18 @@ def describe_detections(dataset: str, table: EmbeddingTable, types: np.ndarray, 
     for name, values in join_columns(dataset, "catalog", FACTS, table).items():
         columns[name] = pa.array(values.tolist(), from_pandas=True)
     return pa.table(columns)
+
+
+def rank_correlation_with_counts(nodes: pa.Table) -> dict[str, float]:
+    """Spearman's rank correlation of ``degree`` and ``core_score`` with the counts: how much of either is brightness.
+
+    Empty where counts are not known.
+    """
+    if COUNTS not in nodes.column_names:
+        return {}
+    counts = nodes[COUNTS].to_numpy().astype(np.float64)
+    known = np.isfinite(counts)
+    if known.sum() < 3:
+        return {}
+    names = ("degree", "core_score")
+    return {name: float(spearmanr(counts[known], nodes[name].to_numpy()[known]).statistic) for name in names}

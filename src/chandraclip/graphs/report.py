@@ -90,6 +90,9 @@ def to_markdown(title: str, found: Mapping[str, Any]) -> str:
         f"Core by label switching: {core['nodes']} nodes ({core['share']:.1%}), Borgatti-Everett correlation "
         f"{number(core['correlation'])}; Lip's cut: {core['lip_nodes']} nodes, the same for {core['same_as_lip']:.1%}."
     )
+    if found.get("counts"):
+        parts = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in found["counts"].items()]
+        lines.append(f"Rank correlation with counts: {', '.join(parts)}.")
     lines += ["", markdown_table(_type_row(row) for row in found["types"]), ""]
     if found["nulls"]:
         lines += [markdown_table(_null_row(row) for row in found["nulls"]), ""]
