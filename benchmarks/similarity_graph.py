@@ -33,13 +33,13 @@ def vectors_of(num_rows: int, seed: int = 0) -> np.ndarray:
     return vectors
 
 
-def ours(vectors: np.ndarray) -> tuple[float, float, np.ndarray]:
+def ours(vectors: np.ndarray, num_threads: int) -> tuple[float, float, np.ndarray]:
     """Wall and CPU seconds, and (M, 2) edges with the lower row first."""
     import torch
 
     from chandraclip.graphs.similarity import similarity_graph
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(num_threads)
     similarity_graph(vectors[:2000], THRESHOLD)
     begin, cpu = perf_counter(), process_time()
     graph = similarity_graph(vectors, THRESHOLD)
@@ -47,11 +47,11 @@ def ours(vectors: np.ndarray) -> tuple[float, float, np.ndarray]:
     return *seconds, _edges(graph.indptr, graph.indices)
 
 
-def theirs(vectors: np.ndarray) -> tuple[float, float, np.ndarray]:
+def theirs(vectors: np.ndarray, num_threads: int) -> tuple[float, float, np.ndarray]:
     """As `ours`, by faiss."""
     import faiss
 
-    faiss.omp_set_num_threads(2)
+    faiss.omp_set_num_threads(num_threads)
     index = faiss.IndexFlatIP(DIMENSION)
     index.add(vectors)
     index.range_search(vectors[:100], THRESHOLD)
@@ -68,9 +68,9 @@ def _edges(offsets: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return edges[np.lexsort((edges[:, 1], edges[:, 0]))]
 
 
-def run_alone(side: str, num_rows: int, edges: Path | None = None) -> dict[str, float]:
+def run_alone(side: str, num_rows: int, num_threads: int, edges: Path | None = None) -> dict[str, float]:
     """One side in a process of its own: ``seconds``, ``cpu_seconds``, ``num_edges``, ``peak_mib``."""
-    command = [sys.executable, __file__, "--side", side, "--num_rows", str(num_rows)]
+    command = [sys.executable, __file__, "--side", side, "--num_rows", str(num_rows), "--num_threads", str(num_threads)]
     command += [] if edges is None else ["--edges", str(edges)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -87,12 +87,15 @@ def same_edges(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -> tu
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num_rows", type=int, default=200_000)
+    parser.add_argument("--num_threads", type=int, default=2, help="of each side (default: %(default)s)")
     parser.add_argument("--memory_rows", type=int, nargs="*", default=[50_000, 100_000])
     parser.add_argument("--side", choices=("ours", "theirs"), help="run one side alone and print it as JSON")
     parser.add_argument("--edges", type=Path, help="with --side: where to save its edges")
     options = parser.parse_args()
     if options.side:
-        seconds, cpu, edges = {"ours": ours, "theirs": theirs}[options.side](vectors_of(options.num_rows))
+        seconds, cpu, edges = {"ours": ours, "theirs": theirs}[options.side](
+            vectors_of(options.num_rows), options.num_threads
+        )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         if options.edges:
             np.save(options.edges, edges)
@@ -102,16 +105,17 @@ def main() -> None:
 
     with TemporaryDirectory() as folder:
         files = {side: Path(folder) / f"{side}.npy" for side in ("ours", "theirs")}
-        runs = {side: run_alone(side, options.num_rows, file) for side, file in files.items()}
+        runs = {side: run_alone(side, options.num_rows, options.num_threads, file) for side, file in files.items()}
         equal, alone = same_edges(vectors_of(options.num_rows), *(np.load(file) for file in files.values()))
-    memory = {rows: run_alone("ours", rows)["peak_mib"] for rows in sorted(options.memory_rows)}
+    memory = {rows: run_alone("ours", rows, options.num_threads)["peak_mib"] for rows in sorted(options.memory_rows)}
     memory = dict(sorted({**memory, options.num_rows: runs["ours"]["peak_mib"]}.items()))
     rows = np.array(list(memory), dtype=float)
     a_row = np.diff(list(memory.values())) / np.diff(rows) * 1024 if len(memory) > 1 else np.array([np.nan])
     result = {
         "ratio": runs["theirs"]["seconds"] / runs["ours"]["seconds"],
         "equal": equal,
-        "against": "faiss-cpu, IndexFlatIP.range_search, two threads",
+        "against": "faiss-cpu, IndexFlatIP.range_search",
+        "num_threads": options.num_threads,
         "num_rows": options.num_rows,
         "num_edges": int(runs["ours"]["num_edges"]),
         "edges_in_one_alone": alone,

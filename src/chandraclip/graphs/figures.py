@@ -118,7 +118,7 @@ def plot_network(
             axes.scatter(
                 position[rows, 0],
                 position[rows, 1],
-                s=90 if star else 14,
+                s=50 if star else 14,
                 marker="*" if star else "o",
                 facecolors=colour if kind == "core" else "none",
                 edgecolors=colour,
@@ -168,7 +168,13 @@ def plot_nulls(comparisons: Mapping[str, Sequence[Mapping[str, Any]]], path: Pat
                 axes.plot([low_end, high_end], [height] * 2, color=_NULL_COLOURS[row["null"]], linewidth=2)
                 axes.plot(mean, height, "o", color=_NULL_COLOURS[row["null"]], markersize=4)
             axes.plot((own[0]["observed"] - low) / span, line, "D", color="black", markersize=5, zorder=3)
-        axes.set(title=title, xlim=(-0.05, 1.05), ylim=(len(statistics) - 0.5, -0.5), xticks=[])
+        axes.set(
+            title=title,
+            xlim=(-0.05, 1.05),
+            ylim=(len(statistics) - 0.5, -0.5),
+            xticks=[],
+            xlabel="least to largest of the row",
+        )
         for border in np.arange(0.5, len(statistics) - 1):
             axes.axhline(border, color="0.9", linewidth=0.8)
     panels[0].set(yticks=range(len(statistics)), yticklabels=[name.replace("_", " ") for name in statistics])

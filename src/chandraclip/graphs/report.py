@@ -128,7 +128,7 @@ def _null_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "null, 95 %": f"{number(row['null_mean'])} [{number(row['null_low'])}, {number(row['null_high'])}]",
         "p above": row["p_above"],
         "p below": row["p_below"],
-        "survives": "yes" if row["survives"] else "no",
+        "beyond the null": row["beyond"],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
-NUM_STEPS = 10
+NUM_STEPS = 6
 _MAX_ITERATIONS = 20
 # Few nodes are cheap, and have poor local maxima.
 _MAX_STARTS, _NODES_STARTED = 30, 10_000
