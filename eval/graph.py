@@ -30,7 +30,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--split", default="all", help="train, validation, test or all (default: %(default)s)")
     parser.add_argument(
-        "--views", nargs="+", help="events, spectrum, text, both; default: what there is of all but spectrum"
+        "--views",
+        nargs="+",
+        help="events, spectrum, xray, text, both; default: events, text and both, as published, where there are",
     )
     parser.add_argument(
         "--thresholds", nargs="*", type=float, default=[0.5, 0.7, 0.9], help="cosines (default: .5 .7 .9)"

@@ -52,7 +52,7 @@ def test_a_mean_degree_gives_the_most_similar_pairs(clustered, mean_degree):
 
 def test_the_threshold_is_exact_where_few_rows_say_little(monkeypatch, clustered):
     """The sample misses the only clump, and the first estimate is too high."""
-    monkeypatch.setattr(similarity, "_SAMPLED_ROWS", 1)
+    monkeypatch.setattr(similarity, "_SAMPLED_PAIRS", 1)
     graph, _ = graph_of_mean_degree(clustered[0], 40)
     assert graph.nnz / 600 == pytest.approx(40, abs=0.01)
 

@@ -22,7 +22,7 @@ PUBLISHED_THRESHOLDS = (0.5, 0.7, 0.9)
 MAX_EDGES = 100_000_000  # about 4 GB while the graph is built
 # A tile of the CPU stays in its cache; one of a device is large, since each costs a wait for its number of edges.
 _TILE, _DEVICE_TILE = (512, 1024), (16_384, 65_536)
-_SAMPLED_ROWS = 1024
+_SAMPLED_PAIRS = 1_000_000
 
 
 def similarity_graph(
@@ -37,7 +37,8 @@ def similarity_graph(
         max_edges: where to stop.
 
     Returns:
-        (N, N) symmetric CSR with sorted indices; its data are the cosines in float32, the diagonal is empty.
+        (N, N) symmetric CSR with sorted indices; its data are the cosines in float32, the diagonal is empty. A cosine of
+        exactly 0 is no edge.
 
     Raises:
         OptionError: a vector of no length, a threshold out of range, or more than `max_edges` edges.
@@ -70,13 +71,14 @@ def graph_of_mean_degree(
     if not 0 < mean_degree <= num_rows - 1:
         raise OptionError(f"a mean degree of {mean_degree:g} is not possible among {num_rows} rows")
     wanted = min(max(round(num_rows * mean_degree / 2), 1), num_rows * (num_rows - 1) // 2)
-    rows = np.random.default_rng(0).choice(num_rows, min(_SAMPLED_ROWS, num_rows), replace=False)
-    sample = np.sort((unit[rows] @ unit.T).numpy(), axis=None)[::-1][len(rows) :]  # without each row's own
+    num_sampled = min(max(_SAMPLED_PAIRS // num_rows, 1), num_rows)
+    rows = np.random.default_rng(0).choice(num_rows, num_sampled, replace=False)
+    sample = (unit[rows] @ unit.T).numpy().ravel()
     share = 2 * wanted / (num_rows * (num_rows - 1))
     excess = 1.1
     while True:
-        place = int(share * excess * len(sample)) + 10
-        low = float(sample[place]) if place < len(sample) else -1.0
+        place = int(share * excess * len(sample)) + num_sampled + 10  # each row is found once itself
+        low = -float(np.partition(-sample, place)[place]) if place < len(sample) else -1.0
         upper = _upper_triangle(unit, low, device, max_edges)
         if upper.nnz >= wanted:
             break

@@ -12,6 +12,7 @@ from chandraclip.evaluation.embeddings import EmbeddingTable
 VIEWS = {
     "events": ("event_embedding",),
     "spectrum": ("spectrum_embedding",),
+    "xray": ("xray_embedding",),  # of the joint head
     "text": ("text_embedding",),
     "both": ("event_embedding", "text_embedding"),
 }
