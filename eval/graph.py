@@ -65,12 +65,13 @@ def main(arguments: list[str] | None = None) -> None:
 
     from chandraclip.data.schema import RARE_CLASSES
     from chandraclip.errors import OptionError, QueryError
+    from chandraclip.evaluation.dataset import join_columns
     from chandraclip.evaluation.embeddings import EmbeddingTable
     from chandraclip.evaluation.results import markdown_table, write_metrics
     from chandraclip.evaluation.selection import HIGHLY_VARIABLE, select_rows
     from chandraclip.files import write_text
     from chandraclip.graphs import figures
-    from chandraclip.graphs.detections import describe_detections, object_types, rank_correlation_with_counts
+    from chandraclip.graphs.detections import COUNTS, describe_detections, object_types, rank_correlation_with_counts
     from chandraclip.graphs.graph_files import write_graph
     from chandraclip.graphs.report import analyse, headline_of, lists_of, to_markdown
     from chandraclip.graphs.similarity import graph_of_mean_degree, similarity_graph
@@ -91,6 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         vectors, rows = view_of(table, view)
         chosen = table.select(rows)
         types = object_types(options.dataset, chosen)
+        counts = join_columns(options.dataset, "catalog", [COUNTS], chosen).get(COUNTS)
         wanted = [(f"tau {threshold:g}", threshold, None) for threshold in options.thresholds]
         wanted += [(f"mean degree {degree:g}", None, degree) for degree in options.mean_degrees]
         for name, threshold, degree in wanted:
@@ -105,10 +107,10 @@ def main(arguments: list[str] | None = None) -> None:
                 print(f"\n{title}: left out, {error}")
                 continue
             num_nulls = options.num_nulls if graph.nnz / 2 <= options.null_edges else 0
-            found = analyse(graph, vectors, chosen.name, types, RARE_CLASSES, num_nulls, options.seed)
+            found = analyse(graph, vectors, chosen.name, types, RARE_CLASSES, num_nulls, options.seed, counts)
             nodes = describe_detections(options.dataset, chosen, types, found)
-            counts = rank_correlation_with_counts(nodes)
-            results[title] = {"view": view, "threshold": threshold, "counts": counts, **found.results}
+            brightness = rank_correlation_with_counts(nodes)
+            results[title] = {"view": view, "threshold": threshold, "counts": brightness, **found.results}
             text = to_markdown(title, results[title])
             print(f"\n{text}")
             folder = output / view / name.replace(" ", "_")

@@ -64,7 +64,7 @@ def test_graphs_of_the_highly_variable(main, embeddings, rare_dataset, tmp_path,
         assert (types["ULX"]["detections"], types["ULX"]["sources"]) == (2, 1)
         assert "unknown" not in types  # source_class fills in where the simulation says nothing
         assert types["AGN"]["high_share_low"] <= types["AGN"]["high_share"] <= types["AGN"]["high_share_high"]
-        assert {row["null"] for row in found["nulls"]} == {"rewired", "gaussian", "turned", "shuffled"}
+        assert {row["null"] for row in found["nulls"]} == {"rewired", "gaussian", "turned", "shuffled", "matched"}
     metrics = [item["metric"] for item in content["headline"]]
     assert "rare types outward, AUC (both, mean degree 8)" in metrics
     for name in ("degrees.png", "cores.png", "nulls.png", "network.png"):

@@ -94,7 +94,7 @@ def test_clumps_and_outliers_survive_what_they_should(clustered):
     graph, _ = graph_of_mean_degree(vectors, 12)
     rows = compare_with_nulls(graph, vectors, source, {"rare": rare}, 40)
     found = {(row["statistic"], row["null"]): row for row in rows}
-    assert {null for _, null in found} == set(NULLS)
+    assert {null for _, null in found} == set(NULLS) - {"matched"}  # no counts are known
     assert found["transitivity", "gaussian"]["p_above"] < 0.05
     auc = found["rare outward_auc", "shuffled"]
     assert auc["observed"] > 0.7
@@ -103,3 +103,18 @@ def test_clumps_and_outliers_survive_what_they_should(clustered):
     # That they are out is a matter of their degrees and their distance from the middle: neither null gives it up.
     assert found["rare outward_auc", "turned"]["null_mean"] > 0.6
     assert ("rare outward_auc", "gaussian") not in found
+
+
+def test_types_that_are_out_since_they_are_faint_are_not_out_for_their_counts():
+    """Two rows a source; faint ones lie far from the clump, and the rare are faint."""
+    generator = np.random.default_rng(4)
+    counts = np.repeat(generator.uniform(1, 2, 200), 2)
+    vectors = 2 + np.repeat(generator.normal(size=(200, 8)), 2, axis=0) * 3 / counts[:, None] ** 2
+    rare = (counts < 1.3) & np.repeat(generator.random(200) < 0.5, 2)
+    graph, _ = graph_of_mean_degree(vectors, 12)
+    source = np.repeat(np.arange(200), 2).astype(str)
+    rows = compare_with_nulls(graph, vectors, source, {"rare": rare}, 100, nulls=("shuffled", "matched"), counts=counts)
+    found = {(row["statistic"], row["null"]): row for row in rows}
+    assert found["rare outward_auc", "shuffled"]["p_above"] == pytest.approx(1 / 101)
+    assert found["rare outward_auc", "matched"]["p_above"] > 0.02
+    assert found["rare outward_auc", "matched"]["null_mean"] > found["rare outward_auc", "shuffled"]["null_mean"] + 0.1

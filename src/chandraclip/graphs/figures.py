@@ -16,7 +16,7 @@ from chandraclip.graphs.structure import Structure, structure_of
 from chandraclip.graphs.tables import UNKNOWN
 
 MAX_DRAWN_NODES = 1500
-_NULL_COLOURS = {"rewired": "C1", "gaussian": "C2", "turned": "C4", "shuffled": "C5"}
+_NULL_COLOURS = {"rewired": "C1", "gaussian": "C2", "turned": "C4", "shuffled": "C5", "matched": "C9"}
 
 
 def plot_degrees(structures: Mapping[str, Mapping[str, Structure]], path: Path) -> None:
@@ -163,7 +163,7 @@ def plot_nulls(comparisons: Mapping[str, Sequence[Mapping[str, Any]]], path: Pat
                 continue
             low, span = min(ends), max(max(ends) - min(ends), 1e-12)
             for row in own:
-                height = line + 0.16 * (list(_NULL_COLOURS).index(row["null"]) - 1.5)
+                height = line + 0.15 * (list(_NULL_COLOURS).index(row["null"]) - 2)
                 low_end, mean, high_end = ((row[key] - low) / span for key in ("null_low", "null_mean", "null_high"))
                 axes.plot([low_end, high_end], [height] * 2, color=_NULL_COLOURS[row["null"]], linewidth=2)
                 axes.plot(mean, height, "o", color=_NULL_COLOURS[row["null"]], markersize=4)
@@ -180,7 +180,7 @@ def plot_nulls(comparisons: Mapping[str, Sequence[Mapping[str, Any]]], path: Pat
     panels[0].set(yticks=range(len(statistics)), yticklabels=[name.replace("_", " ") for name in statistics])
     handles = [panels[0].plot([], [], "o-", color=colour, label=name)[0] for name, colour in _NULL_COLOURS.items()]
     handles.insert(0, panels[0].plot([], [], "D", color="black", label="the graph")[0])
-    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize="small")
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
     _save(figure, path)
 
 

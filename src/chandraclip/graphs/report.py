@@ -48,6 +48,7 @@ def analyse(
     rare: Sequence[str],
     num_nulls: int,
     seed: int = 0,
+    counts: np.ndarray | None = None,
 ) -> Analysis:
     """Structure, core and periphery, the degree table, and the comparison with nulls.
 
@@ -57,6 +58,7 @@ def analyse(
         rare: types whose place is asked: together, and each of which there is one.
         num_nulls: random graphs of each null; 0 for no comparison.
         seed: of everything random.
+        counts: (N,) of each detection, where they are known.
     """
     structure, found = structure_of(graph), label_switching(graph, seed=seed)
     core_lip, core_score = lip_cut(graph), core_scores(graph, seed=seed)
@@ -74,8 +76,10 @@ def analyse(
         },
         "types": degree_table(structure, found.core, types, source, seed=seed),
         "core_profile": {"k": k.tolist(), "nodes": count.tolist()},
-        "nulls": compare_with_nulls(graph, vectors, source, groups, num_nulls, seed) if num_nulls else [],
+        "nulls": [],
     }
+    if num_nulls:
+        results["nulls"] = compare_with_nulls(graph, vectors, source, groups, num_nulls, seed, counts=counts)
     return Analysis(structure, found.core, core_lip, core_score, results)
 
 

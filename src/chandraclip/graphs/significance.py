@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
+from scipy.stats import rankdata
 from tqdm.auto import tqdm
 
 from chandraclip.graphs.label_switching import label_switching
@@ -17,12 +18,14 @@ from chandraclip.graphs.tables import periphery_statistics
 
 NUM_NULLS = 200  # fewer can give no p below .01, two-sided
 SIGNIFICANT = 0.01
+NUM_STRATA = 20  # of equally many sources of like counts
 # Null -> what it keeps.
 NULLS = {
     "rewired": "every degree",
     "gaussian": "the number of edges, the mean and covariance of the vectors",
     "turned": "the number of edges, each source's distance from the mean",
     "shuffled": "the graph; the types are dealt out anew among the sources",
+    "matched": "the graph; the types are dealt out anew among sources of like counts",
 }
 # What the types have no part in.
 WHOLE = (
@@ -60,6 +63,7 @@ def compare_with_nulls(
     num_nulls: int = NUM_NULLS,
     seed: int = 0,
     nulls: Sequence[str] = tuple(NULLS),
+    counts: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """Observed numbers beside those of each null.
 
@@ -74,6 +78,7 @@ def compare_with_nulls(
         num_nulls: random graphs of each null.
         seed: of all of them.
         nulls: of `NULLS`.
+        counts: (N,) of each detection, NaN where not known, for the null "matched", which is left out without.
 
     Returns:
         Rows of ``statistic``, ``null``, ``observed``, ``null_mean``, ``null_sd``, ``null_low``, ``null_high`` (2.5 to
@@ -88,7 +93,11 @@ def compare_with_nulls(
     rows: list[dict[str, Any]] = []
     for null in nulls:
         samples = []
-        shuffle = _Shuffle(graph, source, groups, seed) if null == "shuffled" else None
+        if null == "matched" and counts is None:
+            continue
+        shuffle = None
+        if null in ("shuffled", "matched"):
+            shuffle = _Shuffle(graph, source, groups, seed, counts if null == "matched" else None)
         for _ in tqdm(range(num_nulls), desc=f"null: {null}", unit="graph", delay=5):
             if shuffle:
                 samples.append(shuffle.draw(generator))
@@ -107,18 +116,32 @@ def compare_with_nulls(
 
 
 class _Shuffle:
-    """Groups dealt out anew among the sources, all rows of a source with it."""
+    """Groups dealt out anew among the sources, all rows of a source alike; with counts, among those of like counts."""
 
-    def __init__(self, graph: csr_array, source: np.ndarray, groups: Mapping[str, np.ndarray], seed: int):
+    def __init__(
+        self,
+        graph: csr_array,
+        source: np.ndarray,
+        groups: Mapping[str, np.ndarray],
+        seed: int,
+        counts: np.ndarray | None = None,
+    ):
         self.core = label_switching(graph, seed=seed).core
         self.core_number = structure_of(graph).core_number
         self.source = np.unique(source, return_inverse=True)[1]
         # A source is of the group of its first row.
         first = np.unique(self.source, return_index=True)[1]
         self.groups = {name: chosen[first] for name, chosen in groups.items()}
+        self.stratum = np.zeros(len(first), dtype=np.int64)
+        if counts is not None:
+            known = np.nan_to_num(np.asarray(counts, dtype=np.float64), nan=-1.0)
+            mean = np.bincount(self.source, known) / np.bincount(self.source)
+            self.stratum = ((rankdata(mean) - 1) * NUM_STRATA / len(first)).astype(np.int64)
+        self.place = np.argsort(self.stratum, kind="stable")
 
     def draw(self, generator: np.random.Generator) -> dict[str, float]:
-        order = generator.permutation(int(self.source.max()) + 1)
+        order = np.empty_like(self.place)
+        order[self.place] = np.lexsort((generator.random(len(self.place)), self.stratum))
         groups = {name: chosen[order][self.source] for name, chosen in self.groups.items()}
         return _of_groups(groups, self.core, self.core_number)
 

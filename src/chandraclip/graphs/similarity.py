@@ -37,8 +37,8 @@ def similarity_graph(
         max_edges: where to stop.
 
     Returns:
-        (N, N) symmetric CSR with sorted indices; its data are the cosines in float32, the diagonal is empty. A cosine of
-        exactly 0 is no edge.
+        (N, N) symmetric CSR with sorted indices; its data are the cosines in float32, the diagonal is empty. A cosine
+        of exactly 0 is no edge.
 
     Raises:
         OptionError: a vector of no length, a threshold out of range, or more than `max_edges` edges.
