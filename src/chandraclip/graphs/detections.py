@@ -55,7 +55,7 @@ def describe_detections(dataset: str, table: EmbeddingTable, types: np.ndarray, 
 def rank_correlation_with_counts(nodes: pa.Table) -> dict[str, float]:
     """Spearman's rank correlation of ``degree`` and ``core_score`` with the counts: how much of either is brightness.
 
-    Empty where counts are not known.
+    Without what is the same for all, and empty where counts are not known.
     """
     if COUNTS not in nodes.column_names:
         return {}
@@ -63,5 +63,9 @@ def rank_correlation_with_counts(nodes: pa.Table) -> dict[str, float]:
     known = np.isfinite(counts)
     if known.sum() < 3:
         return {}
-    names = ("degree", "core_score")
-    return {name: float(spearmanr(counts[known], nodes[name].to_numpy()[known]).statistic) for name in names}
+    scores = {name: nodes[name].to_numpy()[known] for name in ("degree", "core_score")}
+    return {
+        name: float(spearmanr(counts[known], score).statistic)
+        for name, score in scores.items()
+        if np.ptp(score) > 0 and np.ptp(counts[known]) > 0
+    }
