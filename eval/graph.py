@@ -1,6 +1,6 @@
 """Similarity graphs of detections: degrees by type of object, core and periphery, and what of it is more than chance.
 
-    python eval/graph.py outputs/embeddings/default outputs/data/default --output outputs/results/graph
+    python eval/graph.py outputs/embeddings/align/default outputs/data/default --output outputs/results/align/graph
 
 An edge joins two detections whose cosine is at least a threshold: .5, .7 and .9 as published, and the one that gives a
 mean degree. Without --where the highly variable detections are taken (var_prob_b > 0.9), as published. Writes
@@ -35,15 +35,19 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="events, spectrum, xray, text, both; default: events, text and both, as published, where there are",
     )
     parser.add_argument(
-        "--thresholds", nargs="*", type=float, default=[0.5, 0.7, 0.9], help="cosines (default: .5 .7 .9)"
+        "--thresholds", nargs="*", type=float, default=[0.5, 0.7, 0.9], help="cosines (default: %(default)s)"
     )
-    parser.add_argument("--mean_degrees", nargs="*", type=float, default=[20.0], help="other graphs (default: 20)")
-    parser.add_argument("--num_nulls", type=int, default=200, help="random graphs of each null; 0: none (default: 200)")
+    parser.add_argument(
+        "--mean_degrees", nargs="*", type=float, default=[20.0], help="other graphs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--num_nulls", type=int, default=200, help="random graphs of each null; 0: none (default: %(default)s)"
+    )
     parser.add_argument(
         "--null_edges", type=int, default=100_000, help="graphs with more have no nulls (default: %(default)s)"
     )
     parser.add_argument(
-        "--max_edges", type=int, default=20_000_000, help="graphs with more are left out (default: 2e7)"
+        "--max_edges", type=int, default=20_000_000, help="graphs with more are left out (default: %(default)s)"
     )
     parser.add_argument("--device", default="cpu", help="torch device of the similarities (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
