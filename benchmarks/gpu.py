@@ -2,9 +2,9 @@
 """Everything a GPU is for, measured in one command of at most 8 minutes: `make gpu`.
 
 Tests marked gpu, an optimizer step of every model and the training programs in bfloat16, packed attention, embedding,
-nearest neighbours. It needs this checkout and a Python with PyTorch; no installation and no network: packages that are
-missing are named, and what does not need them goes on. A stage that fails or hangs says so in its line of the table and
-the next one starts in a fresh process. Results are written after every stage.
+nearest neighbours, similarity graph. It needs this checkout and a Python with PyTorch; no installation and no network:
+packages that are missing are named, and what does not need them goes on. A stage that fails or hangs says so in its
+line of the table and the next one starts in a fresh process. Results are written after every stage.
 
     make gpu                       on the GPU; writes results/gpu.json and the GPU section of RESULTS.md
     make gpu PYTHON=python3        with the machine's own Python
@@ -57,6 +57,7 @@ STAGES = (
     Stage("attention", "gpu_stages.attention", "compare", 60),
     Stage("embedding", "gpu_stages.search", "embedding", 60),
     Stage("neighbours", "gpu_stages.search", "neighbours", 90),
+    Stage("graph", "gpu_stages.graphs", "similarity", 90),
     Stage("spectrum_run", "gpu_stages.runs", "spectrum_run", 90),
     Stage("event_run", "gpu_stages.runs", "event_run", 90),
     Stage("align_run", "gpu_stages.runs", "align_run", 90),

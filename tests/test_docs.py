@@ -47,6 +47,7 @@ NOT_EXECUTED = {"import pyvo": "asks the archive's server, with a package that i
 SHORTER = {
     "--num_detections 100000": "--num_detections 250",
     "path/or/repo_id": "DATASET",
+    "outputs/results/align/graph": "outputs/results/align/graph --num_nulls 2",
     "outputs/data/default": "DATASET",
     # One word for three things, told apart by the option before it.
     "--text_model_name_or_path FOLDER_OR_HUB_ID": "--text_model_name_or_path TEXT_MODEL",
@@ -203,6 +204,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder that holds what the pages speak of, tiny: files, a dataset, a trained model, a text model."""
     from transformers import BertConfig, BertModel
 
+    from chandraclip.embedding.dataset import embed_dataset
+    from chandraclip.embedding.embedder import EmbedConfig
     from chandraclip.models import train_tokenizer
     from chandraclip.simulate.dataset import build_from_simulation
 
@@ -219,6 +222,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         files.pha(spectrum, ANCRFILE="source.arf", RESPFILE="source.rmf", counts=(30, 20, 50, 10))
     write_photons(OgipFiles(folder), "acisf04938_000N002_r0043")
     build_from_simulation(folder / "DATASET", 250, seed=1, progress=False)  # what README.md builds, SHORTER
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        embed_dataset(EmbedConfig("outputs/align", "DATASET"), Path("outputs/embeddings/align/default"))
     tokenizer = train_tokenizer(texts, vocab_size=100)
     BertModel(
         BertConfig(

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "observation": {"ogip", "catalog", "data", "simulate", "models", "embedding"},
     "evaluation": {"catalog", "data"},  # embeddings in, metrics out: never a model
     "embedding": {"catalog", "data", "models", "evaluation"},
+    "graphs": {"data", "evaluation"},  # embeddings in, graphs out: never a model
     "realism": {"catalog", "data", "simulate", "evaluation"},
     "training": {"losses", "catalog", "data", "simulate", "models", "evaluation"},
 }
@@ -70,6 +71,7 @@ def test_no_wing_imports_one_above_its_own(repository, wing):
         ("chandraclip.simulate.detections", {"torch", "transformers", "datasets"}),
         ("chandraclip.observation.fitting", {"torch", "transformers", "datasets"}),
         ("chandraclip.evaluation.retrieval", {"transformers", "datasets", "chandraclip.models"}),
+        ("chandraclip.graphs.report", {"transformers", "datasets", "chandraclip.models", "matplotlib", "networkx"}),
     ],
 )
 def test_a_wing_loads_only_what_it_needs(module, heavy):

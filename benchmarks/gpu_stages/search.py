@@ -64,7 +64,7 @@ def neighbours(job: Job) -> list[dict[str, Any]]:
     seconds = perf_counter() - begin
 
     asked = np.sort(generator.choice(len(vectors), min(CHECKED, len(vectors)), replace=False))
-    exact = _float64_similarity(vectors[asked], vectors)
+    exact = float64_similarity(vectors[asked], vectors)
     best = np.argpartition(-exact, NEIGHBOURS, axis=1)[:, : NEIGHBOURS + 1]
     agree = np.mean([len(set(ours) & set(theirs)) / len(theirs) for ours, theirs in zip(indices[asked], best)])
     sorted_best = -np.sort(-np.take_along_axis(exact, best, axis=1), axis=1)
@@ -87,7 +87,7 @@ def neighbours(job: Job) -> list[dict[str, Any]]:
     ]
 
 
-def _float64_similarity(queries: np.ndarray, references: np.ndarray, block: int = 100_000) -> np.ndarray:
+def float64_similarity(queries: np.ndarray, references: np.ndarray, block: int = 100_000) -> np.ndarray:
     """(Q, R) similarities, without a float64 copy of all references."""
     left = queries.astype(np.float64)
     places = range(0, len(references), block)
