@@ -1,4 +1,4 @@
-"""The errors that are the user's to mend: of every reader for bad input, and of an option that does not fit."""
+"""The errors that are the user's to mend: of every reader for bad input, of an option, of a question."""
 
 from __future__ import annotations
 
@@ -27,3 +27,7 @@ class InputFileError(ValueError):
 
 class OptionError(ValueError):
     """An option that cannot be honoured with this dataset, model, machine or number of processes."""
+
+
+class QueryError(ValueError):
+    """A question without an answer: an unknown key, an empty text, a file without photons. Programs end with 2."""

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import NoReturn
 
 from chandraclip import lock
-from chandraclip.errors import InputFileError, OptionError
+from chandraclip.errors import InputFileError, OptionError, QueryError
 
 DEBUG = "CHANDRACLIP_DEBUG"
 _AGAIN = "run the same command again"
@@ -58,7 +58,8 @@ def at_end(act: Callable[[], None]) -> None:
 
 
 def run_program(main: Callable[[], int | None]) -> NoReturn:
-    """Run a program's `main` and end the process with its status: 130 for Ctrl-C, 1 for an error.
+    """Run a program's `main` and end the process with its status: 130 for Ctrl-C, 1 for an error, 2 for a question that
+    has no answer, as for a command line that does not parse.
 
     An error that the user can mend, a full disk, Ctrl-C and SIGTERM end in one line on stderr; in a traceback with
     CHANDRACLIP_DEBUG=1 in the environment. Of a run of several processes only the one at fault speaks, or the first.
@@ -74,7 +75,7 @@ def run_program(main: Callable[[], int | None]) -> NoReturn:
         if not status:
             _print_next()
     except Exception as error:
-        status = 1
+        status = 2 if isinstance(error, QueryError) else 1
         line = explain(error)
         if os.environ.get(DEBUG) or (line is None and not _is_hearsay(error)):
             traceback.print_exc()
@@ -120,7 +121,7 @@ def explain(error: BaseException) -> str | None:
             return f"{_place(cause)}{reason}; {remedy}, then {_how_to_go_on(error)}"
         if number == errno.EROFS:
             return f"{_place(cause)}the file system is read-only; choose another output folder"
-    if isinstance(error, (InputFileError, OptionError)):
+    if isinstance(error, (InputFileError, OptionError, QueryError)):
         return str(error)
     if isinstance(error, OSError):
         if error.errno in _PLACE:
