@@ -48,6 +48,8 @@ SHORTER = {
     "--num_detections 100000": "--num_detections 250",
     "path/or/repo_id": "DATASET",
     "outputs/results/align/graph": "outputs/results/align/graph --num_nulls 2",
+    "outputs/results/trajectories_validation": "outputs/results/trajectories_validation --kinds states "
+    "--num_sources 3 --num_observations 2 --num_draws 39",
     "outputs/data/default": "DATASET",
     # One word for three things, told apart by the option before it.
     "--text_model_name_or_path FOLDER_OR_HUB_ID": "--text_model_name_or_path TEXT_MODEL",

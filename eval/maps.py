@@ -1,0 +1,161 @@
+"""Maps of each representation before and after alignment, and how wide neighbourhoods are in each.
+
+    python eval/maps.py outputs/embeddings/default outputs/data/default --output outputs/results/maps
+
+Writes metrics.json, one map a modality (maps_*.png), layouts.csv (the places on the maps, by key) and spread.png. UMAP
+is an extra: pip install 'chandraclip[maps]'; --no_maps gives the numbers without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from chandraclip.program import now_try, run_program
+
+# Label -> before, after.
+PAIRS = {
+    "spectrum": ("spectrum_latents", "spectrum_embedding"),
+    "events": ("event_latents", "event_embedding"),
+    "text": ("text_features", "text_embedding"),
+}
+QUANTITIES = ("hard_hs", "hard_ms", "hard_hm", "powlaw_gamma", "powlaw_nh", "var_prob_b", "true_nh", "true_gamma")
+FACTS = (*QUANTITIES, "src_cnts_aper_b", "source_class")
+LOGARITHMIC = ("powlaw_nh", "true_nh")
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("embeddings", help="folder written by scripts/embed.py")
+    parser.add_argument("dataset", help="the dataset that was embedded: its catalogue columns and texts")
+    parser.add_argument("--output", type=Path, help="folder for the results; default EMBEDDINGS/maps")
+    parser.add_argument("--split", default="test", help="train, validation, test (default) or all")
+    parser.add_argument("--num_neighbours", type=int, default=10, help="of a neighbourhood (default: %(default)s)")
+    parser.add_argument("--max_points", type=int, default=5000, help="of a map, drawn at random (default: %(default)s)")
+    parser.add_argument("--no_maps", action="store_true", help="the numbers alone")
+    parser.add_argument("--num_resamples", type=int, default=1000, help="bootstrap resamples of sources (default 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of layouts, draws and bootstrap (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    for name, least in {"num_neighbours": 3, "max_points": 50, "num_resamples": 2, "seed": 0}.items():
+        if getattr(options, name) < least:
+            parser.error(f"--{name} must be at least {least}")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+
+    import numpy as np
+    import pandas as pd
+
+    from chandraclip.data.keys import KEY
+    from chandraclip.errors import QueryError
+    from chandraclip.evaluation.dataset import join_columns
+    from chandraclip.evaluation.embeddings import EmbeddingTable
+    from chandraclip.evaluation.maps import layout, plot_maps, turned_to
+    from chandraclip.evaluation.neighbourhoods import SEMANTIC, spread_tables, standardized, text_vectors
+    from chandraclip.evaluation.results import Headline, markdown_table, number, write_metrics
+    from chandraclip.files import atomic_path
+
+    table = EmbeddingTable.load(options.embeddings).in_split(options.split)
+    pairs = {label: pair for label, pair in PAIRS.items() if all(name in table.arrays for name in pair)}
+    if not pairs:
+        raise QueryError(
+            f"{options.embeddings}: no representation stands in it before and after alignment, only "
+            f"{', '.join(table.arrays) or 'none'}"
+        )
+    names = [name for pair in pairs.values() for name in pair]
+    if "xray_embedding" in table.arrays and {"spectrum", "events"} <= set(pairs):
+        names.append("xray_embedding")
+    complete = np.logical_and.reduce([table.masks[name] for name in names])
+    table = table.select(complete)
+    if len(table) <= options.num_neighbours + int(np.unique(table.name, return_counts=True)[1].max(initial=0)):
+        raise QueryError(
+            f"{options.embeddings}: only {len(table)} detections have {', '.join(names)}; none has neighbours"
+        )
+    points = {name: standardized(table.arrays[name], name.endswith("_embedding")) for name in names}
+    if "xray_embedding" in points:
+        points["xray_latents"] = np.concatenate([points["spectrum_latents"], points["event_latents"]], axis=1)
+        pairs["X-rays together"] = ("xray_latents", "xray_embedding")
+    facts = join_columns(options.dataset, "catalog", FACTS, table)
+    facts["source_class"] = table.source_class.astype(np.float64)
+    quantities = {
+        name: np.log10(np.where(facts[name] > 0, facts[name], np.nan)) if name in LOGARITHMIC else facts[name]
+        for name in QUANTITIES
+        if name in facts and np.isfinite(facts[name]).any()
+    }
+    summaries = join_columns(options.dataset, "texts", ["summary"], table).get("summary")
+    texts = None if summaries is None else text_vectors(summaries.tolist(), seed=options.seed)
+    spread, changes = spread_tables(
+        points,
+        pairs,
+        table.name,
+        table.source_class,
+        quantities,
+        texts,
+        k=options.num_neighbours,
+        num_resamples=options.num_resamples,
+        seed=options.seed,
+    )
+
+    output = options.output or Path(options.embeddings) / "maps"
+    written = []
+    if not options.no_maps:
+        rng = np.random.default_rng(options.seed)
+        chosen = np.sort(rng.permutation(len(table))[: options.max_points])
+        columns = {name: values[chosen] for name, values in facts.items()}
+        places: dict[str, np.ndarray] = {name: table.keys[name][chosen] for name in KEY}
+        for label, (before, after) in pairs.items():
+            first = layout(points[before][chosen], options.seed)
+            second = turned_to(layout(points[after][chosen], options.seed), first)
+            for name, plane in ((before, first), (after, second)):
+                places[f"{name}_x"], places[f"{name}_y"] = plane.T
+            picture = output / f"maps_{label.split()[0].lower()}.png"
+            title = f"UMAP of {len(chosen)} detections by {label}"
+            plot_maps({f"before: {before}": first, f"after: {after}": second}, columns, picture, title)
+            written.append(picture)
+        with atomic_path(output / "layouts.csv") as temporary:
+            pd.DataFrame(places).to_csv(temporary, index=False, float_format="%.5g")
+        written.append(output / "layouts.csv")
+    headline = [
+        Headline(
+            f"spread of {row['quantity']} among neighbours by {row['neighbours']}",
+            value=row["after"],
+            low=row["low"] * row["before"],
+            high=row["high"] * row["before"],
+            chance=row["chance"],
+            baseline=row["before"],
+            baseline_name="before alignment",
+        )
+        for row in changes
+    ]
+    results = {
+        "split": options.split,
+        "detections": len(table),
+        "num_neighbours": options.num_neighbours,
+        "spread": spread,
+        "changes": changes,
+    }
+    path = write_metrics(output, "maps", table, headline, results)
+    print(
+        markdown_table(
+            {
+                "neighbours by": row["neighbours"],
+                "spread of": "texts (cosine distance)" if row["quantity"] == SEMANTIC else row["quantity"],
+                **{name: row[name] for name in ("chance", "before", "after")},
+                "after / before": f"{number(row['ratio'])} [{number(row['low'])}, {number(row['high'])}]",
+            }
+            for row in changes
+        )
+    )
+    print(
+        f"\n{len(table)} detections with all representations, {options.num_neighbours} nearest of other sources. "
+        "Standard deviations, of NH in dex; classes: probability that two neighbours differ. "
+        "95 % intervals: bootstrap over sources."
+    )
+    print(f"wrote {', '.join(str(file) for file in (path, *written))}")
+    now_try(["scripts/report.py", output, "--output", output / "report.md"])
+
+
+if __name__ == "__main__":
+    run_program(main)

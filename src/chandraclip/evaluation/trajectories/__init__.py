@@ -1,0 +1,1 @@
+"""All observations of a source as a path in latent space, and whether photon noise alone would give it."""
