@@ -1,103 +1,177 @@
-"""Nearest neighbours and retrieved texts of every detection of one embeddings folder among those of another.
+"""The nearest detections and texts to a text, your own files, a key, a source, or all of another embeddings folder.
 
-    python eval/neighbours.py outputs/embeddings/default outputs/embeddings/real --dataset outputs/data/default \
-        --output outputs/results/neighbours
+    python eval/neighbours.py EMBEDDINGS --dataset DATASET --text "soft, highly variable, ultraluminous"
+    python eval/neighbours.py EMBEDDINGS --dataset DATASET --files src_pha3.fits src_regevt3.fits
+    python eval/neighbours.py EMBEDDINGS --dataset DATASET --key 4938 0 43
+    python eval/neighbours.py EMBEDDINGS --dataset DATASET --name "2CXO J004722.6-252050"
+    python eval/neighbours.py EMBEDDINGS QUERY_EMBEDDINGS --dataset DATASET --query_dataset QUERY_DATASET
 
-Writes neighbours.json and neighbours.md, and prints the latter.
+Prints the answers, and writes neighbours.json and neighbours.md. A question without an answer (an unknown key, an empty
+text, files of another instrument or without photons) ends in one line, with status 2.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from chandraclip.program import now_try, run_program
 
-FACTS = ("src_cnts_aper_b", "hard_hm", "hard_ms", "var_prob_b", "true_spectrum", "true_nh", "true_variability")
+SHOWN = ("src_cnts_aper_b", "hard_hm", "hard_ms", "var_prob_b", "true_class", "true_spectrum", "true_variability")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("embeddings", help="folder of the reference embeddings: where neighbours and texts come from")
-    parser.add_argument("query_embeddings", help="folder of the embeddings to look up")
+    ask = parser.add_argument_group("what is asked, one of these")
+    ask.add_argument(
+        "query_embeddings", nargs="?", help="folder of embeddings of the same model: each of its detections"
+    )
+    ask.add_argument("--text", help="a source in words")
+    ask.add_argument("--files", nargs="+", help="a spectrum, an event list or both, and what goes with them")
+    ask.add_argument("--key", nargs=3, metavar=("OBSID", "OBI", "REGION_ID"), help="a detection of the embeddings")
+    ask.add_argument("--name", help="a source; with --key: whose detection it is, where several have the key")
     parser.add_argument("--dataset", help="dataset of the references: its texts and catalogue facts are printed")
     parser.add_argument("--query_dataset", help="dataset of the queries: their catalogue facts are printed")
-    parser.add_argument("--num_neighbours", type=int, default=5, help="of each detection (default: %(default)s)")
-    parser.add_argument("--num_texts", type=int, default=3, help="of each detection (default: %(default)s)")
+    parser.add_argument("--model", help="folder or Hub id of the model, if not where the embeddings say")
+    parser.add_argument("--revision", help="of a model on the Hub")
+    parser.add_argument(
+        "--by",
+        default="xray",
+        choices=("xray", "text"),
+        help="what of a detection is compared: its X-rays (default), or its text",
+    )
+    parser.add_argument("--any_instrument", action="store_true", help="ask about files of other instruments too")
+    parser.add_argument("--index", default="exact", help="exact (default), or of faiss: flat, ivf, hnsw")
+    parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
+    parser.add_argument("--num_neighbours", type=int, default=5, help="of each question (default: %(default)s)")
+    parser.add_argument("--num_texts", type=int, default=3, help="of each question (default: %(default)s)")
     parser.add_argument(
         "--text_characters", type=int, default=160, help="of each retrieved text (default: %(default)s)"
     )
-    parser.add_argument("--output", type=Path, help="folder for the results; default QUERY_EMBEDDINGS/neighbours")
-    return parser.parse_args(arguments)
+    parser.add_argument("--output", type=Path, help="folder for the results; default (QUERY_)EMBEDDINGS/neighbours")
+    options = parser.parse_args(arguments)
+    asked = {"query_embeddings": options.query_embeddings, "--text": options.text, "--files": options.files}
+    asked["--key or --name"] = options.key or options.name
+    given = [name for name, value in asked.items() if value is not None]
+    if len(given) != 1:
+        parser.error(f"ask by one of {', '.join(asked)}; given {' and '.join(given) or 'none'}")
+    for name in ("num_neighbours", "num_texts"):
+        if getattr(options, name) < (name == "num_neighbours"):
+            parser.error(f"--{name} must be at least {int(name == 'num_neighbours')}")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
-    from chandraclip.evaluation.dataset import join_columns
-    from chandraclip.evaluation.embeddings import EmbeddingTable
-    from chandraclip.evaluation.neighbours import describe, find_neighbours
-    from chandraclip.files import atomic_path, write_json
+    from chandraclip.files import write_json, write_text
+    from chandraclip.search import Catalog
 
-    references, queries = EmbeddingTable.load(options.embeddings), EmbeddingTable.load(options.query_embeddings)
-    facts, query_facts = {}, {}
-    if options.dataset:
-        facts = join_columns(options.dataset, "catalog", FACTS, references)
-        facts |= join_columns(options.dataset, "texts", ["summary"], references)
-    if options.query_dataset:
-        query_facts = join_columns(options.query_dataset, "catalog", FACTS, queries)
-    lookups = find_neighbours(queries, references, options.num_neighbours, options.num_texts)
-    if queries.provenance.get("model_id") != references.provenance.get("model_id"):
-        raise ValueError("the two folders were embedded with different models, so their spaces are not the same")
-
-    found = {}
-    for lookup in lookups:
-        for position, row in enumerate(lookup.rows.tolist()):
-            texts = zip(lookup.texts[position].tolist(), lookup.text_similarity[position].tolist())
-            neighbours = zip(lookup.neighbours[position].tolist(), lookup.similarity[position].tolist())
-            found[row] = {
-                "query": describe(queries, row, query_facts, FACTS),
-                "compared": list(lookup.modalities),
-                "neighbours": [
-                    {"similarity": similarity, **describe(references, other, facts, FACTS)}
-                    for other, similarity in neighbours
-                ],
-                "texts": [
-                    {"similarity": similarity, **describe(references, other, facts, ["summary"])}
-                    for other, similarity in texts
-                ],
-            }
-    entries = [found[row] for row in sorted(found)]
+    catalog = Catalog.from_pretrained(
+        options.embeddings,
+        options.dataset,
+        model=options.model,
+        revision=options.revision,
+        index=options.index,
+        device=options.device,
+    )
+    without = 0
+    if options.query_embeddings is None:
+        entries = [ask(catalog, options)]
+    else:
+        entries, without = ask_all(catalog, options)
     text = "\n".join(to_markdown(entry, options.text_characters) for entry in entries)
-    without = len(queries) - len(entries)
     if without:
-        text += f"\n{without} of {len(queries)} detections have no embedding and were not looked up.\n"
-    output = options.output or Path(options.query_embeddings) / "neighbours"
-    write_json(output / "neighbours.json", {"embeddings": references.provenance, "queries": entries})
-    with atomic_path(output / "neighbours.md") as temporary:
-        temporary.write_text(text)
+        text += f"\n{without} of {without + len(entries)} detections have no embedding and were not looked up.\n"
+    recall = catalog.references.recall(options.num_neighbours)
+    if options.index != "exact":
+        shares = ", ".join(f"{compared} {share:.3f}" for compared, share in recall.items())
+        text += (
+            f"\nIndex {options.index}: share of the exact {options.num_neighbours} nearest that it finds: {shares}.\n"
+        )
+    output = options.output or Path(options.query_embeddings or options.embeddings) / "neighbours"
+    facts = {"embeddings": catalog.table.provenance, "index": options.index, "recall": recall}
+    write_json(output / "neighbours.json", {**facts, "queries": entries})
+    write_text(output / "neighbours.md", text)
     print(text)
     print(f"wrote {output / 'neighbours.json'}, {output / 'neighbours.md'}")
     now_try(["eval/retrieval.py", options.embeddings])
 
 
-def to_markdown(entry: dict, text_characters: int) -> str:
+def ask(catalog: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """One question: its answers as plain values."""
+    key = options.key and [*([options.name] if options.name else []), *options.key]
+    name = None if key else options.name
+    question = catalog.question(
+        text=options.text, files=options.files, key=key, name=name, any_instrument=options.any_instrument
+    )
+    found = catalog.answer(question, options.num_neighbours, options.by)
+    texts: list[dict[str, Any]] = []
+    if (
+        options.num_texts
+        and "text_embedding" in catalog.table.arrays
+        and not any("latents" in name for name in question.vectors)
+    ):
+        texts = plain(catalog.answer(question, options.num_texts, "distinct text"))
+    query = {"title": question.title, "notes": list(question.notes)}
+    return {"query": query, "compared": found.attrs["compared"], "neighbours": plain(found), "texts": texts}
+
+
+def ask_all(catalog: Any, options: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
+    """Every detection of an embeddings folder, in its order, and how many have no embedding."""
+    from chandraclip.evaluation.embeddings import EmbeddingTable
+    from chandraclip.evaluation.lookup import describe, find_neighbours
+
+    queries = EmbeddingTable.load(options.query_embeddings)
+    if queries.provenance.get("model_id") != catalog.table.provenance.get("model_id"):
+        raise ValueError("the two folders were embedded with different models, so their spaces are not the same")
+    own = describe(queries, options.query_dataset).drop(columns=["split", "summary"], errors="ignore")
+    entries = {}
+    for answers in find_neighbours(queries, catalog.references, options.num_neighbours, options.num_texts):
+        for position, row in enumerate(answers.rows.tolist()):
+            found = {"neighbours": answers.neighbours, "texts": answers.texts}
+            entries[row] = {"query": plain(own.iloc[[row]])[0], "compared": list(answers.neighbours.compared)} | {
+                name: plain(
+                    catalog.facts.iloc[part.rows[position]].assign(similarity=part.similarity[position].astype(float))
+                )
+                if part is not None
+                else []
+                for name, part in found.items()
+            }
+    return [entries[row] for row in sorted(entries)], len(queries) - len(entries)
+
+
+def plain(frame: Any) -> list[dict[str, Any]]:
+    """Rows as JSON has them, without what is missing."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [
+        {name: getattr(value, "item", lambda value=value: value)() for name, value in row.items() if value is not None}
+        for row in rows
+    ]
+
+
+def to_markdown(entry: dict[str, Any], text_characters: int) -> str:
     """A heading, a table of neighbours, and a list of texts."""
     from chandraclip.evaluation.results import markdown_table
 
     query = entry["query"]
-    about = ", ".join(
-        f"{name} {_short(value)}" for name, value in query.items() if name in FACTS or name == "source_class"
-    )
-    lines = [f"### {query['name']} (obsid {query['obsid']}, region {query['region_id']}) {about}".rstrip(), ""]
-    lines += [f"Compared by {' and '.join(entry['compared'])}.", ""]
-    columns = [name for name in FACTS if any(name in neighbour for neighbour in entry["neighbours"])]
+    title = query.get("title")
+    if title is None:
+        about = ", ".join(f"{name} {short(query[name])}" for name in ("source_class", *SHOWN) if name in query)
+        title = f"{query['name']} (obsid {query['obsid']}, region {query['region_id']}) {about}".rstrip()
+    lines = [f"### {title}", "", f"Compared by {' and '.join(entry['compared'])}.", ""]
+    lines += [f"Note: {note}." for note in query.get("notes", ())] + [""] * bool(query.get("notes"))
+    columns = [name for name in SHOWN if any(name in neighbour for neighbour in entry["neighbours"])]
     lines.append(
         markdown_table(
             {
                 "similarity": f"{neighbour['similarity']:.3f}",
                 "name": neighbour["name"],
-                "class": neighbour["source_class"] or "-",
+                "obsid": neighbour["obsid"],
+                "region": neighbour["region_id"],
+                "class": neighbour.get("source_class", "-"),
                 **{name: neighbour.get(name) for name in columns},
             }
             for neighbour in entry["neighbours"]
@@ -106,12 +180,12 @@ def to_markdown(entry: dict, text_characters: int) -> str:
     lines.append("")
     for text in entry["texts"]:
         summary = " ".join(text.get("summary", "").split())
-        short = summary if len(summary) <= text_characters else summary[:text_characters].rsplit(" ", 1)[0] + " ..."
-        lines.append(f"- {text['similarity']:.3f} {text['name']} ({text['source_class'] or 'class unknown'}) {short}")
+        cut = summary if len(summary) <= text_characters else summary[:text_characters].rsplit(" ", 1)[0] + " ..."
+        lines.append(f"- {text['similarity']:.3f} {text['name']} ({text.get('source_class', 'class unknown')}) {cut}")
     return "\n".join(lines) + "\n"
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "evaluation": {"catalog", "data"},  # embeddings in, metrics out: never a model
     "embedding": {"catalog", "data", "models", "evaluation"},
     "graphs": {"data", "evaluation"},  # embeddings in, graphs out: never a model
+    "search": {"ogip", "catalog", "data", "models", "observation", "evaluation"},
     "realism": {"catalog", "data", "simulate", "evaluation"},
     "training": {"losses", "catalog", "data", "simulate", "models", "evaluation"},
 }

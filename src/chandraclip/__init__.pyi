@@ -13,5 +13,6 @@ from .observation import Observation as Observation
 from .observation import open as open
 from .observation.sample import sample as sample
 from .registration import register_models as register_models
+from .search import Catalog as Catalog
 
 __version__: str

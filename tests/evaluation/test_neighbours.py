@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from chandraclip.evaluation import neighbours
-from chandraclip.evaluation.neighbours import describe, find_neighbours, nearest
+from chandraclip.evaluation.neighbours import nearest, nearest_elsewhere
 
 
 def test_nearest_equals_a_full_sort(monkeypatch):
@@ -14,8 +14,8 @@ def test_nearest_equals_a_full_sort(monkeypatch):
         (queries @ references.T) / np.linalg.norm(queries, axis=1)[:, None] / np.linalg.norm(references, axis=1)
     )
     expected = np.argsort(-similarity, axis=1)[:, :4]
-    for block in (2**20, 90):
-        monkeypatch.setattr(neighbours, "_BLOCK_ELEMENTS", block)
+    for tile in ((512, 2048), (7, 64)):
+        monkeypatch.setattr(neighbours, "_CPU_TILE", tile)
         indices, values = nearest(queries, references, 4)
         np.testing.assert_array_equal(indices, expected)
         np.testing.assert_allclose(values, np.take_along_axis(similarity, expected, axis=1), rtol=1e-5)
@@ -43,42 +43,42 @@ def test_nearest_among_many_groups_of_references(num_references):
     assert nearest(queries, references, 6)[0][2, :2].tolist() == [5, 300]
 
 
-def test_other_detections_of_the_source_come_first_and_never_itself(make_embeddings):
-    table = make_embeddings(num_sources=100, detections=2)
-    (lookup,) = find_neighbours(table, table, num_neighbours=3, num_texts=2)
-    assert lookup.neighbours.shape == (200, 3)
-    assert not (lookup.neighbours == lookup.rows[:, None]).any()
-    assert (table.name[lookup.neighbours[:, 0]] == table.name).mean() > 0.9
-    assert (table.name[lookup.texts[:, 0]] == table.name).mean() > 0.9
-    assert all(len(set(table.text_id[row])) == 2 for row in lookup.texts)
+@pytest.mark.parametrize("num_references", [1, 63, 64, 65, 2048, 2049, 5000])
+def test_nearest_where_tiles_and_groups_end(num_references):
+    generator = np.random.default_rng(2)
+    queries, references = generator.normal(size=(600, 6)), generator.normal(size=(num_references, 6))
+    indices, values = nearest(queries, references, 5)
+    unit, others = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (queries, references))
+    expected = -np.sort(-(unit @ others.T), axis=1)[:, :5]
+    np.testing.assert_allclose(values, expected, atol=1e-6)
+    np.testing.assert_allclose(np.take_along_axis(unit @ others.T, indices, axis=1), expected, atol=1e-6)
 
 
-def test_queries_are_compared_by_what_they_have(make_embeddings):
-    rows = np.arange(60)
-    missing = {"spectrum_embedding": rows < 20, "event_embedding": rows >= 40, "text_embedding": rows > 50}
-    queries = make_embeddings(num_sources=30, seed=0, **missing)
-    references = make_embeddings(num_sources=30, seed=0)
-    compared = {lookup.modalities: set(lookup.rows.tolist()) for lookup in find_neighbours(queries, references)}
-    assert compared == {
-        ("event_embedding",): set(range(20)),
-        ("spectrum_embedding", "event_embedding"): set(range(20, 40)),
-        ("spectrum_embedding",): set(range(40, 60)),
-    }
+@pytest.mark.parametrize(
+    "queries, references, k",
+    [((3, 4), (0, 4), 1), ((3, 4), (5, 3), 1), ((4,), (5, 4), 1), ((3, 4), (5, 4), 0)],
+)
+def test_nearest_of_what_does_not_fit(queries, references, k):
+    with pytest.raises(ValueError, match="nearest neighbours of"):
+        nearest(np.ones(queries), np.ones(references), k)
 
 
-def test_references_without_the_modality(make_embeddings):
-    everything = np.ones(20, dtype=bool)
-    references = make_embeddings(num_sources=10, event_embedding=everything, spectrum_embedding=everything)
-    with pytest.raises(ValueError, match="no reference"):
-        find_neighbours(make_embeddings(num_sources=10), references)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nearest_of_values_that_are_not_finite(bad):
+    rows = np.ones((4, 3))
+    rows[2, 1] = bad
+    with pytest.raises(ValueError, match="references have a value that is not finite"):
+        nearest(np.ones((2, 3)), rows, 1)
 
 
-def test_describe_leaves_out_what_is_missing(make_embeddings):
-    table = make_embeddings(num_sources=10)
-    facts = {"hard_hm": np.array([0.5, np.nan] * 10), "true_spectrum": np.array([None, "powerlaw"] * 10, dtype=object)}
-    first, second = (describe(table, row, facts, ["hard_hm", "true_spectrum", "absent"]) for row in (0, 1))
-    assert first["hard_hm"] == 0.5
-    assert "true_spectrum" not in first
-    assert second["true_spectrum"] == "powerlaw"
-    assert "hard_hm" not in second
-    assert first["source_class"] == "AGN"
+def test_neighbours_elsewhere_are_of_other_groups_and_the_nearest_of_them():
+    generator = np.random.default_rng(3)
+    groups = np.concatenate([np.zeros(40, int), np.arange(200) // 2 + 1])  # one source of many detections
+    vectors = generator.normal(size=(101, 5))[groups] + 0.1 * generator.normal(size=(240, 5))
+    indices, values = nearest_elsewhere(vectors, groups, 6)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    similarity = np.where(groups[:, None] == groups, -2, unit @ unit.T)
+    np.testing.assert_allclose(values, -np.sort(-similarity, axis=1)[:, :6], atol=1e-6)
+    assert not (groups[indices] == groups[:, None]).any()
+    with pytest.raises(ValueError, match="no 201 neighbours elsewhere"):
+        nearest_elsewhere(vectors, groups, 201)
