@@ -75,10 +75,14 @@ def test_neighbours_elsewhere_are_of_other_groups_and_the_nearest_of_them():
     generator = np.random.default_rng(3)
     groups = np.concatenate([np.zeros(40, int), np.arange(200) // 2 + 1])  # one source of many detections
     vectors = generator.normal(size=(101, 5))[groups] + 0.1 * generator.normal(size=(240, 5))
-    indices, values = nearest_elsewhere(vectors, groups, 6)
+
+    def search(rows, k):
+        return nearest(vectors[rows], vectors, k)
+
+    indices, values = nearest_elsewhere(search, groups, 6)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     similarity = np.where(groups[:, None] == groups, -2, unit @ unit.T)
     np.testing.assert_allclose(values, -np.sort(-similarity, axis=1)[:, :6], atol=1e-6)
     assert not (groups[indices] == groups[:, None]).any()
     with pytest.raises(ValueError, match="no 201 neighbours elsewhere"):
-        nearest_elsewhere(vectors, groups, 201)
+        nearest_elsewhere(search, groups, 201)

@@ -44,7 +44,7 @@ def plot_recall(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     figure.axes[0].set_ylabel("queries that found their own (%)")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_regression(records: Sequence[Mapping[str, Any]], representations: Sequence[str], path: Path) -> None:
@@ -92,9 +92,10 @@ def plot_regression(records: Sequence[Mapping[str, Any]], representations: Seque
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     figure.legend(loc="outside right upper", fontsize="small")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)

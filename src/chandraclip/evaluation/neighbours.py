@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ _CPU_TILE, _DEVICE_TILE = (512, 2048), (16384, 65536)
 _GROUP = 64
 _GATHERED_ELEMENTS, _DEVICE_GATHERED_ELEMENTS = 2**23, 2**29  # of the vectors whose similarities are taken again
 SHOWN_AFTER = 5.0  # s, of the bar
+
+Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
 def nearest(queries: np.ndarray, references: np.ndarray, k: int, device: str = "cpu") -> tuple[np.ndarray, np.ndarray]:
@@ -79,33 +82,36 @@ def nearest(queries: np.ndarray, references: np.ndarray, k: int, device: str = "
     return indices.numpy(), similarities.numpy()
 
 
-def nearest_elsewhere(
-    vectors: np.ndarray, groups: np.ndarray, k: int, device: str = "cpu"
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest rows of each row among those of another group, such as of other sources; the rest as `nearest`.
+def nearest_elsewhere(search: Search, groups: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest rows of each row among those of another group, such as of other sources.
+
+    Args:
+        search: (rows (Q,), k) -> (Q, k) nearest rows of all, the nearest first, and how near or far they are.
+        groups: (N,) of each row.
+
+    Returns:
+        (N, k) rows, and how near or far they are, as `search` gives it.
 
     Raises:
-        ValueError: as `nearest`; or some row has fewer than k rows of other groups.
+        ValueError: some row has fewer than k rows of other groups.
     """
     ids = np.unique(groups, return_inverse=True)[1]
     size = np.bincount(ids)
-    if len(vectors) - size.max() < k:
-        raise ValueError(
-            f"{len(vectors)} rows, {size.max()} of them of one source: there are no {k} neighbours elsewhere"
-        )
-    indices = np.empty((len(vectors), k), np.int64)
-    similarities = np.empty((len(vectors), k), np.float32)
-    todo, wanted = np.arange(len(vectors)), k + 1 + int(np.median(size[ids]))
+    if len(ids) - size.max() < k:
+        raise ValueError(f"{len(ids)} rows, {size.max()} of them of one source: there are no {k} neighbours elsewhere")
+    indices = np.empty((len(ids), k), np.int64)
+    closeness = np.empty((len(ids), k), np.float32)
+    todo, wanted = np.arange(len(ids)), k + 1 + int(np.median(size[ids]))
     while todo.size:
         # Few sources have very many detections, and only those among one's own are asked for more.
-        found, similarity = nearest(vectors[todo], vectors, wanted, device)
+        found, close = search(todo, min(wanted, len(ids)))
         own = ids[found] == ids[todo][:, None]
         enough = (~own).sum(axis=1) >= k
         order = np.argsort(own[enough], axis=1, kind="stable")[:, :k]
         indices[todo[enough]] = np.take_along_axis(found[enough], order, axis=1)
-        similarities[todo[enough]] = np.take_along_axis(similarity[enough], order, axis=1)
+        closeness[todo[enough]] = np.take_along_axis(close[enough], order, axis=1)
         todo, wanted = todo[~enough], 2 * wanted
-    return indices, similarities
+    return indices, closeness
 
 
 def _largest_of_groups(rows: Tensor, part: Tensor, tile: Tensor, largest: Tensor) -> None:
