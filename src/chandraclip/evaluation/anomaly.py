@@ -40,7 +40,7 @@ _MIN_ROWS, _MIN_SOURCES = 50, 5
 _LIKE_BLOCK = 20_000  # rows whose likes are looked at together
 
 
-def isolation_forest(vectors: np.ndarray, seed: int = 0, num_trees: int = 200) -> np.ndarray:
+def isolation_forest(vectors: np.ndarray, seed: int = 0, num_trees: int = 100) -> np.ndarray:
     """(N,) scores of an isolation forest (Liu et al. 2008), larger the more unusual; as arXiv:2603.04516 uses it."""
     from sklearn.ensemble import IsolationForest
 
