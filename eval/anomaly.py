@@ -34,9 +34,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--representation", help="of the score that is drawn and listed; default: both X-ray embeddings"
     )
-    parser.add_argument(
-        "--method", default="isolation_forest", help="of that score (default: %(default)s, as published)"
-    )
+    parser.add_argument("--method", default="mahalanobis", help="of that score (default: %(default)s)")
     parser.add_argument("--num_neighbours", type=int, default=20, help="of other sources (default: %(default)s)")
     parser.add_argument("--num_like", type=int, default=200, help="detections of like counts (default: %(default)s)")
     parser.add_argument("--num_listed", type=int, default=50, help="of the top, in top.md (default: %(default)s)")
@@ -56,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     import numpy as np
 
     from chandraclip.errors import InputFileError, OptionError
-    from chandraclip.evaluation.anomaly import anomaly_scores, given_brightness
+    from chandraclip.evaluation.anomaly import anomaly_scores, find_likes, given_likes
     from chandraclip.evaluation.anomaly_figures import plot_enrichment, plot_scores
     from chandraclip.evaluation.dataset import join_columns
     from chandraclip.evaluation.embeddings import EmbeddingTable
@@ -83,10 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen not in raw:
         known = "; ".join(f"{representation}, {method}" for representation, method in raw)
         raise OptionError(f"there is no score {chosen[1]} of {chosen[0]}; there are: {known}")
-    given = {
-        name: given_brightness(score, truth.counts, truth.theta, table.name, options.num_like)
-        for name, score in raw.items()
-    }
+    likes = find_likes(truth.counts, truth.theta, table.name, options.num_like)
+    given = {name: given_likes(score, likes) for name, score in raw.items()}
     records = judge({"raw": raw, "given": given}, truth, options.num_resamples, options.seed)
     names = class_names(table, facts)
     classes = class_enrichment(given[chosen][truth.judged], names[truth.judged])

@@ -41,6 +41,8 @@ NOT_RUN = {
     "--from_catalog": "needs tables of the catalogue, which are no part of the repository",
     "validate_simulator.py": "needs tables of the catalogue, which are no part of the repository",
     "torchrun": "tests/training starts two processes",
+    "--key ": "needs a detection of the reader's own dataset",
+    "--name ": "needs a source of the reader's own dataset",
 }
 NOT_EXECUTED = {"import pyvo": "asks the archive's server, with a package that is no dependency"}
 # What makes commands short.

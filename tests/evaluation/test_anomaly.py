@@ -19,7 +19,8 @@ from chandraclip.errors import InputFileError, OptionError
 from chandraclip.evaluation.anomaly import (
     anomaly_scores,
     disagreement,
-    given_brightness,
+    find_likes,
+    given_likes,
     isolation_forest,
     mahalanobis,
     neighbour_scores,
@@ -93,6 +94,10 @@ def test_given_brightness_a_score_knows_neither_counts_nor_angle():
     assert np.unique(given).size == 3000
 
 
+def given_brightness(score, counts, theta, sources, num_like=200):
+    return given_likes(score, find_likes(counts, theta, sources, num_like))
+
+
 def test_the_most_unusual_for_its_brightness_comes_first_and_of_equal_ranks_the_farthest():
     generator = np.random.default_rng(7)
     counts = 10 ** generator.uniform(1, 3, 2000)
@@ -107,7 +112,7 @@ def test_given_brightness_without_counts_or_score_is_missing_and_own_detections_
     given = given_brightness(score, counts, np.zeros(6), np.array(list("abcdef")))
     assert np.isnan(given).tolist() == [False, False, False, True, True, False]
     assert np.argsort(given[[0, 1, 2, 5]]).tolist() == [0, 1, 2, 3]
-    assert np.isnan(given_brightness(score[:2], counts[:2], np.zeros(2), np.array(["a", "b"]))).all()
+    assert np.isnan(given_brightness(score[:1], counts[:1], np.zeros(1), np.array(["a"]))).all()
     # Ten high detections of one source among ten low ones of others: none is below another of its own.
     score = np.concatenate([np.linspace(5, 6, 10), np.linspace(0, 1, 10)])
     sources = np.array(["one"] * 10 + [f"other {n}" for n in range(10)])
@@ -223,7 +228,7 @@ def folders(tmp_path, monkeypatch, embeddings_table, write_dataset) -> tuple[Pat
 
 def test_the_program_writes_scores_tables_and_pictures(main, folders, tmp_path, capsys):
     embeddings, dataset = folders
-    options = ["--output", str(tmp_path / "a"), "--num_resamples", "50", "--method", "mahalanobis"]
+    options = ["--output", str(tmp_path / "a"), "--num_resamples", "50"]
     main([str(embeddings), str(dataset), *options])
     content = json.loads((tmp_path / "a" / "metrics.json").read_text())
     records = {(row["representation"], row["method"]): row for row in content["results"]["scores"]}

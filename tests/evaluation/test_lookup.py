@@ -43,7 +43,7 @@ def test_references_without_the_modality(make_embeddings):
 
 def test_a_text_lies_along_xrays_and_texts(make_embeddings):
     missing = np.arange(60) < 20
-    table = make_embeddings(num_sources=30, event_embedding=missing)
+    table = make_embeddings(num_sources=30, event_embedding=missing, xray_embedding=np.ones(60, dtype=bool))
     references = References(table)
     found = references.along(table.arrays["text_embedding"][:5], 60)
     assert found.rows.shape == (5, 60)  # those without events are compared by their spectrum
@@ -53,6 +53,15 @@ def test_a_text_lies_along_xrays_and_texts(make_embeddings):
     by_text = references.along(table.arrays["text_embedding"][:5], 2, "text", without=np.arange(5)[:, None])
     assert not (by_text.rows == np.arange(5)[:, None]).any()
     np.testing.assert_allclose(by_text.similarity[[0, 2, 4], 0], 1, atol=1e-6)  # the source's other detection
+
+
+def test_a_text_is_compared_with_the_joint_head_where_a_row_has_it(make_embeddings):
+    table = make_embeddings(num_sources=30, xray_embedding=np.arange(60) == 7)
+    found = References(table).along(table.arrays["text_embedding"][:2], 60)
+    cosine = table.arrays["text_embedding"][:2] @ table.arrays["xray_embedding"].T
+    both = table.arrays["spectrum_embedding"][7] + table.arrays["event_embedding"][7]
+    cosine[:, 7] = table.arrays["text_embedding"][:2] @ both / np.linalg.norm(both)
+    np.testing.assert_allclose(found.similarity, -np.sort(-cosine, axis=1), atol=1e-6)
 
 
 def test_texts_need_texts_and_vectors_of_the_same_model(make_embeddings):

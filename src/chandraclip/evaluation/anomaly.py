@@ -31,13 +31,14 @@ REPRESENTATIONS: dict[str, tuple[str, ...]] = {
     "spectrum_embedding": ("spectrum_embedding",),
     "event_embedding": ("event_embedding",),
     "spectrum+event_embedding": ("spectrum_embedding", "event_embedding"),
+    "xray_embedding": ("xray_embedding",),
     "text_embedding": ("text_embedding",),
     "all_embeddings": ("spectrum_embedding", "event_embedding", "text_embedding"),
 }
 METHODS = ("isolation_forest", "knn_distance", "local_outlier_factor", "mahalanobis")
 DISAGREEMENTS = ("spectrum against events", "X-ray against text")
 _MIN_ROWS, _MIN_SOURCES = 50, 5
-_LIKE_BLOCK = 20_000  # rows whose likes are looked at together
+_LIKE_BLOCK = 10_000  # rows whose neighbours or likes are looked at together
 
 
 def isolation_forest(vectors: np.ndarray, seed: int = 0, num_trees: int = 100) -> np.ndarray:
@@ -76,8 +77,8 @@ def neighbour_scores(
         tree = KDTree(vectors)
         indices, distance = nearest_elsewhere(lambda rows, k: tree.query(vectors[rows], k)[::-1], sources, k)
     else:
-        indices, similarity = nearest_elsewhere(lambda rows, k: nearest(vectors[rows], vectors, k, device), sources, k)
-        distance = np.clip(1.0 - similarity, 0.0, None)
+        indices, _ = nearest_elsewhere(lambda rows, k: nearest(vectors[rows], vectors, k, device), sources, k)
+        distance = _cosine_distance(unit_vectors(vectors), indices)
     # A row's own place, at distance 0, stands first, as scikit-learn has it in graphs of neighbours.
     rows = np.arange(len(vectors))
     columns = np.concatenate([rows[:, None], indices], axis=1).ravel()
@@ -87,57 +88,96 @@ def neighbour_scores(
     return {"knn_distance": distance.mean(axis=1), "local_outlier_factor": -factor.negative_outlier_factor_}
 
 
+def _cosine_distance(vectors: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """(N, k) float64 of unit vectors: 1 - cosine has no digits left in float32 where rows are nearly alike."""
+    distance = np.empty(indices.shape)
+    for start in range(0, len(vectors), _LIKE_BLOCK):
+        block = slice(start, start + _LIKE_BLOCK)
+        difference = vectors[indices[block]].astype(np.float64) - vectors[block, None]
+        distance[block] = 0.5 * np.einsum("nkd,nkd->nk", difference, difference)
+    return distance
+
+
 def disagreement(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """(N,) cosine distance between two views of the same detections, each (N, D)."""
     return 1.0 - np.einsum("nd,nd->n", unit_vectors(left), unit_vectors(right))
 
 
-def given_brightness(
-    score: np.ndarray, counts: np.ndarray, theta: np.ndarray, sources: np.ndarray, num_like: int = NUM_LIKE
-) -> np.ndarray:
-    """A score's rank among detections of like counts and off-axis angle.
+def find_likes(counts: np.ndarray, theta: np.ndarray, sources: np.ndarray, num_like: int = NUM_LIKE) -> np.ndarray:
+    """The detections of like counts and off-axis angle of each.
 
-    The likes of a detection are the `num_like` that are nearest in log10(counts) and theta, each in units of its
-    standard deviation, but for those of its own source. Detections with equal shares of likes below them are ordered
-    by how far they are above the likes' median, in units of their median absolute deviation.
+    Those that are nearest in log10(counts) and theta, each in units of its standard deviation, but for those of its own
+    source.
 
     Args:
-        score, counts: (N,), the latter net counts.
+        counts: (N,) net counts, NaN where unknown.
         theta: (N,) arcmin; a missing one (NaN) is taken as the median.
         sources: (N,) names.
 
     Returns:
-        (N,) between 0 and 1, the share of all detections that are less unusual for what they are; NaN without score or
-        counts.
+        (N, L) int32 rows, L at most `num_like`; -1 in place of one's own source, and where counts are unknown.
     """
-    result = np.full(len(score), np.nan)
-    rows = np.flatnonzero(np.isfinite(score) & np.isfinite(counts))
-    if rows.size < 3:
-        return result
-    score, ids = np.asarray(score, np.float64)[rows], np.unique(sources[rows], return_inverse=True)[1]
-    place = np.stack([np.log10(np.maximum(counts[rows], 1.0)), np.asarray(theta, np.float64)[rows]], axis=1)
+    known = np.flatnonzero(np.isfinite(counts))
+    num_like = min(num_like, max(known.size - 1, 0))
+    likes = np.full((len(counts), num_like), -1, np.int32)
+    if not num_like:
+        return likes
+    place = np.stack([np.log10(np.maximum(counts[known], 1.0)), np.asarray(theta, np.float64)[known]], axis=1)
     middle = np.nanmedian(place[:, 1]) if np.isfinite(place[:, 1]).any() else 0.0
     place[:, 1] = np.where(np.isfinite(place[:, 1]), place[:, 1], middle)
     scale = place.std(axis=0)
     place /= np.where(scale > 0, scale, 1.0)
-    tree, k = KDTree(place), min(num_like + 1, rows.size)
-    share, height = np.empty(rows.size), np.empty(rows.size)
-    for start in range(0, rows.size, _LIKE_BLOCK):
+    tree = KDTree(place)
+    ids = np.unique(sources, return_inverse=True)[1]
+    for start in range(0, known.size, _LIKE_BLOCK):
+        rows = known[start : start + _LIKE_BLOCK]
+        # One more, since a detection is the first of its own likes, or one of many at the same place.
+        found = known[tree.query(place[start : start + _LIKE_BLOCK], num_like + 1)[1]]
+        order = np.argsort(found == rows[:, None], axis=1, kind="stable")[:, :num_like]
+        found = np.take_along_axis(found, order, axis=1)
+        likes[rows] = np.where(ids[found] == ids[rows][:, None], -1, found)
+    return likes
+
+
+def given_likes(score: np.ndarray, likes: np.ndarray) -> np.ndarray:
+    """A score's rank among the likes of each detection.
+
+    Detections with equal shares of likes below them are ordered by how far they are above the likes' median, in units
+    of the median absolute deviation.
+
+    Args:
+        score: (N,), likes: of `find_likes`.
+
+    Returns:
+        (N,) between 0 and 1, the share of all detections that are less unusual for what they are; NaN without score or
+        likes.
+    """
+    result = np.full(len(score), np.nan)
+    score = np.asarray(score, np.float64)
+    share, height = result.copy(), result.copy()
+    for start in range(0, len(score), _LIKE_BLOCK):
         block = slice(start, start + _LIKE_BLOCK)
-        like = tree.query(place[block], k)[1].reshape(-1, k)
-        values = np.where(ids[like] == ids[block, None], np.nan, score[like])
+        values = np.sort(np.where(likes[block] >= 0, score[likes[block]], np.nan), axis=1)  # missing ones last
+        number = np.isfinite(values).sum(axis=1)
         own = score[block, None]
-        alone = np.isnan(values).all(axis=1, keepdims=True)  # none but its own source: neither usual nor unusual
-        values = np.where(alone, own, values)
-        share[block] = ((values < own).sum(axis=1) + 0.5 * (values == own).sum(axis=1)) / np.isfinite(values).sum(
-            axis=1
-        )
-        median = np.nanmedian(values, axis=1)
-        deviation = np.nanmedian(np.abs(values - median[:, None]), axis=1)
-        height[block] = (own[:, 0] - median) / np.where(deviation > 0, deviation, 1.0)
-    order = np.lexsort((height, share))
-    result[rows[order]] = (np.arange(rows.size) + 0.5) / rows.size
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share[block] = ((values < own).sum(axis=1) + 0.5 * (values == own).sum(axis=1)) / number
+        middle = _middle(values, number)
+        deviation = _middle(np.sort(np.abs(values - middle[:, None]), axis=1), number)
+        height[block] = (own[:, 0] - middle) / np.where(deviation > 0, deviation, 1.0)
+    rows = np.flatnonzero(np.isfinite(score) & np.isfinite(share))
+    order = np.lexsort((height[rows], share[rows]))
+    result[rows[order]] = (np.arange(rows.size) + 0.5) / max(rows.size, 1)
     return result
+
+
+def _middle(ordered: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """(N,) the median of the first `number` of each row; NaN of none."""
+    if not ordered.shape[1]:
+        return np.full(len(ordered), np.nan)
+    places = np.stack([np.maximum(number - 1, 0) // 2, number // 2], axis=1)
+    middle = np.take_along_axis(ordered, np.minimum(places, ordered.shape[1] - 1), axis=1).mean(axis=1)
+    return np.where(number > 0, middle, np.nan)
 
 
 def anomaly_scores(

@@ -17,6 +17,7 @@ from chandraclip.evaluation.retrieval import unit_vectors
 from chandraclip.evaluation.retrieval_tasks import text_groups
 
 TEXT = "text_embedding"
+JOINT = "xray_embedding"  # of whichever of spectrum and events a detection has
 # Of an aligned model; of a model of one modality, whose space no text shares.
 _EMBEDDINGS, _LATENTS = ("spectrum_embedding", "event_embedding"), ("spectrum_latents", "event_latents")
 FACTS = (
@@ -39,12 +40,31 @@ def xray_columns(table: EmbeddingTable) -> tuple[str, ...]:
 
 
 def xray_directions(table: EmbeddingTable) -> tuple[np.ndarray, np.ndarray]:
-    """(N, D) the unit vector of each row's X-rays, of spectrum and events the mean direction, and (N,) who has one."""
-    columns = [name for name in _EMBEDDINGS if name in table.arrays]
+    """(N, D) where each row's X-rays lie in the space of the texts, and (N,) bool, True where it has X-rays there."""
+    columns = [name for name in (JOINT, *_EMBEDDINGS) if name in table.arrays]
     if not columns:
         return np.zeros((len(table), 1), np.float32), np.zeros(len(table), bool)
-    total = np.sum([table.arrays[name] for name in columns], axis=0)
-    return unit_vectors(total), np.logical_or.reduce([table.masks[name] for name in columns])
+    # A row that lacks one has zeros for it, and its direction is that of the others.
+    return direction({name: table.arrays[name] for name in columns}), np.logical_or.reduce(
+        [table.masks[name] for name in columns]
+    )
+
+
+def direction(vectors: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(Q, D) unit vectors that stand for what is asked in the space of the texts.
+
+    The joint head's where a row has it, else the mean direction of spectrum and events, or of what there is.
+
+    Args:
+        vectors: column of the embeddings file -> (Q, D), zeros where a row lacks it.
+    """
+    joint = unit_vectors(vectors[JOINT]) if JOINT in vectors else None
+    others = [unit_vectors(rows) for name, rows in vectors.items() if name != JOINT]
+    if not others:
+        assert joint is not None
+        return joint
+    mean = unit_vectors(np.sum(others, axis=0))
+    return mean if joint is None else np.where(joint.any(axis=1, keepdims=True), joint, mean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,8 +222,9 @@ def find_neighbours(
         neighbours = references.like_xrays(vectors, num_neighbours, itself[rows, None])
         texts = None
         if num_texts and TEXT in references.table.arrays and names[0] not in _LATENTS:
-            total = np.sum([unit_vectors(part) for part in vectors.values()], axis=0)
-            texts = references.along(total, num_texts, "distinct text")
+            if JOINT in queries.arrays and names != (TEXT,):
+                vectors[JOINT] = queries.arrays[JOINT][rows]
+            texts = references.along(direction(vectors), num_texts, "distinct text")
         answers.append(Answers(rows, neighbours, texts))
     return answers
 

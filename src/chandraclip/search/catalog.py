@@ -17,7 +17,7 @@ from chandraclip.errors import InputFileError, QueryError
 from chandraclip.evaluation.dataset import join_columns
 from chandraclip.evaluation.embeddings import EmbeddingTable
 from chandraclip.evaluation.indexes import EXACT
-from chandraclip.evaluation.lookup import TEXT, Found, References, describe, xray_columns
+from chandraclip.evaluation.lookup import JOINT, TEXT, Found, References, describe, direction, xray_columns
 from chandraclip.search.query_model import QueryModel, open_files
 
 Key = tuple[int, int, int] | tuple[str, int, int, int]
@@ -216,16 +216,17 @@ class Catalog:
         without = question.own[None, :] if by != "distinct text" else None
         vectors = {name: vector[None, :] for name, vector in question.vectors.items()}
         if by == "xray" and TEXT not in vectors:
-            same = {name: vector for name, vector in vectors.items() if name in self.table.arrays}
-            return self.references.like_xrays(same or vectors, k, without)
+            views = {name: vector for name, vector in vectors.items() if name != JOINT}
+            same = {name: vector for name, vector in views.items() if name in self.table.arrays}
+            return self.references.like_xrays(same or views, k, without)
         if any(name.endswith("_latents") for name in vectors):
             raise ValueError("these are latents of one modality, which no text can be compared with")
-        direction = np.sum([vector / np.linalg.norm(vector) for vector in vectors.values()], axis=0)
-        return self.references.along(direction, k, by, without)
+        return self.references.along(direction(vectors), k, by, without)
 
     def _of_rows(self, title: str, rows: np.ndarray) -> Question:
         """A question from detections of the catalogue: the mean of their vectors."""
-        columns = [name for name in xray_columns(self.table) if self.table.masks[name][rows].any()]
+        own = [name for name in (*xray_columns(self.table), JOINT) if name in self.table.arrays]
+        columns = [name for name in own if self.table.masks[name][rows].any()]
         if not columns and TEXT in self.table.arrays and self.table.masks[TEXT][rows].any():
             columns = [TEXT]
         if not columns:

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chandraclip.data.rows import detection_columns
 from chandraclip.errors import InputFileError, QueryError
 from chandraclip.model_folder import model_folder, model_id
 
 if TYPE_CHECKING:
     from chandraclip.evaluation.embeddings import EmbeddingTable
     from chandraclip.observation import Observation
-
-# What `Observation.embeddings` names -> the column of the embeddings file without its ending.
-_COLUMN = {"spectrum": "spectrum", "events": "event"}
 
 
 class QueryModel:
@@ -80,23 +78,42 @@ class QueryModel:
             return network.get_text_features(**tokens)[0].float().cpu().numpy()
 
     def of_observation(self, observation: Observation) -> dict[str, np.ndarray]:
-        """Column of the embeddings file -> (D,), for the spectrum and the events of an observation, as it has them.
+        """Column of the embeddings file -> (D,), for the spectrum and the events of an observation, and both together.
 
         Raises:
             QueryError: neither has a photon that the model can use.
         """
         if not _has_photons(observation):
             raise QueryError(f"{_names(observation)}: there is no photon in it")
-        network, processor = self._loaded()
         try:
-            vectors = observation.embeddings(network, processor)
+            vectors = self._embed(detection_columns(observation.spectrum, observation.events))
         except InputFileError as error:
             raise QueryError(str(error)) from error
         except (KeyError, ValueError) as error:
             raise QueryError(f"{_names(observation)}: {error.args[0] if error.args else error}") from error
-        columns = network.embedding_outputs()
-        aligned = any(name.endswith("_embedding") for name in columns)
-        return {f"{_COLUMN[name]}_{'embedding' if aligned else 'latents'}": value for name, value in vectors.items()}
+        if not vectors:
+            raise QueryError(f"{_names(observation)}: the model can use none of it; are there no counts in its band?")
+        return vectors
+
+    def _embed(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Column of the embeddings file -> (D,), for the X-rays that a row of the dataset has and the model reads."""
+        import torch
+
+        from chandraclip.models import TowerModel
+
+        network, processor = self._loaded()
+        present = {name: value for name, value in row.items() if value is not None}
+        batch = {name: value.to(network.device) for name, value in processor(present).items() if torch.is_tensor(value)}
+        tower = isinstance(network, TowerModel)
+        with torch.inference_mode():
+            # A tower on its own: its decoder is not needed.
+            output = {"latents": network.encode(**batch)} if tower else network(**batch)
+        vectors = {}
+        for column, (field, mask) in network.embedding_outputs().items():
+            rows_with = batch.get(mask, output.get(mask))
+            if column.endswith("_embedding") != tower and field in output and rows_with is not None and rows_with[0]:
+                vectors[column] = output[field][0].float().cpu().numpy()
+        return vectors
 
     def _loaded(self) -> tuple[Any, Any]:
         if self._parts is None:
