@@ -79,6 +79,8 @@ def neighbour_scores(
     else:
         indices, _ = nearest_elsewhere(lambda rows, k: nearest(vectors[rows], vectors, k, device), sources, k)
         distance = _cosine_distance(unit_vectors(vectors), indices)
+    order = np.argsort(distance, axis=1, kind="stable")
+    indices, distance = (np.take_along_axis(part, order, axis=1) for part in (indices, distance))
     # A row's own place, at distance 0, stands first, as scikit-learn has it in graphs of neighbours.
     rows = np.arange(len(vectors))
     columns = np.concatenate([rows[:, None], indices], axis=1).ravel()
