@@ -3,8 +3,8 @@
 
 Both sides must find the same similarities. faiss is timed on a part of the queries, since its time grows with their
 number (`--num_peer_queries 200000` for all); so are we with `--num_queries`, where a machine is busy. Memory is the
-peak of fresh processes, once with few queries and many references and once the other way round, for 200,000 to 1,300,000
-rows: it must grow as a straight line.
+peak of fresh processes, once with few queries and many references and once the other way round, for 200,000 to
+1,300,000 rows: it must grow as a straight line.
 """
 
 from __future__ import annotations

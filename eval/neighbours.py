@@ -42,6 +42,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=("xray", "text"),
         help="what of a detection is compared: its X-rays (default), or its text",
     )
+    parser.add_argument("--nh_gal", type=float, help="of --files: Galactic column, 1e20 cm-2, for a model that asks it")
     parser.add_argument("--any_instrument", action="store_true", help="ask about files of other instruments too")
     parser.add_argument("--index", default="exact", help="exact (default), or of faiss: flat, ivf, hnsw")
     parser.add_argument("--device", default="cpu", help="torch device (default: %(default)s)")
@@ -105,7 +106,12 @@ def ask(catalog: Any, options: argparse.Namespace) -> dict[str, Any]:
     key = options.key and [*([options.name] if options.name else []), *options.key]
     name = None if key else options.name
     question = catalog.question(
-        text=options.text, files=options.files, key=key, name=name, any_instrument=options.any_instrument
+        text=options.text,
+        files=options.files,
+        key=key,
+        name=name,
+        any_instrument=options.any_instrument,
+        nh_gal=options.nh_gal,
     )
     found = catalog.answer(question, options.num_neighbours, options.by)
     texts: list[dict[str, Any]] = []

@@ -131,6 +131,7 @@ class Catalog:
         k: int = 10,
         by: str = "xray",
         any_instrument: bool = False,
+        nh_gal: float | None = None,
     ) -> pd.DataFrame:
         """The k detections nearest to what is asked. Give one of text, files, key and name.
 
@@ -143,6 +144,7 @@ class Catalog:
             k: how many.
             by: ``"xray"``, or ``"text"``: compared with the detections' texts instead.
             any_instrument: files of instruments that the catalogue has none of are asked all the same.
+            nh_gal: with files: the Galactic column of the position, 1e20 cm-2, which no file has; not known by default.
 
         Returns:
             The most similar first: similarity (cosine), name, obsid, obi, region_id, split, source_class, counts,
@@ -153,7 +155,9 @@ class Catalog:
             QueryError: nothing or two things are asked, the key or name is unknown, the text empty, the files damaged,
                 without photons or of another instrument; or no detection can be compared.
         """
-        question = self.question(text=text, files=files, key=key, name=name, any_instrument=any_instrument)
+        question = self.question(
+            text=text, files=files, key=key, name=name, any_instrument=any_instrument, nh_gal=nh_gal
+        )
         return self.answer(question, k, by)
 
     def search_texts(
@@ -165,9 +169,12 @@ class Catalog:
         name: str | None = None,
         k: int = 3,
         any_instrument: bool = False,
+        nh_gal: float | None = None,
     ) -> pd.DataFrame:
         """The k distinct texts nearest to what is asked, each with a detection it is about; the rest as `search`."""
-        question = self.question(text=text, files=files, key=key, name=name, any_instrument=any_instrument)
+        question = self.question(
+            text=text, files=files, key=key, name=name, any_instrument=any_instrument, nh_gal=nh_gal
+        )
         return self.answer(question, k, "distinct text")
 
     def question(
@@ -178,6 +185,7 @@ class Catalog:
         key: Key | None = None,
         name: str | None = None,
         any_instrument: bool = False,
+        nh_gal: float | None = None,
     ) -> Question:
         """What `search` asks, as vectors; to be asked several times by `answer`."""
         given = {"text": text, "files": files, "key": key, "name": name}
@@ -188,7 +196,7 @@ class Catalog:
             return Question(repr(text), {TEXT: self.model.of_text(text)})
         if files is not None:
             observation = open_files(files, () if any_instrument else self.instruments)
-            vectors = self.model.of_observation(observation)
+            vectors = self.model.of_observation(observation, nh_gal)
             names = [part.path.name for part in (observation.spectrum, observation.events) if part is not None]
             return Question(" and ".join(names), vectors, notes=observation.notes)
         if key is not None:

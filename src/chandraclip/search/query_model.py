@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chandraclip.data.rows import detection_columns
+from chandraclip.embedding.embedder import WHOLE_CONTEXT
 from chandraclip.errors import InputFileError, QueryError
 from chandraclip.model_folder import model_folder, model_id
+
+# What `Observation.embeddings` names -> the column of the embeddings file, without its ending.
+_COLUMN = {"spectrum": "spectrum", "events": "event", "xray": "xray"}
 
 if TYPE_CHECKING:
     from chandraclip.evaluation.embeddings import EmbeddingTable
@@ -23,10 +26,11 @@ class QueryModel:
     Args:
         folder: of the model and its processor.
         device: torch device.
+        without_context: what was left out of the observation context when the embeddings were made.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu"):
-        self.folder, self.device = folder, device
+    def __init__(self, folder: Path, device: str = "cpu", without_context: Iterable[str] = ()):
+        self.folder, self.device, self.without_context = folder, device, tuple(without_context)
         self._parts: tuple[Any, Any] | None = None
 
     @classmethod
@@ -54,7 +58,7 @@ class QueryModel:
                 f"this model ({found[:12]}) is not the one that made {table.path} ({made_with[:12]}), and "
                 "two models have two spaces; embed again (scripts/embed.py), or give the model that did",
             )
-        return cls(folder, device)
+        return cls(folder, device, table.provenance.get("without_context") or ())
 
     def of_text(self, text: str) -> np.ndarray:
         """(D,) unit vector of a text.
@@ -77,43 +81,27 @@ class QueryModel:
         with torch.inference_mode():
             return network.get_text_features(**tokens)[0].float().cpu().numpy()
 
-    def of_observation(self, observation: Observation) -> dict[str, np.ndarray]:
+    def of_observation(self, observation: Observation, nh_gal: float | None = None) -> dict[str, np.ndarray]:
         """Column of the embeddings file -> (D,), for the spectrum and the events of an observation, and both together.
+
+        Args:
+            nh_gal: 1e20 cm-2, the Galactic column of the position, for a model with an observation context.
 
         Raises:
             QueryError: neither has a photon that the model can use.
         """
         if not _has_photons(observation):
             raise QueryError(f"{_names(observation)}: there is no photon in it")
+        network, processor = self._loaded()
+        without = getattr(processor, "context", ()) if WHOLE_CONTEXT in self.without_context else self.without_context
         try:
-            vectors = self._embed(detection_columns(observation.spectrum, observation.events))
+            vectors = observation.embeddings(network, processor, nh_gal=nh_gal, without_context=without)
         except InputFileError as error:
             raise QueryError(str(error)) from error
         except (KeyError, ValueError) as error:
             raise QueryError(f"{_names(observation)}: {error.args[0] if error.args else error}") from error
-        if not vectors:
-            raise QueryError(f"{_names(observation)}: the model can use none of it; are there no counts in its band?")
-        return vectors
-
-    def _embed(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Column of the embeddings file -> (D,), for the X-rays that a row of the dataset has and the model reads."""
-        import torch
-
-        from chandraclip.models import TowerModel
-
-        network, processor = self._loaded()
-        present = {name: value for name, value in row.items() if value is not None}
-        batch = {name: value.to(network.device) for name, value in processor(present).items() if torch.is_tensor(value)}
-        tower = isinstance(network, TowerModel)
-        with torch.inference_mode():
-            # A tower on its own: its decoder is not needed.
-            output = {"latents": network.encode(**batch)} if tower else network(**batch)
-        vectors = {}
-        for column, (field, mask) in network.embedding_outputs().items():
-            rows_with = batch.get(mask, output.get(mask))
-            if column.endswith("_embedding") != tower and field in output and rows_with is not None and rows_with[0]:
-                vectors[column] = output[field][0].float().cpu().numpy()
-        return vectors
+        ending = "embedding" if any(name.endswith("_embedding") for name in network.embedding_outputs()) else "latents"
+        return {f"{_COLUMN[name]}_{ending}": vector for name, vector in vectors.items()}
 
     def _loaded(self) -> tuple[Any, Any]:
         if self._parts is None:
