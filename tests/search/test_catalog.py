@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import os
@@ -18,7 +19,7 @@ import chandraclip
 from chandraclip.data.row_objects import row_to_ogip
 from chandraclip.errors import InputFileError, OptionError, QueryError
 from chandraclip.evaluation.embeddings import EmbeddingTable
-from chandraclip.search import Catalog
+from chandraclip.search import Catalog, QueryModel
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,24 @@ def test_own_files_find_the_detection_they_were_written_from(catalog, made, tmp_
     assert answer.attrs["compared"] == [wanted[part] for part in parts]
     opened = chandraclip.open(*files)
     pd.testing.assert_frame_equal(catalog.search(files=opened, k=3), answer)
+
+
+def test_questions_leave_out_of_the_context_what_the_embeddings_left_out(made, tmp_path, monkeypatch):
+    table = EmbeddingTable.load(made.embeddings)
+    without = dataclasses.replace(table, provenance=table.provenance | {"without_context": ["nh_gal"]})
+    model = QueryModel.of(without)
+    seen: dict = {}
+
+    def embeddings(self, network, processor, **options):
+        seen.update(options)
+        return {"spectrum": np.ones(64), "xray": np.zeros(64)}
+
+    monkeypatch.setattr(chandraclip.Observation, "embeddings", embeddings)
+    row = next(row for row in dataset_rows(made) if row["spectrum_counts"])
+    observation = chandraclip.open(row_to_ogip(tmp_path, row)["spectrum"])
+    assert set(model.of_observation(observation, 3.0)) == {"spectrum_embedding", "xray_embedding"}
+    assert seen == {"nh_gal": 3.0, "without_context": ("nh_gal",)}
+    assert QueryModel.of(table).without_context == ()
 
 
 def test_faiss_gives_the_same_and_says_how_much_it_finds(catalog):

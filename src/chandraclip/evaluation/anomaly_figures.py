@@ -55,7 +55,7 @@ def plot_scores(
                 counts[known][own], values[own], "o", color=f"C{position}", markersize=3, label=f"{name} ({own.sum()})"
             )
         axes.axhline(0.99, color="0.3", linestyle=":", linewidth=1)
-        axes.set(xscale="log", xlabel="net counts, 0.5-7 keV", ylabel=label, ylim=(0, 1.01))
+        axes.set(xscale="log", xlim=(0.5, None), xlabel="net counts, 0.5-7 keV", ylabel=label, ylim=(0, 1.01))
     left.set_title(title, fontsize="medium")
     right.legend(fontsize="small", markerscale=1.5, loc="lower right")
     save_figure(figure, path)
