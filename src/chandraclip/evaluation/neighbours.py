@@ -70,10 +70,14 @@ def nearest(queries: np.ndarray, references: np.ndarray, k: int, device: str = "
         groups = largest[: len(rows)].topk(num_best, dim=1).indices.sort(dim=1).values
         for at in range(0, len(rows), num_at_once):
             candidates = (groups[at : at + num_at_once, :, None] * _GROUP + inside).flatten(1)
-            beyond = candidates >= num_references
-            vectors = right[candidates.clamp(max=num_references - 1)]
-            similarity = torch.bmm(vectors, rows[at : at + num_at_once, :, None])[..., 0]
-            value, order = similarity.masked_fill(beyond, -torch.inf).sort(dim=1, descending=True, stable=True)
+            if num_references <= num_columns:  # all of them stand in the one tile
+                similarity = tile[: len(rows)][at : at + num_at_once].gather(1, candidates)
+            else:
+                beyond = candidates >= num_references
+                vectors = right[candidates.clamp(max=num_references - 1)]
+                similarity = torch.bmm(vectors, rows[at : at + num_at_once, :, None])[..., 0]
+                similarity = similarity.masked_fill(beyond, -torch.inf)
+            value, order = similarity.sort(dim=1, descending=True, stable=True)
             done = slice(start + at, start + at + len(value))
             indices[done] = candidates.gather(1, order[:, :k]).cpu()
             similarities[done] = value[:, :k].cpu()
