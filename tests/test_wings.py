@@ -20,7 +20,6 @@ MAY_IMPORT = {
     "evaluation": {"catalog", "data"},  # embeddings in, metrics out: never a model
     "embedding": {"catalog", "data", "models", "evaluation"},
     "graphs": {"data", "evaluation"},  # embeddings in, graphs out: never a model
-    "search": {"ogip", "catalog", "data", "models", "observation", "evaluation"},
     "search": {"ogip", "catalog", "data", "models", "observation", "evaluation", "embedding"},
     "realism": {"catalog", "data", "simulate", "evaluation"},
     "training": {"losses", "catalog", "data", "simulate", "models", "evaluation"},
