@@ -17,7 +17,7 @@ RESULTS = outputs/results/$(NAME)
 # pytest workers; each runs torch on one thread.
 WORKERS ?= 2
 
-.PHONY: help venv align results real spectra test fuzz check wheel oldest format bench gpu clean
+.PHONY: help venv align results report real spectra test fuzz check wheel oldest format bench gpu clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ results: $(INSTALLED)  ## embed the default dataset with $(MODEL) and print the 
 	$(RUN)/python eval/retrieval.py "$(EMBEDDINGS)/default" --output "$(RESULTS)/retrieval"
 	$(RUN)/python scripts/embed.py "$(MODEL)" outputs/data/default "$(EMBEDDINGS)/default_without_context" --without_context --split test
 	$(RUN)/python eval/retrieval.py "$(EMBEDDINGS)/default_without_context" --output "$(RESULTS)/retrieval_without_context"
+
+report: $(INSTALLED)  ## every table and picture of $(MODEL) as one page, outputs/results/.../report/index.html
+	$(RUN)/python scripts/report.py "$(RESULTS)"
 
 real: $(INSTALLED)  ## package the real files of $(DATA), embed them with $(MODEL), print neighbours and texts
 	$(RUN)/python scripts/build_dataset.py files "$(DATA)" "outputs/data/$(REAL)" --overwrite

@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
     with atomic_path(output / "regression.md") as temporary:
         temporary.write_text(everything)
     print(f"wrote {path}, {output / 'regression.png'}, {output / 'regression.md'} (every representation)")
-    now_try(["scripts/report.py", output, "--output", output / "report.md"])
+    now_try(["scripts/report.py", output])
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     known = ", ".join(f"{name} {value:g}" for name, value in PUBLISHED.items())
     print(f"Published (arXiv:2603.04516, spectrum -> text, {'not ' * is_simulated(table)}comparable data): {known}.")
     print(f"wrote {path}, {figure}")
-    now_try(["scripts/report.py", output, "--output", output / "report.md"])
+    now_try(["scripts/report.py", output])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Join the metrics.json of several evaluations into one table.
+"""What evaluations wrote as one page: every number beside its published figure, every table, every picture.
 
-python scripts/report.py outputs/results --output outputs/results/report.md
+    python scripts/report.py outputs/results/align
+
+Writes index.html, which holds its pictures and needs no network, and the same as report.md.
 """
 
 from __future__ import annotations
@@ -14,23 +16,34 @@ from chandraclip.program import run_program
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="+", type=Path, help="folders that evaluations wrote, or folders above them")
-    parser.add_argument("--output", type=Path, help="Markdown file to write as well")
+    parser.add_argument("--output", type=Path, help="folder for the report; default RESULTS/report, of the first")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
-    from chandraclip.evaluation.results import join_metrics, markdown_table
-    from chandraclip.files import atomic_path
+    from chandraclip.evaluation.report import (
+        MARKDOWN_FILE,
+        PAGE_FILE,
+        REPORT_FOLDER,
+        find_evaluations,
+        headline_rows,
+        report_text,
+    )
+    from chandraclip.evaluation.report_page import report_page
+    from chandraclip.evaluation.results import markdown_table
+    from chandraclip.files import write_text
 
-    frame = join_metrics(options.results).drop(columns="file")
-    text = markdown_table(frame.astype(object).where(frame.notna(), None).to_dict("records")) + "\n"
-    print(text, end="")
-    if options.output:
-        with atomic_path(options.output) as temporary:
-            temporary.write_text(text)
-        print(f"wrote {options.output}")
+    evaluations = find_evaluations(options.results)
+    output = options.output or options.results[0] / REPORT_FOLDER
+    text = report_text(evaluations, output)
+    page = report_page(text, output)
+    write_text(output / MARKDOWN_FILE, text)
+    write_text(output / PAGE_FILE, page)
+    if rows := headline_rows(evaluations):
+        print(markdown_table(rows))
+    print(f"wrote {output / PAGE_FILE}, {output / MARKDOWN_FILE}")
 
 
 if __name__ == "__main__":

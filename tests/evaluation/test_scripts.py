@@ -78,19 +78,23 @@ def test_regression(script, embeddings, dataset, tmp_path, capsys):
         script("eval/regression.py")([embeddings, str(dataset), "--variables", "colour"])
 
 
-def test_report_joins_both(script, embeddings, dataset, tmp_path, capsys):
-    script("eval/retrieval.py")([embeddings, "--output", str(tmp_path / "all" / "a"), "--num_resamples", "20"])
-    (tmp_path / "all" / "training").mkdir()
-    (tmp_path / "all" / "training" / "metrics.json").write_text('{"loss": 1.0}')  # not of an evaluation
-    capsys.readouterr()
-    script("scripts/report.py")([str(tmp_path / "all"), "--output", str(tmp_path / "report.md")])
-    text = (tmp_path / "report.md").read_text()
-    assert text in capsys.readouterr().out
-    lines = text.splitlines()
-    assert len({line.count("|") for line in lines}) == 1
-    assert "spectrum -> text recall@1%" in text
-    with pytest.raises(InputFileError, match="no evaluation"):
-        script("scripts/report.py")([str(dataset)])
+def test_report(script, embeddings, dataset, tmp_path, capsys):
+    results = tmp_path / "all"
+    script("eval/retrieval.py")([embeddings, "--output", str(results / "a"), "--num_resamples", "20"])
+    (results / "training").mkdir()
+    (results / "training" / "metrics.json").write_text('{"loss": 1.0}')  # not of an evaluation
+    for _ in range(2):  # the second one does not show what the first one wrote
+        capsys.readouterr()
+        script("scripts/report.py")([str(results)])
+        page, text = (results / "report" / name for name in ("index.html", "report.md"))
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[-1] == f"wrote {page}, {text}"
+        assert len({line.count("|") for line in lines[:-1]}) == 1
+        assert sum("spectrum -> text recall@1%" in line for line in lines) == 1
+        assert text.read_text().count("## Retrieval") == 1
+    assert "data:image/png;base64," in page.read_text()
+    with pytest.raises(InputFileError, match=r"dataset.*no evaluation has written"):
+        script("scripts/report.py")([str(dataset / "data")])
 
 
 def test_neighbours(script, embeddings, dataset, tmp_path, capsys):

@@ -1,9 +1,11 @@
-"""What every evaluation writes: `metrics.json` with one common part, the headline, for `scripts/report.py` to join."""
+"""What every evaluation writes: `metrics.json` with one common part, the headline, for `scripts/report.py` to show."""
 
 from __future__ import annotations
 
 import json
 import math
+import shlex
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from chandraclip.errors import InputFileError
 from chandraclip.files import write_json
+from chandraclip.versions import source_commit
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from chandraclip.evaluation.embeddings import EmbeddingTable
 
 METRICS_FILE = "metrics.json"
@@ -52,11 +53,16 @@ def is_simulated(table: EmbeddingTable) -> bool:
 def write_metrics(
     output: Path, evaluation: str, table: EmbeddingTable, headline: Iterable[Headline], results: dict[str, Any]
 ) -> Path:
-    """Write ``output/metrics.json``: evaluation, provenance of the embeddings, headline, results; NaN becomes null."""
+    """Write ``output/metrics.json``: evaluation, provenance of the embeddings, headline, results; NaN becomes null.
+
+    The report shows the headline, and as a table whatever in `results` has the form of one (`report_tables`); of the
+    folder also every .png, .md and .csv.
+    """
     path = output / METRICS_FILE
     content = {
         "evaluation": evaluation,
         "embeddings": table.provenance or {"path": str(table.path)},
+        "run": {"command": shlex.join(sys.argv), "commit": source_commit()},
         "headline": [asdict(item) for item in headline],
         "results": results,
     }
@@ -89,33 +95,13 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return content
 
 
-def join_metrics(folders: Iterable[Path]) -> pd.DataFrame:
-    """The headlines of every `metrics.json` at or under some folders, one row a number, in order of path.
-
-    Raises:
-        InputFileError: a folder has none.
-    """
-    import pandas as pd
-
-    rows = []
-    for folder in folders:
-        files = [folder] if folder.is_file() else sorted(folder.rglob(METRICS_FILE))
-        # A training run writes a metrics.json of its own; only what an evaluation wrote has a headline.
-        contents = [(file, read_metrics(file)) for file in files if folder.is_file() or _has_headline(file)]
-        if not contents:
-            raise InputFileError(folder, f"no evaluation has written a {METRICS_FILE} here")
-        for file, content in contents:
-            facts = content.get("embeddings", {})
-            where = {"evaluation": content["evaluation"], "model": facts.get("model"), "dataset": facts.get("dataset")}
-            rows += [{**where, **item, "file": str(file)} for item in content["headline"]]
-    return pd.DataFrame(rows)
-
-
-def _has_headline(file: Path) -> bool:
+def has_headline(path: Path) -> bool:
+    """Whether an evaluation wrote this metrics.json; training writes one of its own."""
     try:
-        return "headline" in json.loads(file.read_text())
-    except ValueError:
-        return False
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return True  # `read_metrics` says what is wrong
+    return isinstance(content, dict) and "headline" in content
 
 
 def number(value: float | None) -> str:
