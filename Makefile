@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+EXPLORER := $(VENV)/.explorer
 # Where the real mission files lie, for `make real` and `make spectra`.
 DATA ?= $(or $(CHANDRACLIP_DATA),../shared/data)
 MODEL ?= outputs/align
@@ -17,7 +18,7 @@ RESULTS = outputs/results/$(NAME)
 # pytest workers; each runs torch on one thread.
 WORKERS ?= 2
 
-.PHONY: help venv align results report real spectra test fuzz check wheel oldest format bench gpu clean
+.PHONY: help venv align results report explore real spectra test fuzz check wheel oldest format bench gpu clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +44,13 @@ results: $(INSTALLED)  ## embed the default dataset with $(MODEL) and print the 
 
 report: $(INSTALLED)  ## every table and picture of $(MODEL) as one page, outputs/results/.../report/index.html
 	$(RUN)/python scripts/report.py "$(RESULTS)"
+
+$(EXPLORER): $(INSTALLED)
+	PIP_NO_COMPILE=1 $(RUN)/python -m pip install --quiet -c constraints.txt -e ".[explore]"
+	touch $@
+
+explore: $(EXPLORER)  ## map of the default dataset in $(MODEL)'s space and a page for your own files, at http://127.0.0.1:7860
+	$(RUN)/python scripts/explore.py "$(EMBEDDINGS)/default" outputs/data/default --spectrum_model outputs/spectrum
 
 real: $(INSTALLED)  ## package the real files of $(DATA), embed them with $(MODEL), print neighbours and texts
 	$(RUN)/python scripts/build_dataset.py files "$(DATA)" "outputs/data/$(REAL)" --overwrite

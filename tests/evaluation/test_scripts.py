@@ -126,7 +126,15 @@ def test_errors_are_one_line(repository, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", ["scripts/embed.py", "scripts/report.py", "eval/retrieval.py", "eval/regression.py", "eval/neighbours.py"]
+    "path",
+    [
+        "scripts/embed.py",
+        "scripts/explore.py",
+        "scripts/report.py",
+        "eval/retrieval.py",
+        "eval/regression.py",
+        "eval/neighbours.py",
+    ],
 )
 def test_help_loads_nothing_heavy(repository, path):
     code = (
