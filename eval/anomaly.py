@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
         plot_enrichment(records, files[-1])
     print_tables(records, classes, chosen, options)
     print("wrote " + ", ".join(map(str, files)))
-    now_try(["scripts/report.py", output, "--output", output / "report.md"])
+    now_try(["scripts/report.py", output])
 
 
 def class_names(table: Any, facts: Any) -> Any:

@@ -93,6 +93,9 @@ def test_report(script, embeddings, dataset, tmp_path, capsys):
         assert sum("spectrum -> text recall@1%" in line for line in lines) == 1
         assert text.read_text().count("## Retrieval") == 1
     assert "data:image/png;base64," in page.read_text()
+    other = results / "a" / "page"
+    script("scripts/report.py")([str(results / "a"), "--output", str(other)])
+    assert "](<../recall.png>)" in (other / "report.md").read_text()
     with pytest.raises(InputFileError, match=r"dataset.*no evaluation has written"):
         script("scripts/report.py")([str(dataset / "data")])
 

@@ -62,7 +62,8 @@ def find_evaluations(folders: Iterable[Path]) -> list[Evaluation]:
             raise InputFileError(root, "no such folder; a report is of what eval/*.py wrote with --output")
         here = {}
         for folder in sorted([root, *(path for path in root.rglob("*") if path.is_dir())]):
-            if REPORT_FOLDER not in folder.relative_to(root).parts and (one := _evaluation(folder, root)):
+            is_report = all((folder / name).is_file() for name in (PAGE_FILE, MARKDOWN_FILE))
+            if not is_report and (one := _evaluation(folder, root)):
                 here[folder.resolve()] = one
         if not here:
             raise InputFileError(root, f"no evaluation has written a {METRICS_FILE}, Markdown, CSV or PNG here")

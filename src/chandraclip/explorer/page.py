@@ -100,7 +100,8 @@ def _texts(frame: pd.DataFrame) -> str:
     """The nearest texts one below the other, each with its similarity and a source that it is about."""
     parts = []
     for row in frame.to_dict("records"):
-        about = f"{row['name']}, {row['source_class']}" if row.get("source_class") else str(row["name"])
+        known = isinstance(row.get("source_class"), str)  # NaN: not known
+        about = f"{row['name']}, {row['source_class']}" if known else str(row["name"])
         parts.append(f"**{row['similarity']:.3f}** {_plain(about)}\n\n{_plain(str(row.get(SUMMARY) or ''))}")
     return "\n\n".join(["### Nearest texts", *parts] if parts else [])
 
