@@ -45,6 +45,8 @@ def test_tables_are_found_by_their_shape():
             [{"": one, "value": "0.250 [0.125, 0.500]"} for one in ("there", "back")],
         ),
     ]
+    rows = [{"kind": "flare", "AUC": 0.5, "low": 0.25, "high": 0.75, "n": 2}]
+    assert results_tables(rows) == [("", [{"kind": "flare", "AUC": "0.500 [0.250, 0.750]", "n": "2"}])]
     many = {f"v{number}": number for number in range(9)}
     assert results_tables(many)[0][1][8] == {"": "v8", "value": "8"}
 

@@ -20,7 +20,8 @@ def results_tables(results: Any) -> list[tuple[str, list[dict[str, str]]]]:
     - A list of objects is a table.
     - Objects of like objects are one: a row for each, or, where these hold tables, a first column that says whose.
     - Plain values beside others are a row, or two columns where they are many.
-    - A number and its interval (``mae``, ``mae_low``, ``mae_high``, or ``value``, ``low``, ``high``) stand in one cell.
+    - A number and its interval stand in one cell: ``mae``, ``mae_low``, ``mae_high``, or ``auc`` followed by ``low`` and
+      ``high``.
 
     Args:
         results: of JSON.
@@ -85,10 +86,14 @@ def _shown(rows: list[Row]) -> list[dict[str, str]]:
 
 
 def _bounds(name: str, columns: list[str]) -> tuple[str, str] | None:
-    """The columns of a number's interval, where it has them."""
-    stem = name.removesuffix("value") if name == "value" or name.endswith(".value") else f"{name}_"
-    pair = f"{stem}low", f"{stem}high"
-    return pair if all(bound in columns for bound in pair) else None
+    """The columns of a number's interval: those that its name leads to, or low and high that follow it."""
+    if name.rpartition(".")[2] in ("", "low", "high"):
+        return None
+    place, stem = columns.index(name), name[: name.rfind(".") + 1]
+    for pair in ((f"{name}_low", f"{name}_high"), (f"{stem}low", f"{stem}high")):
+        if pair == tuple(columns[place + 1 : place + 3]) or (pair[0].startswith(name) and set(pair) <= set(columns)):
+            return pair
+    return None
 
 
 def _cell(row: Row, name: str, bounds: tuple[str, str] | None) -> str:
