@@ -19,7 +19,20 @@ import numpy as np
 import chandraclip
 
 # What the package needs and the tests' environment has anyway: an import of one of these is a missing dependency.
-NOT_DEPENDENCIES = ("pytest", "hypothesis", "ruff", "mypy", "mkdocs", "peft", "sherpa", "stingray", "regions")
+NOT_DEPENDENCIES = (
+    "pytest",
+    "hypothesis",
+    "ruff",
+    "mypy",
+    "mkdocs",
+    "peft",
+    "sherpa",
+    "stingray",
+    "regions",
+    "gradio",
+    "playwright",
+    "polars",
+)
 LOAD = """
 import sys
 import torch
@@ -42,7 +55,12 @@ def check_installation(version: str | None) -> None:
     assert chandraclip.__version__ == metadata.version("chandraclip")
     assert version in (None, chandraclip.__version__), f"{chandraclip.__version__} is not {version}"
     files = [str(file) for file in metadata.files("chandraclip") or []]
-    for name in ("chandraclip/py.typed", "templates/model_card.md", "templates/dataset_card.md"):
+    for name in (
+        "chandraclip/py.typed",
+        "templates/model_card.md",
+        "templates/dataset_card.md",
+        "templates/report.html",
+    ):
         assert any(file.endswith(name) for file in files), f"{name} is not in the wheel"
     assert any(file.endswith(".csv") for file in files), "the simulator's tables are not in the wheel"
     assert sum(file.endswith(".fits.gz") for file in files) == 6, "the sample is not in the wheel"

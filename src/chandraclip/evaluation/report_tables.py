@@ -20,8 +20,8 @@ def results_tables(results: Any) -> list[tuple[str, list[dict[str, str]]]]:
     - A list of objects is a table.
     - Objects of like objects are one: a row for each, or, where these hold tables, a first column that says whose.
     - Plain values beside others are a row, or two columns where they are many.
-    - A number and its interval stand in one cell: ``mae``, ``mae_low``, ``mae_high``, or ``auc`` followed by ``low`` and
-      ``high``.
+    - A number and its interval stand in one cell: ``mae``, ``mae_low``, ``mae_high``, or ``auc`` followed by ``low``
+      and ``high``.
 
     Args:
         results: of JSON.
