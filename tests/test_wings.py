@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "embedding": {"catalog", "data", "models", "evaluation"},
     "graphs": {"data", "evaluation"},  # embeddings in, graphs out: never a model
     "search": {"ogip", "catalog", "data", "models", "observation", "evaluation", "embedding"},
-    "explorer": {"data", "observation", "evaluation", "search"},
+    "explorer": {"data", "models", "observation", "evaluation", "search"},
     "realism": {"catalog", "data", "simulate", "evaluation"},
     "training": {"losses", "catalog", "data", "simulate", "models", "evaluation"},
 }
