@@ -44,6 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
         Detections(options.dataset, catalog.table.provenance.get("dataset_config")),
         Autoencoder(options.spectrum_model) if options.spectrum_model else None,
     )
+    if not options.no_map:
+        print(f"map of {len(catalog):,} detections: laid out once, in about a minute for 40,000", flush=True)
     app = explorer_app(explorer, None if options.no_map else map_table(catalog), options.host)
 
     import uvicorn
