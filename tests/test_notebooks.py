@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((REPOSITORY / "docs").rglob("*.ipynb"))
 # Of each at least.
 NUM_PICTURES = {
+    "anomalies_and_graph.ipynb": 2,
     "dataset_with_polars.ipynb": 2,
     "own_file.ipynb": 4,
     "own_file_to_neighbours.ipynb": 1,
