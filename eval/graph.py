@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
     print("\npublished (conference talk, real detections; its high degree is not defined: not comparable)\n")
     print(markdown_table(published_rows()))
     print(f"wrote {path}, {output / 'graph.md'}, {', '.join(map(str, pictures))}")
-    now_try(["scripts/report.py", output, "--output", output / "report.md"])
+    now_try(["scripts/report.py", output])
 
 
 def published_rows() -> list[dict[str, Any]]:

@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
         "95 % intervals: bootstrap over sources."
     )
     print(f"wrote {', '.join(str(file) for file in (path, *written))}")
-    now_try(["scripts/report.py", output, "--output", output / "report.md"])
+    now_try(["scripts/report.py", output])
 
 
 if __name__ == "__main__":

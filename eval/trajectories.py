@@ -203,7 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
             f"counts as moved only where {int(np.ceil(least))} have it. Where fewer moved, take more --num_draws."
         )
     print(f"wrote {path}, {output / 'trajectories.csv'}, {output / 'paths.png'}, {output / 'ranking.png'}")
-    now_try(["scripts/report.py", output, "--output", output / "report.md"])
+    now_try(["scripts/report.py", output])
 
 
 def describe(
