@@ -29,7 +29,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--min_counts", type=float, default=100, help="detections that are judged (default: %(default)g)"
     )
     parser.add_argument(
-        "--rare", nargs="+", default=RARE, help="true classes that should be found (default: ULX TDE FXT)"
+        "--rare", nargs="+", default=RARE, help="true classes that should be found (default: %(default)s)"
     )
     parser.add_argument(
         "--representation", help="of the score that is drawn and listed; default: both X-ray embeddings"
@@ -183,6 +183,10 @@ def print_tables(records: Any, classes: Any, chosen: Any, options: Any) -> None:
             "-" if metric is None else f"{number(metric['value'])} [{number(metric['low'])}, {number(metric['high'])}]"
         )
 
+    # Where a representation has few judged rows, it has no precision at as many.
+    sizes = list(
+        dict.fromkeys(k for record in records for kind in ("raw", "given") for k in record[kind].get("precision", {}))
+    )
     rows = []
     for record in records:
         for kind, found in (("raw", record["raw"]), ("given counts", record["given"])):
@@ -194,7 +198,10 @@ def print_tables(records: Any, classes: Any, chosen: Any, options: Any) -> None:
                     "rho counts": f"{found['rho_counts']:+.3f}",
                     "enrichment, top 1 %": with_interval(found["enrichment"]),
                     "AUC": with_interval(found["auc"]),
-                    **{f"precision at {k}": value for k, value in found.get("precision", {}).items()},
+                    **{
+                        f"precision at {k}": number(found["precision"][k]) if k in found.get("precision", {}) else "-"
+                        for k in sizes
+                    },
                 }
             )
     print(markdown_table(rows))

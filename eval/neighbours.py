@@ -40,7 +40,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--by",
         default="xray",
         choices=("xray", "text"),
-        help="what of a detection is compared: its X-rays (default), or its text",
+        help="what of a detection is compared: its X-rays or its text (default: %(default)s)",
     )
     parser.add_argument("--nh_gal", type=float, help="of --files: Galactic column, 1e20 cm-2, for a model that asks it")
     parser.add_argument("--any_instrument", action="store_true", help="ask about files of other instruments too")

@@ -123,9 +123,12 @@ def test_results_of_two_models_stand_side_by_side(make):
         lines = make("-n", "results", f"MODEL=outputs/{model}").splitlines()
         commands[model] = [shlex.split(line)[1:] for line in lines if line.startswith(".venv/bin/python")]
         assert [command[0] for command in commands[model]] == [
-            *("scripts/embed.py", "eval/regression.py", "eval/retrieval.py")
+            *("scripts/embed.py", "eval/regression.py", "eval/retrieval.py"),
+            *("scripts/embed.py", "eval/retrieval.py"),  # without context
         ]
         assert commands[model][0][1] == f"outputs/{model}"
         assert commands[model][0][3] == commands[model][1][1] == commands[model][2][1]
-    outputs = {command[-1] for model in commands for command in commands[model]}
-    assert len(outputs) == 6
+        assert commands[model][3][3] == commands[model][4][1] != commands[model][0][3]
+        assert "--without_context" in commands[model][3]
+    outputs = {command[3] if "embed" in command[0] else command[-1] for model in commands.values() for command in model}
+    assert len(outputs) == 10

@@ -146,7 +146,7 @@ def test_the_highest_index_varies_as_much_as_its_light_curve(tmp_path):
         counts = [np.histogram(times, 20, (0.0, end))[0] for times, end in zip(mock["event_time"], span)]
         found.append(np.median([np.sqrt(max(row.var() - row.mean(), 0.0)) / row.mean() for row in counts]))
     assert found[0] < 0.5
-    assert 0.7 < found[1] < 1.4
+    assert 0.6 < found[1] < 1.4  # of 1 in the row, of which 20 bins even a part out; .34 by the index alone
 
 
 def test_a_mock_of_a_bad_light_curve_is_refused(tmp_path):

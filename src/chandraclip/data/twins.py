@@ -24,9 +24,10 @@ from chandraclip.ogip.pha import PhaRecord
 _CHANCE = 1e-6  # of running sums that agree though the spectra are not one
 _TOLERANCE = 0.01
 # With fewer counts two sources of one observation may have the same ones by chance, so BACKSCAL must agree too, or the
-# places of photons: on the chip, which nothing moves, in the sky, or else in time, which a barycentre correction moves.
+# places of photons: on the chip, which nothing moves, or else in the sky; not in time, which a barycentre correction
+# moves.
 _FEW_COUNTS = 5
-_PLACES = (("CHIPX", "CHIPY"), ("X", "Y"), ("TIME",))
+_PLACES = (("CHIPX", "CHIPY"), ("X", "Y"))
 # A copy rebinned into fewer channels is told by its running sum, from this many channels with counts. No two sources of
 # one observation agree in so many either, so EXPOSURE (or ONTIME, or LIVETIME: 1 to 50 % apart) does not matter then.
 _MIN_STEPS = 10

@@ -23,7 +23,8 @@ CONFIRMED_VARIABLES = (
 )
 DEFAULT_VARIABLES = (
     *CONFIRMED_VARIABLES,
-    *(name for name in CATALOG_COLUMNS if name not in CONFIRMED_VARIABLES),
+    # The Galactic column is known of every position, and models are told: nothing to predict.
+    *(name for name in CATALOG_COLUMNS if name not in (*CONFIRMED_VARIABLES, "nh_gal")),
     *TRUE_COLUMNS,
 )
 # Over decades an absolute error means something only in log10: these errors are in dex. Published columns stay linear.
@@ -71,6 +72,9 @@ HAND_FEATURES: dict[str, bool] = {
     "theta": False,
     "livetime": True,
     "nh_gal": True,
+    "effective_area_s": True,
+    "effective_area_m": True,
+    "effective_area_h": True,
 }
 # A feature may not predict itself, nor what it is a direct function of. Any two hardness ratios fix the third; counts,
 # flux and significance are one measurement (with livetime); the variability index follows from the probability.

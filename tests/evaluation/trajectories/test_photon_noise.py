@@ -176,7 +176,7 @@ def test_photons_of_the_background_stay_where_the_background_is():
 
 
 def test_a_flux_that_is_free_keeps_the_counts_of_each_observation(responses):
-    changed = simulate_campaigns(6, "decay", SOURCES, OBSERVATIONS, (200, 3000))
+    changed = simulate_campaigns(16, "decay", SOURCES, OBSERVATIONS, (200, 3000))
     areas = channel_areas(changed, responses, SOURCE)
     seen = PhotonNoise(changed, SOURCE, areas).counts.sum(axis=1)
     free, fixed = (

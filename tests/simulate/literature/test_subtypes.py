@@ -19,7 +19,7 @@ NUM_SOURCES = 30_000
 @pytest.fixture(scope="module")
 def facts() -> LiteratureFacts:
     """Sources of the simulator's own population, the classes all alike, at fluxes from the faintest up; every other one
-    with a column, a period and an amplitude of any size, and one galaxy in five erupting, for what is rare there."""
+    with a column, period, amplitude and colour of any size, and one galaxy in five erupting, for what is rare there."""
     rng = np.random.default_rng(0)
     population = default_population()
     source_class = rng.integers(0, len(CLASSES), NUM_SOURCES)
@@ -34,6 +34,7 @@ def facts() -> LiteratureFacts:
         "kt": facts.kt * 10.0 ** rng.uniform(-0.5, 0.5, NUM_SOURCES),
         "period": facts.period * 10.0 ** rng.uniform(-1.5, 1.5, NUM_SOURCES),
         "long_term_amplitude": 10.0 ** rng.uniform(0, 1.5, NUM_SOURCES),
+        "hard_share": rng.uniform(0, 1, NUM_SOURCES),
     }
     erupting = (rng.random(NUM_SOURCES) < 0.2) & (source_class == CLASSES.index("AGN"))
     changed["variability"] = np.where(erupting, "eruption", facts.variability)
