@@ -297,7 +297,7 @@ def test_intervals_hold_the_truth_in_68_of_100_and_goodness_is_uniform(draw, sta
                 for name, value in truth.items()
             ]
         )
-        goodness.append(fit.goodness(200, seed=seed))
+        goodness.append(fit.goodness(50, seed=seed))
     coverage = np.mean(held, axis=0)
     assert (np.abs(coverage - 0.683) < 0.14).all(), coverage  # 3 binomial standard deviations
     assert abs(np.mean(goodness) - 0.5) < 0.1, goodness

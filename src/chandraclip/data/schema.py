@@ -78,6 +78,12 @@ CATALOG_FIELDS = [
     pa.field("true_spectrum", pa.string()),  # e.g. "powerlaw", "blackbody+plasma"
     pa.field("true_variability", pa.string()),  # within the observation, e.g. "constant", "flare"
 ]
+# cm2, arf x psf_frac_aper_b at CSC's effective energy of the band (`catalog.bands`); null without an arf.
+AREA_FIELDS = [
+    pa.field("effective_area_s", pa.float32()),
+    pa.field("effective_area_m", pa.float32()),
+    pa.field("effective_area_h", pa.float32()),
+]
 SPECTRUM_FIELDS = [
     pa.field("spectrum_counts", pa.list_(pa.int32())),  # ungrouped, a PI channel
     pa.field("spectrum_background", pa.list_(pa.float64())),  # counts; models and means of regions are not whole
@@ -89,10 +95,7 @@ SPECTRUM_FIELDS = [
     # Share of the PSF in the source aperture (CSC's name): counts are that share of what flux, arf and exposure give.
     # null: not known, and then taken as 1.
     pa.field("psf_frac_aper_b", pa.float32()),
-    # cm2, arf x psf_frac_aper_b at CSC's effective energy of the band (`catalog.bands`); null without an arf.
-    pa.field("effective_area_s", pa.float32()),
-    pa.field("effective_area_m", pa.float32()),
-    pa.field("effective_area_h", pa.float32()),
+    *AREA_FIELDS,
     pa.field("response_id", pa.string()),  # names the RMF in the config `responses`
     # keV, one more than there are channels; null: the ACIS grid, channel n from 14.6 (n - 1) to 14.6 n eV.
     pa.field("channel_energy_edges", pa.list_(pa.float32())),
@@ -142,7 +145,7 @@ CONTEXT_COLUMNS: dict[str, bool] = {
 
 CONFIGS: dict[str, list[pa.Field]] = {
     "pairs": [*KEY_FIELDS, *CATALOG_FIELDS, *SPECTRUM_FIELDS, *EVENT_FIELDS, *TEXT_FIELDS],
-    "catalog": [*KEY_FIELDS, *CATALOG_FIELDS],
+    "catalog": [*KEY_FIELDS, *CATALOG_FIELDS, *AREA_FIELDS],
     "spectra": [*KEY_FIELDS, *SPECTRUM_FIELDS],
     "events": [*KEY_FIELDS, *EVENT_FIELDS],
     "texts": [*KEY_FIELDS, *TEXT_FIELDS],
