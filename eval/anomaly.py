@@ -29,7 +29,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--min_counts", type=float, default=100, help="detections that are judged (default: %(default)g)"
     )
     parser.add_argument(
-        "--rare", nargs="+", default=RARE, help="true classes that should be found (default: %(default)s)"
+        "--rare", nargs="+", default=list(RARE), help="true classes that should be found (default: %(default)s)"
     )
     parser.add_argument(
         "--representation", help="of the score that is drawn and listed; default: both X-ray embeddings"
