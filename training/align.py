@@ -77,17 +77,20 @@ class AlignArguments(RunArguments):
     text_pooling: str | None = option(None, "mean or cls; default: mean")
     max_text_length: int | None = option(None, "tokens a text is cut at; default: 256, of small towers 512 or 160")
     max_train_events: int | None = option(None, "photons a list, evenly spaced, while training; default: all")
-    text_tower: str = option("ngram", "the small one, where none is given: ngram (words and their pairs) or bert")
+    text_tower: str | None = option(None, "the small one: ngram (words and their pairs) or bert; default: ngram")
     text_dropout: float | None = option(None, "of the small text tower; default: its own, 0.5 of words or 0.1")
     lora_rank: int = option(8, "of text_training lora")
 
-    context: list[str] = field(
-        default_factory=lambda: list(CONTEXT_COLUMNS),
+    context: list[str] | None = field(
+        default=None,
         metadata={
-            "help": "columns of the observation that the X-ray heads see, those the dataset lacks aside; or none"
+            "help": "columns of the observation that the X-ray heads see, or none; default: what the data have of "
+            + " ".join(CONTEXT_COLUMNS)
         },
     )
-    joint_projection: bool = option(True, "one head more, of spectrum and photons together, where all three align")
+    joint_projection: bool | None = option(
+        None, "one head more, of spectrum and photons together; default: where all three modalities align"
+    )
 
     tower_learning_rate_scale: float = option(
         1.0, "of the X-ray towers, times learning_rate: they are pre-trained, the heads are not; 0 freezes them"
@@ -108,8 +111,10 @@ class AlignArguments(RunArguments):
         super().__post_init__()
         if len(set(self.modalities)) < 2 or not set(self.modalities) <= set(MODALITIES):
             raise ValueError(f"modalities must be two or more of {list(MODALITIES)}, they are {self.modalities}")
-        if self.text_tower not in SMALL_TOWER_TEXT_LENGTH:
+        if self.text_tower not in (None, *SMALL_TOWER_TEXT_LENGTH):
             raise ValueError(f"text_tower must be one of {[*SMALL_TOWER_TEXT_LENGTH]}, it is {self.text_tower!r}")
+        if self.text_tower and self.text_model_name_or_path:
+            raise ValueError("text_model_name_or_path has its own text tower; leave out text_tower")
         if self.text_training not in TEXT_TRAINING:
             raise ValueError(f"text_training must be one of {TEXT_TRAINING}, it is {self.text_training!r}")
         from chandraclip.losses import JOINT, check_pair_weights
@@ -119,8 +124,11 @@ class AlignArguments(RunArguments):
         unknown = sorted(set(self.context_columns) - set(CONTEXT_COLUMNS))
         if unknown:
             raise ValueError(f"context has no {', '.join(unknown)}; it takes {', '.join(CONTEXT_COLUMNS)} or none")
-        self.joint_projection = self.joint_projection and len(set(self.modalities)) == len(MODALITIES)
-        joint = [JOINT] if self.joint_projection else []
+        has_all = len(set(self.modalities)) == len(MODALITIES)
+        if self.joint_projection and not has_all:
+            raise ValueError(f"joint_projection needs the modalities {list(MODALITIES)}, they are {self.modalities}")
+        # A fine-tuned model has a joint head or not; what is not there is refused when it is loaded.
+        joint = [JOINT] if has_all and self.joint_projection is not False else []
         check_pair_weights(
             weights, [name for name in (*MODALITIES[:2], *joint, "text") if name in (*self.modalities, *joint)]
         )
@@ -131,6 +139,8 @@ class AlignArguments(RunArguments):
             refuse_other_towers(self)
         else:
             vars(self).update(self.new_model)
+        if not self.foreign_text and self.small_tower == "ngram" and self.text_pooling == "cls":
+            raise ValueError("text_pooling cls needs a tower whose first token reads the others; ngram's does not")
         if self.text_training == "frozen" and (self.text_model_name_or_path or self.model_name_or_path) is None:
             raise ValueError("a frozen text tower needs text_model_name_or_path; the small one knows nothing yet")
         for name in ("pretrain_max_steps", "pretrain_batch_size"):
@@ -142,16 +152,21 @@ class AlignArguments(RunArguments):
             raise ValueError(f"temperature must be positive, it is {self.temperature}")
 
     @property
+    def small_tower(self) -> str:
+        """The kind of the small text tower, where one is made."""
+        return self.text_tower or "ngram"
+
+    @property
     def new_model(self) -> dict[str, Any]:
         """Options of a new model, with their defaults."""
         given = {name: getattr(self, name) for name in NEW_MODEL}
-        small = {} if self.foreign_text else {"max_text_length": SMALL_TOWER_TEXT_LENGTH[self.text_tower]}
+        small = {} if self.foreign_text else {"max_text_length": SMALL_TOWER_TEXT_LENGTH[self.small_tower]}
         return {**NEW_MODEL, **small, **{name: value for name, value in given.items() if value is not None}}
 
     @property
     def context_columns(self) -> list[str]:
         """Columns of the context; none where that is what is asked for."""
-        return [] if self.context == ["none"] else self.context
+        return [] if self.context == ["none"] else list(CONTEXT_COLUMNS if self.context is None else self.context)
 
     @property
     def foreign_text(self) -> bool:
@@ -340,7 +355,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         new = arguments.new_model
         text_tower, tokenizer = load_text_tower(
-            given, texts["train"], new["max_text_length"], arguments.text_dropout, arguments.text_tower
+            given, texts["train"], new["max_text_length"], arguments.text_dropout, arguments.small_tower
         )
         context = context_scale(splits["train"], arguments.context_columns)
         processor = ChandraClipProcessor(
@@ -359,7 +374,7 @@ def main(argv: list[str] | None = None) -> None:
             logit_scale_init_value=math.log(1 / new["temperature"]),
             text_pooling=new["text_pooling"],
             freeze_text=training == "frozen",
-            joint_projection=arguments.joint_projection,
+            joint_projection=len(modalities) == len(MODALITIES) and arguments.joint_projection is not False,
             context=context.names,
             context_mean=context.mean,
             context_std=context.std,

@@ -230,6 +230,11 @@ def test_a_csc_row_has_the_share_of_the_psf_in_its_aperture(real_data):
     (item,) = find_detections(folder)
     row, _ = read_detection(item)
     assert row["psf_frac_aper_b"] == 0.9
+    # What is read by hand and embedded is the row that a build has: the same area, the same context.
+    by_hand = detection_columns(read_spectrum(next(folder.glob("*pha3*"))))
+    for name in ("psf_frac_aper_b", "effective_area_s", "effective_area_m", "effective_area_h"):
+        assert by_hand[name] == row[name]
+    assert row["effective_area_m"] > row["effective_area_h"] > 100
     (item,) = find_detections(real_data / "spectra" / "gcs25_obs2278")
     row, _ = read_detection(item)
     assert row.get("psf_frac_aper_b") is None

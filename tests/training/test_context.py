@@ -53,6 +53,11 @@ def test_the_small_towers():
         (["--tower_learning_rate_scale", "2"], "must be in"),
         (["--pair_weights", "xray_text=1", "--joint_projection", "false"], "xray_text"),
         (["--pair_weights", "xray_text=1", "--modalities", "spectrum", "text"], "xray_text"),
+        (["--joint_projection", "true", "--modalities", "spectrum", "text"], "joint_projection needs"),
+        (["--text_pooling", "cls"], "text_pooling cls needs"),
+        (["--text_tower", "bert", "--text_model_name_or_path", "x"], "leave out text_tower"),
+        (["--model_name_or_path", "x", "--context", "nh_gal"], "leave out context"),
+        (["--model_name_or_path", "x", "--joint_projection", "false"], "leave out joint_projection"),
     ],
 )
 def test_options_that_cannot_be(run_loop, options, reason, capsys):

@@ -9,7 +9,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from chandraclip.catalog.photometry import CSC_PSF_SHARE
 from chandraclip.data.detection_files import DetectionFiles, label_of, other_detections
 from chandraclip.data.rows import detection_columns, region_id_of
 from chandraclip.errors import InputFileError
@@ -100,7 +99,7 @@ def read_detection(item: DetectionFiles) -> tuple[dict[str, Any], Response | Non
             facts["position"] = (region.ra, region.dec)
         elif events is None or events.sky is None:
             facts["name"] = f"CSC {obsid}_{obi:03d}_r{region_name}"
-    row = detection_columns(spectrum, events, psf_frac_aper_b=CSC_PSF_SHARE if key is not None else None, **facts)
+    row = detection_columns(spectrum, events, **facts)
     return row, None if spectrum is None else spectrum.response
 
 

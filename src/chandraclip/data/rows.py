@@ -12,10 +12,12 @@ from astropy.coordinates import angular_separation
 
 from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH, ACIS_NUM_CHANNELS
 from chandraclip.catalog.measure import effective_areas
+from chandraclip.catalog.photometry import CSC_PSF_SHARE
 from chandraclip.data.names import healpix_cell, iau_name
 from chandraclip.data.schema import TABLE_SCHEMA
 from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
+from chandraclip.ogip.csc import csc_key
 from chandraclip.ogip.events import EventList
 from chandraclip.ogip.header import ObservationHeader
 from chandraclip.ogip.spectrum import Spectrum
@@ -33,7 +35,6 @@ def detection_columns(
     obi: int | None = None,
     region_id: int | None = None,
     position: tuple[float, float] | None = None,
-    psf_frac_aper_b: float | None = None,
     nh_gal: float | None = None,
 ) -> dict[str, Any]:
     """A row: schema column -> value, numpy arrays for list columns, None for what is not known.
@@ -45,7 +46,6 @@ def detection_columns(
         obi: default OBI_NUM, else 0.
         region_id: default a negative number made from the file's name, so that the key stays unique.
         position: ra, dec in deg, ICRS; default the centre of the region that cut the events.
-        psf_frac_aper_b: share of the PSF in the source aperture, where it is known and the ARF does not hold it.
         nh_gal: 1e20 cm-2, the Galactic column of the position, where it is known.
 
     Raises:
@@ -77,7 +77,7 @@ def detection_columns(
     if position is not None:
         row |= _position_columns(position, header)
     if spectrum is not None:
-        row |= _spectrum_columns(spectrum, psf_frac_aper_b)
+        row |= _spectrum_columns(spectrum)
     if events is not None:
         row |= {
             "event_time": events.time,
@@ -120,15 +120,16 @@ def _position_columns(position: tuple[float, float], header: ObservationHeader) 
     return {"ra": ra, "dec": dec, "theta": theta, "healpix": int(healpix_cell(np.asarray(ra), np.asarray(dec)))}
 
 
-def _spectrum_columns(spectrum: Spectrum, psf_frac_aper_b: float | None) -> dict[str, Any]:
+def _spectrum_columns(spectrum: Spectrum) -> dict[str, Any]:
     if isinstance(spectrum.area_scale, np.ndarray):
         raise InputFileError(spectrum.path, "AREASCAL differs between channels, and a row has no place for that")
     _check_int32(spectrum.path, spectrum.counts)
+    psf_share = CSC_PSF_SHARE if csc_key(spectrum.path) is not None else None  # of others the ARF may hold it, or not
     row: dict[str, Any] = {
         "spectrum_counts": spectrum.counts.astype(np.int32),
         "exposure": spectrum.exposure,
         "channel_energy_edges": _edges_column(spectrum),
-        "psf_frac_aper_b": psf_frac_aper_b,
+        "psf_frac_aper_b": psf_share,
     }
     if spectrum.quality is not None:
         row["spectrum_quality"] = spectrum.quality
@@ -140,7 +141,7 @@ def _spectrum_columns(spectrum: Spectrum, psf_frac_aper_b: float | None) -> dict
     if spectrum.response is not None:
         row["arf"] = (spectrum.response.arf * spectrum.area_scale).astype(np.float32)
         row["response_id"] = spectrum.response.response_id
-        row |= effective_areas(row["arf"], spectrum.response, psf_frac_aper_b)
+        row |= effective_areas(row["arf"], spectrum.response, psf_share)
     return row
 
 

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from chandraclip.models import ChandraClipModel, ChandraClipProcessor
 
 
-# Options of the alignment that say which towers a new model has.
+# Options of the alignment that say which towers and heads a new model has.
 TOWER_OPTIONS = (
     "spectrum_model_name_or_path",
     "event_model_name_or_path",
     "text_model_name_or_path",
     "spectrum_config",
     "event_config",
+    "text_tower",
+    "context",
+    "joint_projection",
 )
 SHAPE_OPTIONS = ("projection_dim", "text_pooling", "max_text_length")
 
@@ -32,11 +35,11 @@ def refuse_other_towers(arguments: Any) -> None:
         arguments: options of an alignment with `model_name_or_path`.
 
     Raises:
-        ValueError: they name a tower, too, or their output_dir is the model.
+        ValueError: they name a tower, a context or a joint head, too, or their output_dir is the model.
     """
     given = [name for name in TOWER_OPTIONS if getattr(arguments, name) is not None]
     if given:
-        raise ValueError(f"model_name_or_path has its own towers; leave out {', '.join(given)}")
+        raise ValueError(f"model_name_or_path has its own towers and heads; leave out {', '.join(given)}")
     if Path(arguments.output_dir).resolve() == Path(arguments.model_name_or_path).resolve():
         raise ValueError(f"output_dir is the model to start from, {arguments.output_dir}; choose another one")
 
@@ -52,11 +55,12 @@ def load_aligned_model(arguments: Any, modalities: Sequence[str]) -> tuple[Chand
 
     Raises:
         InputFileError: no aligned model and its processor load from there.
-        OptionError: it lacks a modality, or has another projection_dim, text_pooling, max_text_length or other
-            model_options than the arguments say.
+        OptionError: it lacks a modality or a joint head that is weighted, or has another projection_dim, text_pooling,
+            max_text_length or other model_options than the arguments say.
     """
     from transformers import AutoConfig
 
+    from chandraclip.losses import JOINT
     from chandraclip.models import ChandraClipConfig, ChandraClipModel, ChandraClipProcessor
 
     path = arguments.model_name_or_path
@@ -83,6 +87,8 @@ def load_aligned_model(arguments: Any, modalities: Sequence[str]) -> tuple[Chand
     ]
     if contradictions:
         raise OptionError(f"{path} cannot be fine-tuned so: {'; '.join(contradictions)}; leave out what it has already")
+    if not config.joint_projection and f"{JOINT}_text" in (arguments.loss_options["pair_weights"] or {}):
+        raise OptionError(f"{path} has no joint head, so pair_weights cannot name {JOINT}_text")
     for name, value in arguments.loss_options.items():
         setattr(config, name, value)
     if arguments.text_training != "auto":

@@ -38,7 +38,7 @@ Beside spectrum and photons, the X-ray heads see what is known of the observatio
 
 {columns}
 
-Each may be missing, in a row or everywhere; the model was trained to do without, and then takes the average. Context
+Each may be missing, in a row or everywhere; the model is told which is known, and was trained to do without. Context
 says where Chandra looked, and so what it was likely to find: `nh_gal` alone tells stars, near the Galactic plane, from
 AGN in part. Where a result must come from the photons, leave it out: `processor(rows, without_context=["nh_gal"])`, or
 `scripts/embed.py --without_context`. Scores with and without stand below.

@@ -39,7 +39,7 @@ class ChandraClipConfig(ChandraConfig):
             answers for whichever of the two a row has; it needs all three modalities.
         joint_dropout: rate at which it goes without one of the two, either, in rows that have both, while training.
         context: columns of the observation, of `observation_context.CONTEXT_COLUMNS`, that the X-ray heads see beside
-            the latents. Each may be missing in a row or everywhere: what is not known counts as average.
+            the latents, with whether each is known: any may be missing in a row or everywhere.
         context_mean, context_std: of the context as the processor gives it, in the training rows.
         context_dropout: rate at which a row's context is left out while training, whole, and each column by itself, so
             that the heads work without.

@@ -90,7 +90,7 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
     names. Any modality may be missing in a row (its mask is False) or in the whole batch (its keys are absent).
 
     The context (`context_values`, of the configuration's `context`) is what is known of an observation before its
-    photons are looked at, e.g. the Galactic column. It may be missing, too; what then counts is the average.
+    photons are looked at, e.g. the Galactic column. It may be missing, too: the heads are told which of it is known.
     """
 
     def __init__(self, config: ChandraClipConfig):
