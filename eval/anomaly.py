@@ -65,6 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
     facts = join_columns(options.dataset, "catalog", FACTS, table)
     if "src_cnts_aper_b" not in facts:
         raise InputFileError(options.dataset, "without counts no score can be given them", "src_cnts_aper_b")
+    if not any(isinstance(name, str) for name in facts.get("true_class", ())):
+        facts.pop("true_class", None)  # real detections: null in every row
     unknown = np.full(len(table), np.nan)
     truth = Truth(
         facts["src_cnts_aper_b"].astype(float),

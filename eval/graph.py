@@ -92,8 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
     structures: dict[str, dict[str, Any]] = {}
     drawn: dict[str, tuple[str, Any, Any, Any]] = {}  # of each view, the last graph that has nulls
     print(f"{len(table):,} detections, {' and '.join(conditions) or 'all'}, split {options.split}")
-    for view in views:
-        vectors, rows = view_of(table, view)
+    of_views = {view: view_of(table, view) for view in views}  # one that is lacking is said before the work begins
+    for view, (vectors, rows) in of_views.items():
         chosen = table.select(rows)
         types = object_types(options.dataset, chosen)
         counts = join_columns(options.dataset, "catalog", [COUNTS], chosen).get(COUNTS)
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
                 results[title] = {"left_out": str(error)}
                 print(f"\n{title}: left out, {error}")
                 continue
-            num_nulls = options.num_nulls if graph.nnz / 2 <= options.null_edges else 0
+            num_nulls = options.num_nulls if 0 < graph.nnz / 2 <= options.null_edges else 0
             found = analyse(graph, vectors, chosen.name, types, RARE_CLASSES, num_nulls, options.seed, counts)
             nodes = describe_detections(options.dataset, chosen, types, found)
             brightness = rank_correlation_with_counts(nodes)

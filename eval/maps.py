@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     from chandraclip.errors import QueryError
     from chandraclip.evaluation.dataset import join_columns
     from chandraclip.evaluation.embeddings import EmbeddingTable
-    from chandraclip.evaluation.maps import layout, plot_maps, turned_to
+    from chandraclip.evaluation.maps import MAP_NEIGHBOURS, layout, plot_maps, turned_to
     from chandraclip.evaluation.neighbourhoods import SEMANTIC, spread_tables, standardized, text_vectors
     from chandraclip.evaluation.results import Headline, markdown_table, number, write_metrics
     from chandraclip.files import atomic_path
@@ -72,6 +72,10 @@ def main(arguments: list[str] | None = None) -> None:
     if len(table) <= options.num_neighbours + int(np.unique(table.name, return_counts=True)[1].max(initial=0)):
         raise QueryError(
             f"{options.embeddings}: only {len(table)} detections have {', '.join(names)}; none has neighbours"
+        )
+    if not options.no_maps and len(table) <= MAP_NEIGHBOURS:
+        raise QueryError(
+            f"{options.embeddings}: {len(table)} detections are too few for a map; --no_maps gives the numbers"
         )
     points = {name: standardized(table.arrays[name], name.endswith("_embedding")) for name in names}
     if "xray_embedding" in points:
@@ -99,6 +103,26 @@ def main(arguments: list[str] | None = None) -> None:
     )
 
     output = options.output or Path(options.embeddings) / "maps"
+    own = {(row["representation"], row["quantity"]): row for row in spread}
+    headline = [
+        Headline(
+            f"spread of {row['quantity']} among neighbours by {row['neighbours']}",
+            value=row["after"],
+            **{side: own[pairs[row["neighbours"]][1], row["quantity"]][side] for side in ("low", "high")},
+            chance=row["chance"],
+            baseline=row["before"],
+            baseline_name="before alignment",
+        )
+        for row in changes
+    ]
+    results = {
+        "split": options.split,
+        "detections": len(table),
+        "num_neighbours": options.num_neighbours,
+        "spread": spread,
+        "changes": changes,
+    }
+    path = write_metrics(output, "maps", table, headline, results)
     written = []
     if not options.no_maps:
         rng = np.random.default_rng(options.seed)
@@ -117,26 +141,6 @@ def main(arguments: list[str] | None = None) -> None:
         with atomic_path(output / "layouts.csv") as temporary:
             pd.DataFrame(places).to_csv(temporary, index=False, float_format="%.5g")
         written.append(output / "layouts.csv")
-    headline = [
-        Headline(
-            f"spread of {row['quantity']} among neighbours by {row['neighbours']}",
-            value=row["after"],
-            low=row["low"] * row["before"],
-            high=row["high"] * row["before"],
-            chance=row["chance"],
-            baseline=row["before"],
-            baseline_name="before alignment",
-        )
-        for row in changes
-    ]
-    results = {
-        "split": options.split,
-        "detections": len(table),
-        "num_neighbours": options.num_neighbours,
-        "spread": spread,
-        "changes": changes,
-    }
-    path = write_metrics(output, "maps", table, headline, results)
     print(
         markdown_table(
             {

@@ -61,6 +61,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     for name in ("num_neighbours", "num_texts"):
         if getattr(options, name) < (name == "num_neighbours"):
             parser.error(f"--{name} must be at least {int(name == 'num_neighbours')}")
+    if options.query_embeddings and options.by != "xray":
+        parser.error("--by text is of one question; a folder is compared by what its detections have")
+    if not options.files and (options.nh_gal is not None or options.any_instrument):
+        parser.error("--nh_gal and --any_instrument are of --files")
     return options
 
 
@@ -133,6 +137,10 @@ def ask_all(catalog: Any, options: argparse.Namespace) -> tuple[list[dict[str, A
     queries = EmbeddingTable.load(options.query_embeddings)
     if queries.provenance.get("model_id") != catalog.table.provenance.get("model_id"):
         raise ValueError("the two folders were embedded with different models, so their spaces are not the same")
+    left_out = [sorted(each.provenance.get("without_context") or ()) for each in (queries, catalog.table)]
+    if left_out[0] != left_out[1]:
+        said = " and ".join(", ".join(names) or "nothing" for names in left_out)
+        raise ValueError(f"of the observation context the two folders left out {said}; embed one of them again")
     own = describe(queries, options.query_dataset).drop(columns=["split", "summary"], errors="ignore")
     entries = {}
     for answers in find_neighbours(queries, catalog.references, options.num_neighbours, options.num_texts):

@@ -137,7 +137,10 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{num_sources} sources, {len(paths.source)} observations; left out: {without or 'none'}")
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    embedder = Embedder(EmbedConfig(str(folder), options.dataset, options.batch_size, device))
+    without_context = tuple(whole.provenance.get("without_context") or ())  # the model is told what it was told then
+    embedder = Embedder(
+        EmbedConfig(str(folder), options.dataset, options.batch_size, device, without_context=without_context)
+    )
     limit_photons(embedder, options.max_events or None)
     movement = measure_movement(
         paths,

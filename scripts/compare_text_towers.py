@@ -19,6 +19,8 @@ from chandraclip.program import run_program
 
 TOWERS = ("tfidf words", "tfidf words and pairs", "ngram", "bert")
 LATENTS = ("spectrum_latents", "event_latents")
+COUNTS = "src_cnts_aper_b"
+CHANCE = {"recall@1%": 0.01, "recall@5%": 0.05, "median_rank_share": 0.5}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -41,10 +43,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     import numpy as np
 
-    from chandraclip.data.keys import KEY, with_keys
-    from chandraclip.data.loading import load_splits
     from chandraclip.data.schema import CONTEXT_COLUMNS
     from chandraclip.errors import InputFileError
+    from chandraclip.evaluation.dataset import join_columns
     from chandraclip.evaluation.embeddings import EmbeddingTable
     from chandraclip.evaluation.results import markdown_table
     from chandraclip.files import write_json
@@ -54,27 +55,27 @@ def main(arguments: list[str] | None = None) -> None:
     names = [name for name in LATENTS if name in table.arrays]
     if not names:
         raise InputFileError(options.embeddings, f"has none of {', '.join(LATENTS)}")
-    latents, has_latents = table.joint(names)
-    splits = load_splits(options.dataset, "pairs")
+    latents, usable = table.joint(names)
+    facts = join_columns(options.dataset, "catalog", [*CONTEXT_COLUMNS, COUNTS], table)
+    summaries = join_columns(options.dataset, "texts", ["summary"], table).get("summary")
+    if summaries is None or COUNTS not in facts:
+        raise InputFileError(options.dataset, f"the towers need the columns summary and {COUNTS}")
+    context = context_values(
+        {name: facts[name] for name in CONTEXT_COLUMNS if name in facts}, [*CONTEXT_COLUMNS], len(table)
+    )
+    counts = np.log10(np.maximum(facts[COUNTS], 0.5))[:, None]
+    inputs = np.concatenate([latents, counts, context], axis=1)
+    texts = [text or "" for text in summaries]
+    usable &= np.array([bool(text.strip()) for text in texts])
     parts: dict[str, dict[str, Any]] = {}
     for split in ("train", "test"):
-        wanted = {*KEY, *CONTEXT_COLUMNS, "split", "src_cnts_aper_b", "summary"}
-        columns = [name for name in splits[split].column_names if name in wanted]
-        rows = with_keys(options.dataset, splits[split].select_columns(columns)[:], split, 0)
-        # The embeddings' rows are the dataset's, split by split and in order.
-        chosen = table.split == split
-        for name in KEY:
-            if not np.array_equal(table.keys[name][chosen], rows[name].to_numpy(zero_copy_only=False)):
-                raise InputFileError(options.embeddings, f"is not of {options.dataset}: split {split} has other rows")
-        context = context_values(rows, list(CONTEXT_COLUMNS), rows.num_rows)
-        counts = np.log10(np.maximum(rows["src_cnts_aper_b"].to_numpy().astype(float), 0.5))[:, None]
-        texts = [text or "" for text in rows["summary"].to_pylist()]
-        valid = has_latents[chosen] & np.array([bool(text.strip()) for text in texts])
-        inputs = np.concatenate([latents[chosen], counts, context], axis=1)
+        chosen = np.flatnonzero(usable & (table.split == split))
+        if not chosen.size:
+            raise InputFileError(options.embeddings, f"no row of split {split} has {', '.join(names)} and a text")
         parts[split] = {
-            "inputs": inputs[valid],
-            "texts": [text for text, kept in zip(texts, valid) if kept],
-            "names": rows["name"].to_numpy(zero_copy_only=False)[valid],
+            "inputs": inputs[chosen],
+            "texts": [texts[row] for row in chosen.tolist()],
+            "names": table.name[chosen],
         }
     mean, std = np.nanmean(parts["train"]["inputs"], axis=0), np.nanstd(parts["train"]["inputs"], axis=0)
     for part in parts.values():
@@ -94,7 +95,10 @@ def main(arguments: list[str] | None = None) -> None:
             cells[name] = f"{np.mean(values):.1f} +- {np.std(values):.1f} %"
         shown.append({"text side": tower, **cells, "seconds": f"{np.mean([each['seconds'] for each in own]):.0f}"})
     output = options.output or Path(options.embeddings) / "text_towers"
-    write_json(output / "metrics.json", {"runs": runs, "steps": options.steps, "batch_size": options.batch_size})
+    write_json(
+        output / "metrics.json",
+        {"runs": runs, "steps": options.steps, "batch_size": options.batch_size, "chance": CHANCE},
+    )
     print(markdown_table(shown))
     print(f"\n{options.steps} steps of {options.batch_size} rows, {options.seeds} seeds: mean and standard deviation.")
     print(f"Chance 1 %, 5 %, 50 %; {len(set(parts['test']['texts']))} distinct texts. wrote {output / 'metrics.json'}")

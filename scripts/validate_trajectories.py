@@ -238,15 +238,11 @@ def rate_and_hardness(rows: pa.Table) -> np.ndarray:
 def auc_interval(score: np.ndarray, num_sources: int, seed: int, num_resamples: int = 1000) -> tuple[float, float]:
     """95 % bootstrap interval of the AUC, pairs of source and twin drawn together."""
     import numpy as np
-    from sklearn.metrics import roc_auc_score
 
-    rng = np.random.default_rng(seed)
-    changed, constant = score[:num_sources], score[num_sources:]
-    truth = np.repeat([1, 0], num_sources)
-    drawn = (rng.integers(0, num_sources, num_sources) for _ in range(num_resamples))
-    values = [roc_auc_score(truth, np.concatenate([changed[rows], constant[rows]])) for rows in drawn]
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
+    from chandraclip.evaluation.bootstrap import interval, resampled_auc
+
+    changed, pair = np.repeat([True, False], num_sources), np.tile(np.arange(num_sources), 2)
+    return interval(resampled_auc(score, changed, pair, num_resamples, seed))
 
 
 def false_alarms(p_values: np.ndarray, level: float) -> dict[str, float]:

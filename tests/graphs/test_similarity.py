@@ -67,7 +67,7 @@ def test_bad_input(clustered):
     vectors = clustered[0]
     with pytest.raises(OptionError, match=r"from -1 to 1, and not 1\.5"):
         similarity_graph(vectors, 1.5)
-    with pytest.raises(OptionError, match="row 3 of the vectors has no length"):
+    with pytest.raises(OptionError, match="row 3 of the vectors has no finite length"):
         similarity_graph(np.where(np.arange(600)[:, None] == 3, 0, vectors), 0.5)
     with pytest.raises(OptionError, match=r"600 rows have about .* edges, more than 1,000; raise the threshold"):
         similarity_graph(vectors, 0.0, max_edges=1000)

@@ -27,7 +27,12 @@ COLOURS = {
 }
 
 
-def layout(points: np.ndarray, seed: int = 0, num_neighbours: int = 15, min_distance: float = 0.1) -> np.ndarray:
+MAP_NEIGHBOURS = 15
+
+
+def layout(
+    points: np.ndarray, seed: int = 0, num_neighbours: int = MAP_NEIGHBOURS, min_distance: float = 0.1
+) -> np.ndarray:
     """(N, 2) UMAP layout about its median, most of it within 1; the same for the same input and seed.
 
     Args:

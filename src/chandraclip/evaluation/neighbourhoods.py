@@ -120,9 +120,12 @@ def text_vectors(summaries: list[str | None], num_dimensions: int = 64, seed: in
     vectors = np.zeros((len(summaries), num_dimensions))
     if not has.any():
         return vectors, has
-    words = TfidfVectorizer(sublinear_tf=True, min_df=2, stop_words="english").fit_transform(
-        [text for text, use in zip(summaries, has) if use and text]
-    )
+    try:
+        words = TfidfVectorizer(sublinear_tf=True, min_df=2, stop_words="english").fit_transform(
+            [text for text, use in zip(summaries, has) if use and text]
+        )
+    except ValueError:  # so few texts that no two share a word: none can be compared
+        return vectors, np.zeros_like(has)
     size = max(1, min(num_dimensions, min(words.shape) - 1))
     part = TruncatedSVD(size, random_state=seed).fit_transform(words)
     vectors[has, :size] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)

@@ -34,7 +34,8 @@ def nearest(queries: np.ndarray, references: np.ndarray, k: int, device: str = "
         device: torch device of the work; references, and two tiles of similarities, must fit on it.
 
     Returns:
-        (Q, k) indices, most similar first, ties by index, and (Q, k) similarities.
+        (Q, k) indices, most similar first, and (Q, k) similarities. Which of equally similar ones are given is not
+        defined; those given stand by index.
 
     Raises:
         ValueError: no reference, vectors of different lengths, k below 1, or a value that is not finite.

@@ -199,13 +199,15 @@ def _provenance(evaluations: Sequence[Evaluation]) -> str:
                 "model_id": facts.get("model_id"),
                 "dataset": facts.get("dataset"),
                 "dataset_id": facts.get("dataset_id"),
+                "context left out": ", ".join(facts.get("without_context") or ()) or "nothing",
                 "commit": facts.get("commit"),
                 "command": facts.get("command"),
                 "versions": ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items()),
             }
         )
-        for title, text in (_training(facts), _data(facts)):
-            texts.setdefault(title, text)
+        for name, section in (("model", _training), ("dataset", _data)):
+            if facts.get(name):
+                texts.setdefault(*section(facts))
     known = "\n\n".join(f"### {title}\n\n{text}" for title, text in texts.items())
     note = (
         "`model_id` and `dataset_id` are SHA-256 of the model's configuration, weights and processor, and of the "
@@ -217,7 +219,7 @@ def _provenance(evaluations: Sequence[Evaluation]) -> str:
 def _training(facts: dict[str, Any]) -> tuple[str, str]:
     """How the model was trained, where its folder still holds the model that was evaluated."""
     folder = Path(str(facts.get("model")))
-    title = f"Configuration of {folder}"
+    title = f"Configuration of {folder} ({str(facts.get('model_id'))[:12]})"
     config = folder / "train_config.yaml"
     if not config.is_file():
         return title, f"No `{config.name}` lies beside it here."
@@ -229,7 +231,7 @@ def _training(facts: dict[str, Any]) -> tuple[str, str]:
 def _data(facts: dict[str, Any]) -> tuple[str, str]:
     """How the dataset was made, where its folder still holds the dataset that was evaluated."""
     folder = Path(str(facts.get("dataset")))
-    title = f"Parameters of {folder}"
+    title = f"Parameters of {folder} ({str(facts.get('dataset_id'))[:12]})"
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         return title, f"No `{manifest.name}` lies beside it here."

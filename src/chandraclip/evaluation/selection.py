@@ -54,8 +54,10 @@ def select_rows(dataset: str, table: EmbeddingTable, conditions: Sequence[str]) 
 
 def _meets(column: np.ndarray, sign: str, value: str, condition: str) -> np.ndarray:
     known = np.array([item is not None and item == item for item in column])
+    if not known.any():
+        raise QueryError(f"{condition!r}: no detection has a value there")
     result = np.zeros(len(column), dtype=bool)
-    if known.any() and isinstance(column[known][0], str):
+    if isinstance(column[known][0], str):
         if sign not in ("==", "!="):
             raise QueryError(f"{condition!r}: a column of text is compared by == or !=")
         result[known] = _COMPARISONS[sign](column[known].astype(str), value.strip("'\""))

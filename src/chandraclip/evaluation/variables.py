@@ -81,12 +81,14 @@ HAND_FEATURES: dict[str, bool] = {
 _HARDNESS = frozenset({"hard_hm", "hard_hs", "hard_ms"})
 _BRIGHTNESS = frozenset({"src_cnts_aper_b", "flux_aper_b", "flux_significance_b"})
 _VARIABILITY = frozenset({"var_prob_b", "var_index_b"})
+_AREAS = frozenset({"effective_area_s", "effective_area_m", "effective_area_h"})
 EXCLUDED_FEATURES: dict[str, frozenset[str]] = {
     **dict.fromkeys(_HARDNESS, _HARDNESS),
     **dict.fromkeys(_BRIGHTNESS, _BRIGHTNESS),
     **dict.fromkeys(("flux_aper_h", "flux_aper_m", "flux_aper_s"), _BRIGHTNESS),  # parts of the same flux
     **dict.fromkeys(_VARIABILITY, _VARIABILITY),
-    "nh_gal": frozenset({"nh_gal"}),
+    **{name: frozenset({name}) for name in ("nh_gal", "theta", "livetime")},
+    **dict.fromkeys(_AREAS, _AREAS),
 }
 
 

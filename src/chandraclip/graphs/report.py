@@ -79,7 +79,9 @@ def analyse(
         "nulls": [],
     }
     if num_nulls:
-        results["nulls"] = compare_with_nulls(graph, vectors, source, groups, num_nulls, seed, counts=counts)
+        results["nulls"] = compare_with_nulls(
+            graph, vectors, source, groups, num_nulls, seed, counts=counts, structure=structure, core=found
+        )
     return Analysis(structure, found.core, core_lip, core_score, results)
 
 
@@ -101,7 +103,7 @@ def to_markdown(title: str, found: Mapping[str, Any]) -> str:
     if found["nulls"]:
         lines += [markdown_table(_null_row(row) for row in found["nulls"]), ""]
     else:
-        lines += ["No nulls: not asked for, or too many edges.", ""]
+        lines += ["No nulls: not asked for, no edges, or too many.", ""]
     return "\n".join(lines)
 
 

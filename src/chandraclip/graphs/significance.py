@@ -10,10 +10,10 @@ from scipy.sparse import csr_array
 from scipy.stats import rankdata
 from tqdm.auto import tqdm
 
-from chandraclip.graphs.label_switching import label_switching
+from chandraclip.graphs.label_switching import CorePeriphery, label_switching
 from chandraclip.graphs.nulls import Cloud, rewired
 from chandraclip.graphs.similarity import graph_of_mean_degree
-from chandraclip.graphs.structure import structure_of
+from chandraclip.graphs.structure import Structure, structure_of
 from chandraclip.graphs.tables import periphery_statistics
 
 NUM_NULLS = 200  # fewer can give no p below .01, two-sided
@@ -42,7 +42,10 @@ def statistics_of(graph: csr_array, groups: Mapping[str, np.ndarray], seed: int 
         groups: name -> (N,) bool.
         seed: of label switching.
     """
-    structure, found = structure_of(graph), label_switching(graph, seed=seed)
+    return _numbers(structure_of(graph), label_switching(graph, seed=seed), groups)
+
+
+def _numbers(structure: Structure, found: CorePeriphery, groups: Mapping[str, np.ndarray]) -> dict[str, float]:
     summary = structure.summary()
     return {
         "core_correlation": found.correlation,
@@ -64,6 +67,8 @@ def compare_with_nulls(
     seed: int = 0,
     nulls: Sequence[str] = tuple(NULLS),
     counts: np.ndarray | None = None,
+    structure: Structure | None = None,
+    core: CorePeriphery | None = None,
 ) -> list[dict[str, Any]]:
     """Observed numbers beside those of each null.
 
@@ -79,6 +84,7 @@ def compare_with_nulls(
         seed: of all of them.
         nulls: of `NULLS`.
         counts: (N,) of each detection, NaN where not known, for the null "matched", which is left out without.
+        structure, core: `structure_of` and `label_switching` of the graph, where they are at hand.
 
     Returns:
         Rows of ``statistic``, ``null``, ``observed``, ``null_mean``, ``null_sd``, ``null_low``, ``null_high`` (2.5 to
@@ -87,7 +93,9 @@ def compare_with_nulls(
         the number lies there with a two-sided p below .01, which takes 200 nulls, else "no". Without the numbers that a
         null fixes, and without groups for the Gaussian null, in which no row is anyone.
     """
-    observed = statistics_of(graph, groups, seed)
+    structure = structure or structure_of(graph)
+    core = core or label_switching(graph, seed=seed)
+    observed = _numbers(structure, core, groups)
     generator = np.random.default_rng(seed)
     cloud, mean_degree = Cloud(vectors, source), graph.nnz / graph.shape[0]
     rows: list[dict[str, Any]] = []
@@ -97,7 +105,7 @@ def compare_with_nulls(
             continue
         shuffle = None
         if null in ("shuffled", "matched"):
-            shuffle = _Shuffle(graph, source, groups, seed, counts if null == "matched" else None)
+            shuffle = _Shuffle(structure, core, source, groups, counts if null == "matched" else None)
         for _ in tqdm(range(num_nulls), desc=f"null: {null}", unit="graph", delay=5):
             if shuffle:
                 samples.append(shuffle.draw(generator))
@@ -120,14 +128,13 @@ class _Shuffle:
 
     def __init__(
         self,
-        graph: csr_array,
+        structure: Structure,
+        core: CorePeriphery,
         source: np.ndarray,
         groups: Mapping[str, np.ndarray],
-        seed: int,
         counts: np.ndarray | None = None,
     ):
-        self.core = label_switching(graph, seed=seed).core
-        self.core_number = structure_of(graph).core_number
+        self.core, self.core_number = core.core, structure.core_number
         self.source = np.unique(source, return_inverse=True)[1]
         # A source is of the group of its first row.
         first = np.unique(self.source, return_index=True)[1]

@@ -78,7 +78,7 @@ def graph_of_mean_degree(
     excess = 1.1
     while True:
         place = int(share * excess * len(sample)) + num_sampled + 10  # each row is found once itself
-        low = -float(np.partition(-sample, place)[place]) if place < len(sample) else -1.0
+        low = -float(np.partition(-sample, place)[place]) if place < len(sample) else -2.0
         upper = _upper_triangle(unit, low, device, max_edges)
         if upper.nnz >= wanted:
             break
@@ -93,8 +93,9 @@ def _unit(vectors: np.ndarray) -> torch.Tensor:
     """(N, D) float32 rows of length one."""
     vectors = np.asarray(vectors, dtype=np.float32)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not (length > 0).all():
-        raise OptionError(f"row {int(np.argmin(length))} of the vectors has no length, so it has no direction")
+    usable = np.isfinite(length) & (length > 0)
+    if not usable.all():
+        raise OptionError(f"row {int(np.argmin(usable))} of the vectors has no finite length, so it has no direction")
     return torch.from_numpy(vectors / length)
 
 

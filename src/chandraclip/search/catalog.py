@@ -192,13 +192,18 @@ class Catalog:
         asked = [way for way, value in given.items() if value is not None]
         if len(asked) != 1:
             raise QueryError(f"ask by one of {', '.join(_WAYS)}; given {' and '.join(asked) or 'none'}")
+        if files is None and nh_gal is not None:
+            raise QueryError("nh_gal is of files; a detection of the catalogue has its own, and a text none")
         if text is not None:
             return Question(repr(text), {TEXT: self.model.of_text(text)})
         if files is not None:
             observation = open_files(files, () if any_instrument else self.instruments)
             vectors = self.model.of_observation(observation, nh_gal)
             names = [part.path.name for part in (observation.spectrum, observation.events) if part is not None]
-            return Question(" and ".join(names), vectors, notes=observation.notes)
+            notes = [*observation.notes]
+            if nh_gal is None and self.model.uses("nh_gal"):
+                notes.append("the Galactic column of the position is not known (nh_gal); the model does without it.")
+            return Question(" and ".join(names), vectors, notes=tuple(notes))
         if key is not None:
             row = self._row(key)
             return self._of_rows(f"{self._words(row)}", np.array([row]))

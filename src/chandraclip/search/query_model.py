@@ -103,6 +103,11 @@ class QueryModel:
         ending = "embedding" if any(name.endswith("_embedding") for name in network.embedding_outputs()) else "latents"
         return {f"{_COLUMN[name]}_{ending}": vector for name, vector in vectors.items()}
 
+    def uses(self, column: str) -> bool:
+        """Whether a column of the observation context is known to the model, and was not left out of the embeddings."""
+        context = getattr(self._loaded()[1], "context", ())
+        return column in context and not {WHOLE_CONTEXT, column} & set(self.without_context)
+
     def _loaded(self) -> tuple[Any, Any]:
         if self._parts is None:
             import torch

@@ -134,7 +134,11 @@ def measure_movement(
         rng = np.random.default_rng([seed, stage, int(sources[0])])
         size = max(1, min(draws, ROWS_AT_ONCE // len(row), int(PHOTONS_AT_ONCE // max(counts[row].sum(), 1.0))))
         parts = [min(size, draws - at) for at in range(0, draws, size)]
-        return row, np.concatenate([embed(noise.draw(rng, part)).reshape(part, len(row), -1) for part in parts])
+        drawn = np.concatenate([embed(noise.draw(rng, part)).reshape(part, len(row), -1) for part in parts])
+        if not np.isfinite(drawn).all():
+            lost = int(row[~np.isfinite(drawn).all(axis=(0, 2))][0])
+            raise ValueError(f"{paths.rows['name'][lost]}: photons drawn anew have no embedding")
+        return row, drawn
 
     points = np.concatenate(
         [embed(paths.rows.slice(at, ROWS_AT_ONCE)) for at in range(0, len(paths.source), ROWS_AT_ONCE)]

@@ -96,7 +96,8 @@ def select_paths(
     reasons["no date (mjd_obs)"] = ~np.isfinite(mjd)
     known = np.array([str(value) in responses for value in facts["response_id"]])
     reasons["no response"] = ~known
-    if any(name.startswith(("event", "xray")) for name in representations):
+    photons_matter = any(name.startswith(("event", "xray")) for name in representations)
+    if photons_matter:
         reasons["photons that are not those of the spectrum (events_note)"] = np.array(
             [value is not None for value in facts["events_note"]]
         )
@@ -112,6 +113,14 @@ def select_paths(
     rows = position.read(row)
     same = _common_grid(rows)
     left_out["another channel grid"] = int((~same).sum())
+    has_area = _has_area(rows, responses)
+    left_out["no effective area (arf on the grid of its response, exposure)"] = int((same & ~has_area).sum())
+    same &= has_area
+    if photons_matter:
+        # Dealt no photon, a list without good times has no embedding.
+        has_times = _has_times(rows)
+        left_out["photons without good times"] = int((same & ~has_times).sum())
+        same &= has_times
     kept = _with_company(row[same], table.name, min_observations)
     if kept.size == 0:
         said = ", ".join(f"{number} with {reason}" for reason, number in left_out.items() if number) or "none left out"
@@ -124,9 +133,7 @@ def select_paths(
     place = {number: index for index, number in enumerate(row.tolist())}
     rows = rows.take(pa.array([place[number] for number in kept.tolist()]))
     source = np.unique(table.name[kept], return_inverse=True)[1]
-    left_out[f"of sources with fewer than {min_observations}"] = (
-        int(usable.sum()) - left_out["another channel grid"] - len(kept)
-    )
+    left_out[f"of sources with fewer than {min_observations}"] = int(usable.sum()) - int((~same).sum()) - len(kept)
     return Selection(
         Paths(rows, source, mjd[kept], class_centres(table, representations, kept)),
         kept,
@@ -200,6 +207,8 @@ def _rows_of(dataset: str, table: EmbeddingTable) -> tuple[pa.Table, _Position]:
         if name not in whole.column_names:
             whole = whole.append_column(name, pa.nulls(whole.num_rows, pa.string()))
     index = pd.MultiIndex.from_arrays([_plain(whole[name].to_numpy(), name) for name in KEY])
+    if not index.is_unique:
+        raise InputFileError(dataset, f"two rows have the key {index[index.duplicated()][0]}")
     at = index.get_indexer(pd.MultiIndex.from_arrays([_plain(table.keys[name], name) for name in KEY]))
     if (at < 0).any():
         lost, name = int((at < 0).sum()), table.name[at < 0][0]
@@ -219,6 +228,25 @@ def _with_company(row: np.ndarray, name: np.ndarray, least: int) -> np.ndarray:
     """Those of some rows whose source has at least `least` of them."""
     _, group, size = np.unique(name[row], return_inverse=True, return_counts=True)
     return row[size[group] >= least]
+
+
+def _has_area(rows: pa.Table, responses: Mapping[str, Any]) -> np.ndarray:
+    """(N,) bool, whether the arf is on the grid of the response, and that on the row's channels, with an exposure."""
+    area, channels = (np.diff(Ragged.from_arrow(rows[name]).offsets) for name in ("arf", "spectrum_counts"))
+    known = [responses[str(value)] for value in rows["response_id"].to_pylist()]
+    grid = np.array([(np.size(one.energy_lo), one.num_channels) for one in known], dtype=np.int64).reshape(-1, 2)
+    exposure = np.asarray(rows["exposure"].cast(pa.float64()).fill_null(0.0))
+    return (area == grid[:, 0]) & (channels == grid[:, 1]) & (exposure > 0)
+
+
+def _has_times(rows: pa.Table) -> np.ndarray:
+    """(N,) bool, whether a row with photons has good times, too."""
+    if "event_time" not in rows.column_names:
+        return np.ones(rows.num_rows, bool)
+    photons = np.asarray(rows["event_time"].is_valid())
+    if "gti_start" not in rows.column_names:
+        return ~photons
+    return ~photons | (np.diff(Ragged.from_arrow(rows["gti_start"]).offsets) > 0)
 
 
 def _common_grid(rows: pa.Table) -> np.ndarray:
