@@ -41,7 +41,7 @@ from chandraclip.simulate.population.sources import Population, default_populati
 
 CHUNK = 500
 BRIGHTER = 0.4  # dex of flux, which takes the median detection to 100 net counts
-MEMORY_SIZES = (6_000, 30_000)
+MEMORY_SIZES = (24_000, 72_000)  # both fill a shard, whose size is the peak
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "build_dataset.py"
 
 

@@ -108,13 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def class_names(table: Any, facts: Any) -> Any:
     """(N,) true classes where the dataset has them, else those of the embeddings; None where unknown."""
-    import numpy as np
-
-    from chandraclip.data.schema import SOURCE_CLASSES
-
-    names = np.array([*SOURCE_CLASSES, None], dtype=object)
-    known = (table.source_class >= 0) & (table.source_class < len(SOURCE_CLASSES))
-    return facts.get("true_class", names[np.where(known, table.source_class, -1)])
+    return facts.get("true_class", table.class_names)
 
 
 def default_representation(raw: Any) -> str:

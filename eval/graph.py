@@ -69,13 +69,18 @@ def main(arguments: list[str] | None = None) -> None:
 
     from chandraclip.data.schema import RARE_CLASSES
     from chandraclip.errors import OptionError, QueryError
-    from chandraclip.evaluation.dataset import join_columns
     from chandraclip.evaluation.embeddings import EmbeddingTable
     from chandraclip.evaluation.results import markdown_table, write_metrics
     from chandraclip.evaluation.selection import HIGHLY_VARIABLE, select_rows
     from chandraclip.files import write_text
     from chandraclip.graphs import figures
-    from chandraclip.graphs.detections import COUNTS, describe_detections, object_types, rank_correlation_with_counts
+    from chandraclip.graphs.detections import (
+        COUNTS,
+        describe_detections,
+        facts_of,
+        object_types,
+        rank_correlation_with_counts,
+    )
     from chandraclip.graphs.graph_files import write_graph
     from chandraclip.graphs.report import analyse, headline_of, lists_of, to_markdown
     from chandraclip.graphs.similarity import graph_of_mean_degree, similarity_graph
@@ -93,10 +98,12 @@ def main(arguments: list[str] | None = None) -> None:
     drawn: dict[str, tuple[str, Any, Any, Any]] = {}  # of each view, the last graph that has nulls
     print(f"{len(table):,} detections, {' and '.join(conditions) or 'all'}, split {options.split}")
     of_views = {view: view_of(table, view) for view in views}  # one that is lacking is said before the work begins
+    known = facts_of(options.dataset, table)
     for view, (vectors, rows) in of_views.items():
         chosen = table.select(rows)
-        types = object_types(options.dataset, chosen)
-        counts = join_columns(options.dataset, "catalog", [COUNTS], chosen).get(COUNTS)
+        facts = {fact: values[rows] for fact, values in known.items()}
+        types = object_types(chosen, facts)
+        counts = facts.get(COUNTS)
         wanted = [(f"tau {threshold:g}", threshold, None) for threshold in options.thresholds]
         wanted += [(f"mean degree {degree:g}", None, degree) for degree in options.mean_degrees]
         for name, threshold, degree in wanted:
@@ -112,7 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
                 continue
             num_nulls = options.num_nulls if 0 < graph.nnz / 2 <= options.null_edges else 0
             found = analyse(graph, vectors, chosen.name, types, RARE_CLASSES, num_nulls, options.seed, counts)
-            nodes = describe_detections(options.dataset, chosen, types, found)
+            nodes = describe_detections(chosen, types, facts, found)
             brightness = rank_correlation_with_counts(nodes)
             results[title] = {"view": view, "threshold": threshold, "counts": brightness, **found.results}
             text = to_markdown(title, results[title])

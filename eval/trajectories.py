@@ -214,15 +214,13 @@ def describe(
 ) -> pd.DataFrame:
     """The ranking with the class of each source, and what the simulator knows of its observations."""
     import numpy as np
-
-    from chandraclip.data.schema import SOURCE_CLASSES
+    import pandas as pd
 
     first = np.flatnonzero(np.diff(source, prepend=-1))
-    known = np.array([*SOURCE_CLASSES, "-"], dtype=object)[table.source_class[first]]
+    known = pd.Series(table.class_names[first])
     if "true_class" in facts:
-        true = facts["true_class"][first]
-        known = np.where([value is not None for value in true], true, known)
-    columns = {"class": known}
+        known = pd.Series(facts["true_class"][first]).fillna(known)
+    columns = {"class": known.fillna("-").to_numpy()}
     if "true_flux_b" in facts:
         flux = np.log10(np.maximum(facts["true_flux_b"], 1e-30))
         columns["true_flux_range"] = np.maximum.reduceat(flux, first) - np.minimum.reduceat(flux, first)

@@ -250,6 +250,34 @@ def test_hardness_of_a_real_spectrum_is_the_catalogues(real_data):
     assert measured["src_cnts_aper_b"][0] == pytest.approx((1608 - 0.0657657 * 3862) / 0.9, rel=1e-4)
 
 
+def test_a_share_of_the_psf_is_above_0_and_at_most_1(columns):
+    for share in (0.0, -0.5, 1.01, np.inf):
+        with pytest.raises(ValueError, match="row 1: psf_frac_aper_b is"):
+            measure_catalog(columns | {"psf_frac_aper_b": np.array([1.0, share, np.nan, 0.5])}, RESPONSES)
+
+
+def test_the_broad_flux_is_a_limit_where_the_counts_are():
+    """A band's own counts may be told from the background where those of all bands together are not."""
+    rng = np.random.default_rng(5)
+    counts = [rng.poisson(0.01, 900) for _ in range(300)]
+    background = [rng.poisson(0.3, 900) for _ in range(300)]
+    measured = measure_catalog(
+        {
+            "spectrum_counts": Ragged.from_rows(counts),
+            "spectrum_background": Ragged.from_rows(background),
+            "background_scale": np.full(300, 0.03),
+            "exposure": np.full(300, 1e4),
+            "arf": Ragged.from_rows([FINE.arf] * 300),
+            "response_id": [FINE.response_id] * 300,
+        },
+        RESPONSES,
+    )
+    limit = measured["src_cnts_aper_b"] == 0
+    assert 0 < limit.sum() < 300
+    assert (measured["flux_aper_b"][limit] == 0).all()
+    assert (measured["flux_aper_b"][~limit] > 0).mean() > 0.95
+
+
 def test_bad_channels_count_for_nothing(columns):
     rng = np.random.default_rng(2)
     lengths = np.diff(columns["spectrum_counts"].offsets)

@@ -264,3 +264,26 @@ def test_the_program_without_true_classes_or_counts_or_such_a_score(main, folder
     assert not (tmp_path / "b").exists()
     with pytest.raises((InputFileError, OptionError)):  # counts are null in all of its rows
         main([str(embeddings), str(dataset), "--output", str(tmp_path / "b")])
+
+
+def test_real_detections_are_scored_though_no_true_class_is_known(main, folders, tmp_path, write_dataset, capsys):
+    """`true_class` is a column of every dataset of ours, null where nobody knows."""
+    embeddings, planted = folders
+    table = pa.concat_tables(pq.read_table(file) for file in sorted((planted / "data").glob("*.parquet")))
+    place = table.column_names.index("true_class")
+    real = table.set_column(place, "true_class", pa.nulls(table.num_rows, table.schema.field("true_class").type))
+    output = tmp_path / "real"
+    main(
+        [
+            str(embeddings),
+            str(write_dataset(tmp_path / "real_data", real)),
+            "--output",
+            str(output),
+            "--num_resamples",
+            "20",
+        ]
+    )
+    assert pq.read_metadata(output / "scores.parquet").num_rows == 800
+    assert all(row["given"]["enrichment"] is None for row in
+               json.loads((output / "metrics.json").read_text())["results"]["scores"])  # fmt: skip
+    assert "2CXO" in (output / "top.md").read_text()

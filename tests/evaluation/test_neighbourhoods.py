@@ -69,6 +69,13 @@ def test_texts_of_like_words_are_near():
     assert not vectors[~has].any()
 
 
+@pytest.mark.parametrize("texts", [["A soft source"], ["quasar", "star", "binary"], ["the", "of the", "and"]])
+def test_texts_that_share_no_word_cannot_be_compared(texts):
+    vectors, has = text_vectors(texts)
+    assert vectors.shape == (len(texts), 64)
+    assert not has.any()
+
+
 def test_an_aligned_space_is_narrower_and_a_random_one_is_as_wide_as_chance():
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(4), 100)

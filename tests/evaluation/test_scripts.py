@@ -121,6 +121,17 @@ def test_neighbours_of_another_model(script, embeddings, tmp_path, embeddings_ta
         script("eval/neighbours.py")([embeddings, str(other)])
 
 
+def test_neighbours_of_other_context(script, embeddings, tmp_path, embeddings_table):
+    """The same model, told of the observations there and not here: a detection is not where its twin is."""
+    other = tmp_path / "other"
+    other.mkdir()
+    pq.write_table(embeddings_table, other / "embeddings.parquet")
+    facts = json.loads((Path(embeddings) / "embeddings.json").read_text())
+    (other / "embeddings.json").write_text(json.dumps({**facts, "without_context": ["nh_gal"]}))
+    with pytest.raises(ValueError, match=r"left out nothing and nh_gal|left out nh_gal and nothing"):
+        script("eval/neighbours.py")([str(embeddings), str(other)])
+
+
 def test_errors_are_one_line(repository, tmp_path):
     command = [sys.executable, "eval/retrieval.py", str(tmp_path)]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True)

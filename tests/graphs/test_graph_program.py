@@ -104,6 +104,15 @@ def test_both_is_the_mean_of_the_two_cosines(main, embeddings, rare_dataset, tmp
     assert not (tmp_path / "g" / "nulls.png").exists()
 
 
+def test_a_graph_without_edges_has_no_nulls(main, embeddings, rare_dataset, tmp_path):
+    options = ["--views", "events", "--thresholds", "0.9999999", "--mean_degrees", "--num_nulls", "2"]
+    main([str(embeddings), str(rare_dataset), *options, "--output", str(tmp_path / "g")])
+    (found,) = json.loads((tmp_path / "g" / "metrics.json").read_text())["results"]["graphs"].values()
+    assert found["summary"]["edges"] == 0
+    assert found["nulls"] == []
+    assert "no edges" in (tmp_path / "g" / "graph.md").read_text()
+
+
 def test_a_graph_of_too_many_edges_is_left_out_and_said(main, embeddings, rare_dataset, tmp_path, capsys):
     options = [
         "--views",

@@ -74,3 +74,18 @@ def test_bad_input(clustered):
     for mean_degree in (0, 600):
         with pytest.raises(OptionError, match="not possible among 600 rows"):
             graph_of_mean_degree(vectors, mean_degree)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_all_pairs_are_found_though_rounding_takes_a_cosine_below_minus_one(seed):
+    vector = np.random.default_rng(seed).normal(size=(1, 64))
+    graph, threshold = graph_of_mean_degree(np.concatenate([vector, -vector]), 1)
+    assert graph.nnz == 2
+    assert threshold == pytest.approx(-1, abs=1e-6)
+
+
+def test_a_value_that_is_not_finite_is_named():
+    vectors = np.eye(4)
+    vectors[2, 1] = np.inf
+    with pytest.raises(OptionError, match="row 2 of the vectors"):
+        similarity_graph(vectors, 0.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chandraclip.realism.text_information import text_information, without_names
+from chandraclip.realism.text_information import text_information
 from chandraclip.simulate import simulate_chunk
 
 RNG_WORDS = ("flux", "column", "slope", "plasma", "period", "survey", "spectrum", "epoch")
@@ -20,9 +20,8 @@ def test_named_classes_and_stated_values_are_read():
     kind, value = rng.choice(["star", "galaxy"], 600), rng.integers(0, 5, 600)
     words = np.array(["tiny", "small", "medium", "large", "huge"])
     texts = [f"It is a {name}. {filler(rng)} is {word}." for name, word in zip(kind, words[value])]
-    result = text_information(texts, kind, {"value": value.astype(float)}, names=["a star", "a galaxy"])
+    result = text_information(texts, kind, {"value": value.astype(float)})
     assert result.balanced_accuracy > 0.99
-    assert 0.4 < result.class_without_names < 0.6
     assert result.r2["value"] > 0.95
     assert result.num_words == 26
     assert result.num_word_types == len(RNG_WORDS) + len(words) + len({"it", "is", "star", "galaxy"})
@@ -38,11 +37,6 @@ def test_nothing_is_read_from_noise():
     assert 0.2 < result.balanced_accuracy < 0.45
     assert result.r2["some"] < 0.05
     assert "none" not in result.r2
-    assert np.isnan(result.class_without_names)
-
-
-def test_sentences_with_names_are_cut():
-    assert without_names("One. It is a star. Two.", ["a star"]) == "One. Two."
 
 
 def test_inputs_are_checked():

@@ -60,8 +60,8 @@ def measure_catalog(columns: Mapping[str, Any], responses: Mapping[str, Response
         - var_prob_b, var_index_b: `gregory_loredo` of the events in 0.5-7 keV.
 
     Raises:
-        ValueError: an arf, channel_energy_edges or flags do not fit their response or spectrum, or lists differ in
-            length.
+        ValueError: an arf, channel_energy_edges or flags do not fit their response or spectrum, lists differ in
+            length, or psf_frac_aper_b is no share.
     """
     num_rows = len(next(iter(columns.values())))
     result = {name: np.full(num_rows, np.nan) for name in (*SPECTRUM_QUANTITIES, *EVENT_QUANTITIES)}
@@ -129,6 +129,9 @@ def _measure_spectra(
     exposure = np.asarray(columns["exposure"], dtype=np.float64)
     psf_share = np.asarray(columns.get("psf_frac_aper_b", np.full(num_rows, np.nan)), dtype=np.float64)
     psf_share = np.where(np.isnan(psf_share), 1.0, psf_share)
+    if not ((psf_share > 0) & (psf_share <= 1)).all():
+        row = int(np.argmax(~((psf_share > 0) & (psf_share <= 1))))
+        raise ValueError(f"row {row}: psf_frac_aper_b is {psf_share[row]}, and a share is above 0 and at most 1")
     sums = _BandSums(*(np.full((num_rows, len(BAND_NAMES)), value) for value in (0.0, 0.0, np.nan, np.nan, 1.0)))
     counts = columns["spectrum_counts"]
     good = good_channels(counts, columns.get("spectrum_quality"), columns.get("spectrum_grouping"))
@@ -151,6 +154,7 @@ def _measure_spectra(
     photometry = aperture_photometry(source_counts, background_counts, scale)
     net = np.where(photometry.net_counts == 0, 0.0, (source_counts - scale * background_counts) / psf_share)
     limit = is_upper_limit(sums.counts, sums.background, scale[:, None])
+    limit[:, broad] = photometry.net_counts == 0  # as the counts
     with np.errstate(divide="ignore", invalid="ignore"):
         flux = KEV_TO_ERG * sums.energy_per_area / (sums.good_share * (exposure * psf_share)[:, None])
     flux = np.where((limit | (flux < 0)) & ~np.isnan(flux), 0.0, flux)

@@ -96,7 +96,7 @@ def is_upper_limit(counts: np.ndarray, background_counts: np.ndarray, background
     """Whether the value of `aperture_photometry` is 0, told from the counts alone: for the bands, at no cost.
 
     The posterior is taken for a normal cut off at 0. Of 20,000 detections of 0.3 to 100 counts over backgrounds of 0.03
-    to 100 it tells 98 % right.
+    to 100 it tells 97 % (background_scale .02) to 99 % (.2 and more) right.
 
     Args:
         counts, background_counts, background_scale: arrays that broadcast; as for `aperture_photometry`.

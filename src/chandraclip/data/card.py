@@ -41,7 +41,10 @@ COLUMN_DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "flux_aper_h": ("erg/s/cm2", "energy flux, band h"),
     "flux_aper_m": ("erg/s/cm2", "energy flux, band m"),
     "flux_aper_s": ("erg/s/cm2", "energy flux, band s"),
-    "flux_significance_b": ("", "flux over the mean of its errors, as CSC 2 defines them, band b"),
+    "flux_significance_b": (
+        "",
+        "flux over the mean of its errors, band b, as CSC 2 defines it; simulated: and CSC's scatter of 3 %",
+    ),
     "hard_hm": ("", "hardness ratio of h and m"),
     "hard_hs": ("", "hardness ratio of h and s"),
     "hard_ms": ("", "hardness ratio of m and s"),

@@ -30,7 +30,7 @@ from chandraclip.files import atomic_path, sha256_of, write_json, write_text
 from chandraclip.ogip.response import Response
 
 STAGING = ".building"
-SHARD_BYTES = 256 * 2**20  # of Arrow memory; what one process holds while it writes
+SHARD_BYTES = 256 * 2**20  # of Arrow memory; a process that writes one holds about two and a half times that
 ROW_GROUP_BYTES = 16 * 2**20
 SORT_KEYS = [(name, "ascending") for name in ("healpix", "name", "obsid", "obi", "region_id")]
 

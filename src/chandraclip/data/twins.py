@@ -21,8 +21,8 @@ from chandraclip.ogip.header import ObservationHeader, observation_header
 from chandraclip.ogip.pha import PhaRecord
 
 # By how much EXPOSURE and BACKSCAL of copies may differ: they are rounded, or with and without dead time.
-_CHANCE = 1e-6  # of running sums that agree though the spectra are not one
 _TOLERANCE = 0.01
+_CHANCE = 1e-6  # of running sums that agree though the spectra are not one
 # With fewer counts two sources of one observation may have the same ones by chance, so BACKSCAL must agree too, or the
 # places of photons: on the chip, which nothing moves, or else in the sky; not in time, which a barycentre correction
 # moves.

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.keys import KEY
-from chandraclip.data.schema import KEY_FIELDS
+from chandraclip.data.schema import KEY_FIELDS, SOURCE_CLASSES
 from chandraclip.errors import InputFileError
 
 EMBEDDINGS_FILE = "embeddings.parquet"
@@ -59,6 +59,13 @@ class EmbeddingTable:
 
     def __len__(self) -> int:
         return len(self.split)
+
+    @property
+    def class_names(self) -> np.ndarray:
+        """(N,) object: the known class of each detection's source, None where there is none."""
+        names = np.array([*SOURCE_CLASSES, None], dtype=object)
+        known = (self.source_class >= 0) & (self.source_class < len(SOURCE_CLASSES))
+        return names[np.where(known, self.source_class, -1)]
 
     @property
     def name(self) -> np.ndarray:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from chandraclip.data.keys import KEY
-from chandraclip.data.schema import SOURCE_CLASSES
 from chandraclip.evaluation.dataset import join_columns
 from chandraclip.evaluation.embeddings import EmbeddingTable
 from chandraclip.evaluation.indexes import EXACT, Index, build_index, check_kind
@@ -242,9 +241,7 @@ def describe(table: EmbeddingTable, dataset: str | None = None, facts: Sequence[
     """
     frame = pd.DataFrame({name: table.keys[name] for name in KEY})
     frame["split"] = table.split
-    names = np.array([*SOURCE_CLASSES, None], dtype=object)
-    known = (table.source_class >= 0) & (table.source_class < len(SOURCE_CLASSES))
-    frame["source_class"] = names[np.where(known, table.source_class, -1)]
+    frame["source_class"] = table.class_names
     if dataset is not None:
         for config, wanted in (("catalog", facts), ("texts", (SUMMARY,))):
             for name, values in join_columns(dataset, config, wanted, table).items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import rankdata, spearmanr
 
 from chandraclip.evaluation.bootstrap import NUM_RESAMPLES, interval, resampled_auc, resampled_sums
@@ -124,7 +125,7 @@ class Truth:
     def judged(self) -> np.ndarray:
         """(N,) bool."""
         enough = self.counts >= self.min_counts
-        return enough if self.classes is None else enough & np.array([isinstance(name, str) for name in self.classes])
+        return enough if self.classes is None else enough & ~pd.isna(self.classes)
 
 
 def judge(

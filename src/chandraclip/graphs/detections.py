@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from scipy.stats import spearmanr
 
 from chandraclip.data.keys import KEY
-from chandraclip.data.schema import SOURCE_CLASSES
 from chandraclip.evaluation.dataset import join_columns
 from chandraclip.evaluation.embeddings import EmbeddingTable
 from chandraclip.graphs.tables import UNKNOWN
@@ -17,22 +18,31 @@ from chandraclip.graphs.tables import UNKNOWN
 if TYPE_CHECKING:
     from chandraclip.graphs.report import Analysis
 
+TRUE_CLASS = "true_class"
 COUNTS = "src_cnts_aper_b"
 FACTS = (COUNTS, "hard_hm", "hard_ms", "hard_hs", "var_prob_b", "true_variability")
 
 
-def object_types(dataset: str, table: EmbeddingTable) -> np.ndarray:
+def facts_of(dataset: str, table: EmbeddingTable) -> dict[str, np.ndarray]:
+    """`FACTS` and the simulated class of each detection, those that the dataset has.
+
+    Raises:
+        InputFileError: the dataset does not load, or lacks a detection of the table.
+    """
+    return join_columns(dataset, "catalog", [TRUE_CLASS, *FACTS], table)
+
+
+def object_types(table: EmbeddingTable, facts: Mapping[str, np.ndarray]) -> np.ndarray:
     """(N,) str, each detection's type: the simulated class where there is one, else the known class, else "unknown"."""
-    known = np.array([*SOURCE_CLASSES, UNKNOWN])
-    inside = (table.source_class >= 0) & (table.source_class < len(SOURCE_CLASSES))
-    types = known[np.where(inside, table.source_class, len(SOURCE_CLASSES))]
-    true = join_columns(dataset, "catalog", ["true_class"], table).get("true_class")
-    if true is None:
-        return types
-    return np.array([own if own is not None else other for own, other in zip(true, types)])
+    types = pd.Series(table.class_names).fillna(UNKNOWN)
+    if TRUE_CLASS in facts:
+        types = pd.Series(facts[TRUE_CLASS], dtype=object).fillna(types)
+    return types.to_numpy(str)
 
 
-def describe_detections(dataset: str, table: EmbeddingTable, types: np.ndarray, found: Analysis) -> pa.Table:
+def describe_detections(
+    table: EmbeddingTable, types: np.ndarray, facts: Mapping[str, np.ndarray], found: Analysis
+) -> pa.Table:
     """One row a detection: key, type, what the graph says of it, and what the catalogue does, if the dataset has it."""
     structure = found.structure
     columns: dict[str, pa.Array] = {name: pa.array(table.keys[name]) for name in KEY}
@@ -47,8 +57,9 @@ def describe_detections(dataset: str, table: EmbeddingTable, types: np.ndarray, 
         "clustering": pa.array(structure.clustering),
         "component": pa.array(structure.component),
     }
-    for name, values in join_columns(dataset, "catalog", FACTS, table).items():
-        columns[name] = pa.array(values.tolist(), from_pandas=True)
+    for name in FACTS:
+        if name in facts:
+            columns[name] = pa.array(facts[name].tolist(), from_pandas=True)
     return pa.table(columns)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from chandraclip.files import atomic_path
+from chandraclip.evaluation.figures import save_figure
 from chandraclip.graphs.libraries import library
 from chandraclip.graphs.nulls import rewired
 from chandraclip.graphs.structure import Structure, structure_of
@@ -40,7 +40,7 @@ def plot_degrees(structures: Mapping[str, Mapping[str, Structure]], path: Path) 
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     figure.axes[0].set_ylabel("share of detections with at least it")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_core_profiles(graphs: Mapping[str, csr_array], path: Path, num_rewired: int = 5, seed: int = 0) -> None:
@@ -65,7 +65,7 @@ def plot_core_profiles(graphs: Mapping[str, csr_array], path: Path, num_rewired:
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
     figure.axes[0].set_ylabel("share of detections in the k-core")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_network(
@@ -138,7 +138,7 @@ def plot_network(
     some = "" if len(chosen) == num_nodes else f" ({len(chosen):,} of {num_nodes:,} detections)"
     axes.set(title=title + some, xticks=[], yticks=[])
     figure.legend(loc="outside right upper", fontsize="x-small")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_nulls(comparisons: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
@@ -181,9 +181,4 @@ def plot_nulls(comparisons: Mapping[str, Sequence[Mapping[str, Any]]], path: Pat
     handles = [panels[0].plot([], [], "o-", color=colour, label=name)[0] for name, colour in _NULL_COLOURS.items()]
     handles.insert(0, panels[0].plot([], [], "D", color="black", label="the graph")[0])
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
-    _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    save_figure(figure, path)

@@ -41,7 +41,7 @@ def core_scores(graph: csr_array, num_steps: int = NUM_STEPS, seed: int = 0) -> 
             given, quality = best_order(adjacency, values, generator)
             scores += quality * given
     # Nodes that nothing tells apart, as those without edges, share what chance gave them.
-    return _shared(scores, adjacency, degree) / scores.max()
+    return _shared(scores, degree) / scores.max()
 
 
 def transition(num_nodes: int, alpha: float, beta: float) -> np.ndarray:
@@ -82,7 +82,7 @@ def _given(adjacency: csr_array, values: np.ndarray, order: np.ndarray) -> tuple
     return given, float(given @ (adjacency @ given))
 
 
-def _shared(scores: np.ndarray, adjacency: csr_array, degree: np.ndarray) -> np.ndarray:
+def _shared(scores: np.ndarray, degree: np.ndarray) -> np.ndarray:
     """Scores averaged over the nodes without edges."""
     isolated = degree == 0
     if isolated.any():

@@ -3,7 +3,8 @@
 A source is one of its detections, drawn at random, with the spectral fits of the source. How a detection was observed
 (`CONTEXT`: off-axis angle, duration, date) is nobody's merit: simulated sources are chosen so that their detections
 were observed as the real ones were, and the classifier may look at it. Nor is what the catalogue lacks of a detection:
-simulated values are left out as often as real ones are. Sources are the rows, so folds and intervals are by source.
+simulated values are left out as often as real ones are. A source has one row, and its mock
+another of the same name; folds and intervals are by name.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold
 
 from chandraclip.catalog.bands import BANDS
 from chandraclip.data.schema import SOURCE_CLASSES
-from chandraclip.evaluation.bootstrap import interval
+from chandraclip.evaluation.bootstrap import interval, resampled_auc
 from chandraclip.realism.distances import COUNTS_FLOOR, FLUX_FLOOR, NH_FLOOR
 
 # Column -> a difference that does not matter: arcmin, dex, d.
@@ -143,7 +144,9 @@ def _forest(first: pd.DataFrame, second: pd.DataFrame, seed: int, importances: b
     groups = {name: [FEATURES.index(column) for column in columns] for name, columns in COLUMNS_OF.items()}
     score = np.zeros(len(y))
     permuted = {name: np.zeros((NUM_REPEATS, len(y))) for name in (*groups, *singles)}
-    for training, test in StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed).split(x, y):
+    # By name: the mock of a real source has its name, and would be taken for it if one of the two had been trained on.
+    folds = StratifiedGroupKFold(NUM_FOLDS, shuffle=True, random_state=seed)
+    for training, test in folds.split(x, y, both["name"]):
         forest = RandomForestClassifier(NUM_TREES, min_samples_leaf=3, random_state=seed).fit(x[training], y[training])
         score[test] = forest.predict_proba(x[test])[:, 1]
         if importances:
@@ -154,7 +157,7 @@ def _forest(first: pd.DataFrame, second: pd.DataFrame, seed: int, importances: b
                     permuted[name][repeat, test] = forest.predict_proba(changed)[:, 1]
     auc = float(roc_auc_score(y, score))
     result: dict[str, Any] = {"auc": auc}
-    result["low"], result["high"] = _auc_interval(score, y, generator)
+    result["low"], result["high"] = interval(resampled_auc(score, y == 1, both["name"].to_numpy(), NUM_RESAMPLES, seed))
     if importances:
         lost = {
             name: auc - float(np.mean([roc_auc_score(y, of_repeat) for of_repeat in values]))
@@ -163,13 +166,3 @@ def _forest(first: pd.DataFrame, second: pd.DataFrame, seed: int, importances: b
         for title, names in {"groups": groups, "features": singles}.items():
             result[title] = dict(sorted(((name, lost[name]) for name in names), key=lambda item: -item[1]))
     return result
-
-
-def _auc_interval(score: np.ndarray, label: np.ndarray, generator: np.random.Generator) -> tuple[float, float]:
-    """95 % bootstrap interval over sources, which are the rows."""
-    samples = []
-    for _ in range(NUM_RESAMPLES):
-        rows = generator.integers(0, len(score), len(score))
-        if 0 < label[rows].sum() < len(rows):
-            samples.append(roc_auc_score(label[rows], score[rows]))
-    return interval(np.array(samples))

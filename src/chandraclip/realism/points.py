@@ -1,7 +1,7 @@
 """The nine points of the audit of 2026-11-26: what it found, what it found it should be, and what is measured now.
 
-Numbers of "before" are the audit's own. Everything else is measured: of the real tables and files, of a dataset and of
-a mock of the real rows, or of the simulator's parts.
+Numbers of "before" are the audit's own, of texts and areas those of docs/log.md. Everything else is measured: of the
+real tables and files, of a dataset and of a mock of the real rows, or of the simulator's parts.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def _background(num_rows: int = 20_000) -> list[Row]:
     factor = np.diff(APERTURE_FACTOR)[0] / np.diff(np.log(APERTURE_FACTOR))[0]  # mean of the aperture over the PSF
     rows = []
     for (label, real), before, instrument in zip(REAL_BACKGROUND.items(), (3.0, 6.0), (0, 1)):
-        counts, _ = draw_background(rng, np.full(num_rows, instrument), zero + 1.0, mjd, zero + 1e4)
-        level = float(counts.mean() / (psf_area(np.array(1.0)) * factor * 1e4 * 1e-7))
+        counts, _ = draw_background(rng, np.full(num_rows, instrument), zero, mjd, zero + 1e4)
+        level = float(counts.mean() / (psf_area(np.array(0.0)) * factor * 1e4 * 1e-7))
         rows.append(Row(label, float(np.median(real)), before, level))
     return rows
 

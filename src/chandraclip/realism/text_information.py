@@ -46,13 +46,11 @@ class TextInformation:
 
     Attributes:
         balanced_accuracy: of the class; NaN where fewer than two classes are there.
-        class_without_names: the same, where the sentences that hold one of `names` are cut; NaN without `names`.
         r2: property -> R2 of ridge regression.
         num_words: median words a text. num_word_types: different alphabetic words, case aside, of all texts.
     """
 
     balanced_accuracy: float
-    class_without_names: float
     r2: dict[str, float]
     num_words: float
     num_word_types: int
@@ -62,7 +60,6 @@ def text_information(
     texts: Sequence[str],
     source_class: np.ndarray,
     properties: dict[str, np.ndarray],
-    names: Sequence[str] = (),
     num_folds: int = 5,
     seed: int = 0,
 ) -> TextInformation:
@@ -71,7 +68,6 @@ def text_information(
     Args:
         texts: N. source_class: (N,) names; an empty one is left out.
         properties: name -> (N,) values, NaN where a source has none; less than `MIN_VALUES` are left out.
-        names: phrases that name a class.
 
     Raises:
         ValueError: lengths differ, or there are fewer texts than folds.
@@ -80,16 +76,13 @@ def text_information(
     if len(lengths) != 1 or len(texts) < num_folds:
         raise ValueError(f"texts, classes and properties must be of one length, at least {num_folds}, not {lengths}")
     folds = KFold(num_folds, shuffle=True, random_state=seed)
-    labelled = np.flatnonzero(np.asarray(source_class) != "")
-
-    def accuracy(of: Sequence[str]) -> float:
-        label = np.asarray(source_class)[labelled]
-        if len(np.unique(label)) < 2:
-            return float("nan")
-        model = make_pipeline(_words(), LogisticRegression(C=10.0, class_weight="balanced", max_iter=300))
-        guess = cross_val_predict(model, [of[row] for row in labelled.tolist()], label, cv=folds)
-        return float(balanced_accuracy_score(label, guess))
-
+    label = np.asarray(source_class)
+    labelled = np.flatnonzero(label != "")
+    balanced_accuracy = float("nan")
+    if len(np.unique(label[labelled])) >= 2:
+        classifier = make_pipeline(_words(), LogisticRegression(C=10.0, class_weight="balanced", max_iter=300))
+        guess = cross_val_predict(classifier, [texts[row] for row in labelled.tolist()], label[labelled], cv=folds)
+        balanced_accuracy = float(balanced_accuracy_score(label[labelled], guess))
     r2 = {}
     for name, value in properties.items():
         rows = np.flatnonzero(np.isfinite(value))
@@ -98,8 +91,7 @@ def text_information(
             guess = cross_val_predict(model, [texts[row] for row in rows.tolist()], value[rows], cv=folds)
             r2[name] = float(r2_score(value[rows], guess))
     return TextInformation(
-        balanced_accuracy=accuracy(texts),
-        class_without_names=accuracy([without_names(text, names) for text in texts]) if names else float("nan"),
+        balanced_accuracy=balanced_accuracy,
         r2=r2,
         num_words=float(np.median([len(text.split()) for text in texts])),
         num_word_types=len({word.lower() for text in texts for word in WORD.findall(text)}),
@@ -141,9 +133,3 @@ def information_of_dataset(dataset: Path, max_sources: int) -> tuple[int, TextIn
 
 def _words() -> TfidfVectorizer:
     return TfidfVectorizer(token_pattern=TOKEN, min_df=3, sublinear_tf=True)
-
-
-def without_names(text: str, names: Sequence[str]) -> str:
-    """The text but for sentences that hold one of the names."""
-    sentences = re.split(r"(?<=\.) ", text)
-    return " ".join(sentence for sentence in sentences if not any(name in sentence for name in names))

@@ -87,6 +87,30 @@ def test_paths_are_of_sources_with_company_in_order_of_time(place):
     assert more.paths.source.max() == SOURCES - 2
 
 
+def test_rows_without_area_or_good_times_are_no_path(place):
+    """One of them would take the area of the whole source away, or leave a photonless list without an embedding."""
+    from chandraclip.evaluation.trajectories.selection import _has_area, _has_times
+
+    responses = read_responses(place / "dataset")
+    selection = select_paths(
+        str(place / "dataset"), *[EmbeddingTable.load(place / "embeddings"), responses],
+        xray_representations(EmbeddingTable.load(place / "embeddings")),
+    )  # fmt: skip
+    rows = selection.paths.rows
+    assert _has_area(rows, responses).all()
+    assert _has_times(rows).all()
+
+    def without(name: str) -> pa.Table:
+        values = rows[name].to_pylist()
+        values[1] = None
+        return rows.set_column(rows.column_names.index(name), name, pa.array(values, rows[name].type))
+
+    expected = np.arange(rows.num_rows) != 1
+    for name in ("arf", "exposure"):
+        np.testing.assert_array_equal(_has_area(without(name), responses), expected)
+    np.testing.assert_array_equal(_has_times(without("gti_start")), expected)
+
+
 def test_the_centre_of_a_class_leaves_the_source_itself_out(place):
     table = EmbeddingTable.load(place / "embeddings")
     names = xray_representations(table)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from chandraclip.evaluation.figures import save_figure
 from chandraclip.evaluation.trajectories.movement import Movement
 from chandraclip.evaluation.trajectories.paths import source_bounds
-from chandraclip.files import atomic_path
 
 _NOISE_SHARE = 0.9  # of draws that a drawn ellipse of noise holds
 
@@ -112,7 +112,7 @@ def plot_paths(
         "Observations 1, 2, ... from dark (first) to bright (last); dashed: 90 % of photon noise if constant",
         fontsize="small",
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_ranking(table: pd.DataFrame, path: Path) -> None:
@@ -139,7 +139,7 @@ def plot_ranking(table: pd.DataFrame, path: Path) -> None:
     right.axhline(len(table) / 20, color="black", linestyle=":", linewidth=1, label="if no source had moved")
     right.set(xlabel="p-value", ylabel="sources", xlim=(0, 1))
     right.legend(fontsize="small")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_validation(scores: dict[str, dict[str, Any]], path: Path) -> None:
@@ -174,9 +174,4 @@ def plot_validation(scores: dict[str, dict[str, Any]], path: Path) -> None:
     right.set(xlabel="false alarms", ylabel="changed sources found", xlim=(0, 1), ylim=(0, 1.01))
     for axes in (left, right):
         axes.legend(fontsize="x-small")
-    _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    save_figure(figure, path)
