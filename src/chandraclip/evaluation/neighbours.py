@@ -13,9 +13,9 @@ from chandraclip.evaluation.retrieval import unit_vectors
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Similarities held at once: 4 MiB of float32, which stay in a CPU's cache, and 4 GiB where a device has its own memory.
-_CPU_TILE, _DEVICE_TILE = (512, 2048), (16384, 65536)
-_GROUP = 64
+# Similarities held at once: 8 MiB of float32, which stay in a CPU's cache, and 4 GiB where a device has its own memory.
+_CPU_TILE, _DEVICE_TILE = (1024, 2048), (16384, 65536)
+_GROUP = 32
 _GATHERED_ELEMENTS, _DEVICE_GATHERED_ELEMENTS = 2**23, 2**29  # of the vectors whose similarities are taken again
 SHOWN_AFTER = 5.0  # s, of the bar
 
@@ -78,10 +78,13 @@ def nearest(queries: np.ndarray, references: np.ndarray, k: int, device: str = "
                 vectors = right[candidates.clamp(max=num_references - 1)]
                 similarity = torch.bmm(vectors, rows[at : at + num_at_once, :, None])[..., 0]
                 similarity = similarity.masked_fill(beyond, -torch.inf)
-            value, order = similarity.sort(dim=1, descending=True, stable=True)
+            # The k best in order of index, then by value: sorting all candidates takes a third of the whole time.
+            best = similarity.topk(k, dim=1).indices.sort(dim=1).values
+            value, order = similarity.gather(1, best).sort(dim=1, descending=True, stable=True)
+            order = best.gather(1, order)
             done = slice(start + at, start + at + len(value))
-            indices[done] = candidates.gather(1, order[:, :k]).cpu()
-            similarities[done] = value[:, :k].cpu()
+            indices[done] = candidates.gather(1, order).cpu()
+            similarities[done] = value.cpu()
         bar.update(len(rows))
     bar.close()
     return indices.numpy(), similarities.numpy()
