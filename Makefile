@@ -15,10 +15,11 @@ NAME = $(shell basename "$(MODEL)")
 REAL = real_$(shell cd "$(DATA)" 2>/dev/null && basename "$$PWD")
 EMBEDDINGS = outputs/embeddings/$(NAME)
 RESULTS = outputs/results/$(NAME)
+TEXT ?= soft, highly variable, ultraluminous
 # pytest workers; each runs torch on one thread.
 WORKERS ?= 2
 
-.PHONY: help venv align results report explore real spectra test fuzz check wheel oldest format bench gpu clean
+.PHONY: help venv align results discovery report explore real spectra test fuzz check wheel oldest format bench gpu clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +42,13 @@ results: $(INSTALLED)  ## embed the default dataset with $(MODEL) and print the 
 	$(RUN)/python eval/retrieval.py "$(EMBEDDINGS)/default" --output "$(RESULTS)/retrieval"
 	$(RUN)/python scripts/embed.py "$(MODEL)" outputs/data/default "$(EMBEDDINGS)/default_without_context" --without_context --split test
 	$(RUN)/python eval/retrieval.py "$(EMBEDDINGS)/default_without_context" --output "$(RESULTS)/retrieval_without_context"
+
+discovery: $(INSTALLED)  ## after results: anomalies, graphs, trajectories, maps and a question in words, with $(MODEL)
+	$(RUN)/python eval/neighbours.py "$(EMBEDDINGS)/default" --dataset outputs/data/default --text "$(TEXT)" --output "$(RESULTS)/text_query"
+	$(RUN)/python eval/anomaly.py "$(EMBEDDINGS)/default" outputs/data/default --output "$(RESULTS)/anomaly"
+	$(RUN)/python eval/graph.py "$(EMBEDDINGS)/default" outputs/data/default --output "$(RESULTS)/graph"
+	$(RUN)/python eval/maps.py "$(EMBEDDINGS)/default" outputs/data/default --output "$(RESULTS)/maps"
+	$(RUN)/python eval/trajectories.py "$(EMBEDDINGS)/default" outputs/data/default --output "$(RESULTS)/trajectories"
 
 report: $(INSTALLED)  ## every table and picture of $(MODEL) as one page, outputs/results/.../report/index.html
 	$(RUN)/python scripts/report.py "$(RESULTS)"

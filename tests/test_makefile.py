@@ -132,3 +132,17 @@ def test_results_of_two_models_stand_side_by_side(make):
         assert "--without_context" in commands[model][3]
     outputs = {command[3] if "embed" in command[0] else command[-1] for model in commands.values() for command in model}
     assert len(outputs) == 10
+
+
+def test_discovery_asks_the_embeddings_that_results_made(make, repository):
+    lines = make("-n", "discovery", "MODEL=outputs/another model").splitlines()
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith(".venv/bin/python")]
+    names = ["neighbours", "anomaly", "graph", "maps", "trajectories"]
+    assert [command[0] for command in commands] == [f"eval/{name}.py" for name in names]
+    assert {command[1] for command in commands} == {"outputs/embeddings/another model/default"}
+    assert len({command[-1] for command in commands}) == len(names)
+    for command in commands:  # options that the programs do not have would be found after a quarter of an hour
+        help_text = subprocess.run(
+            [sys.executable, command[0], "--help"], cwd=repository, capture_output=True, text=True, check=True
+        ).stdout
+        assert all(option in help_text for option in command if option.startswith("--"))
