@@ -27,7 +27,7 @@ def test_neighbours_are_of_other_sources_and_in_order():
     distance[source[:, None] == source] = np.inf
     expected = np.argsort(distance, axis=1)[:, :7]
     assert np.array_equal(found, expected)
-    with pytest.raises(ValueError, match="no 10 of other sources"):
+    with pytest.raises(ValueError, match="no 10 neighbours elsewhere"):
         neighbours_of_others(points[:9], source[:9], 10)
 
 

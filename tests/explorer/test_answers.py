@@ -30,6 +30,19 @@ def test_files_give_pictures_neighbours_and_texts(explorer, sample_files):
     assert answer.neighbours["name"].tolist() == same["name"].tolist()
 
 
+def test_a_galactic_column_goes_to_the_model(explorer, sample_files, monkeypatch):
+    asked = {}
+    question = explorer.catalog.question
+
+    def remember(**kwargs):
+        asked.update(kwargs)
+        return question(files=kwargs["files"])
+
+    monkeypatch.setattr(explorer.catalog, "question", remember)
+    explorer.of_files(sample_files, nh_gal=3.5)
+    assert asked["nh_gal"] == 3.5
+
+
 def test_a_part_of_the_files_gives_its_part_of_the_pictures(explorer, sample_files):
     named = {file.name.split("_")[1].split(".")[0]: file for file in sample_files}
     assert set(explorer.of_files([named["evt"]]).pictures) == {LIGHT_CURVE, ENERGY_TIME}

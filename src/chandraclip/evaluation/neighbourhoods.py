@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.neighbors import NearestNeighbors
 
 from chandraclip.evaluation.bootstrap import NUM_RESAMPLES, interval, resampled_sums
+from chandraclip.evaluation.neighbours import nearest_elsewhere
 
 NUM_NEIGHBOURS = 10
 MIN_VALUES = 3  # of a neighbourhood, below which it has no spread
 SEMANTIC, MIXED_CLASSES = "texts", "classes"
-_BLOCK = 1024
 
 
 def standardized(points: np.ndarray, is_embedding: bool) -> np.ndarray:
@@ -42,19 +43,9 @@ def neighbours_of_others(points: np.ndarray, source: np.ndarray, k: int = NUM_NE
     Raises:
         ValueError: fewer than k rows of other sources for some row.
     """
-    _, group, size = np.unique(source, return_inverse=True, return_counts=True)
-    if len(points) - size.max() < k:
-        raise ValueError(f"{len(points)} detections of {len(size)} sources: no {k} of other sources for each")
-    square = (points**2).sum(axis=1)
-    result = np.empty((len(points), k), dtype=np.int64)
-    for start in range(0, len(points), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        distance = square - 2.0 * (points[rows] @ points.T)
-        distance[group[rows, None] == group] = np.inf
-        nearest = np.argpartition(distance, k - 1, axis=1)[:, :k]
-        order = np.argsort(np.take_along_axis(distance, nearest, axis=1), axis=1, kind="stable")
-        result[rows] = np.take_along_axis(nearest, order, axis=1)
-    return result
+    tree = NearestNeighbors(algorithm="brute").fit(points)
+    indices, _ = nearest_elsewhere(lambda rows, wanted: tree.kneighbors(points[rows], wanted)[::-1], source, k)
+    return indices
 
 
 def random_others(source: np.ndarray, k: int, seed: int = 0) -> np.ndarray:

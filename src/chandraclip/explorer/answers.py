@@ -51,16 +51,20 @@ class Explorer:
     def __init__(self, catalog: Catalog, detections: Detections | None = None, autoencoder: Autoencoder | None = None):
         self.catalog, self.detections, self.autoencoder = catalog, detections, autoencoder
 
-    def of_files(self, files: Sequence[str | Path], k: int = 10) -> Answer:
+    def of_files(self, files: Sequence[str | Path], k: int = 10, nh_gal: float | None = None) -> Answer:
         """Detections and texts like one's own files, and the pictures of these.
+
+        Args:
+            files: that were uploaded. k: neighbours.
+            nh_gal: Galactic column of the position, 1e20 cm-2; None: not known.
 
         Raises:
             QueryError: the files cannot be used, and why.
         """
         with opened_uploads(files, self.catalog.instruments) as observation:
-            question = self.catalog.question(files=observation)
+            question = self.catalog.question(files=observation, nh_gal=nh_gal)
             drawn, reasons = pictures(observation, self.autoencoder)
-            notes = [*observation.notes, *reasons]
+            notes = [*question.notes, *reasons]
             return self._answer(question, k, str(observation), drawn, notes)
 
     def of_text(self, text: str, k: int = 10) -> Answer:

@@ -40,6 +40,11 @@ def build_page(explorer: Explorer, with_map: bool) -> Any:
                     file_count="multiple", file_types=list(SUFFIXES), type="filepath", height=150,
                     label=f"Spectrum, event list, what goes with them (FITS; at most {MAX_FILES})",
                 )  # fmt: skip
+                # Empty where the model does without it. `precision` is left out: a column has decimals.
+                nh_gal = gradio.Number(
+                    value=None, minimum=0, label="Galactic column of the position, 1e20 cm-2 (if known)",
+                    visible=catalog.model.uses("nh_gal"),
+                )  # fmt: skip
                 ask_files = gradio.Button("Look up the files", variant="primary")
             with gradio.Column():
                 text = gradio.Textbox(label="A source in words", placeholder="soft, highly variable", lines=5)
@@ -54,14 +59,14 @@ def build_page(explorer: Explorer, with_map: bool) -> Any:
         texts = gradio.Markdown(elem_id="texts")
         outputs = [status, *plots, neighbours, texts]
 
-        def by_files(given: list[str] | None, k: float) -> list[Any]:
-            return _shown(lambda: explorer.of_files(given or [], int(k)))
+        def by_files(given: list[str] | None, column: float | None, k: float) -> list[Any]:
+            return _shown(lambda: explorer.of_files(given or [], int(k), column))
 
         def by_text(given: str | None, k: float) -> list[Any]:
             return _shown(lambda: explorer.of_text(given or "", int(k)))
 
         # Not offered as an API: the page is for people, `Catalog` is for programs.
-        ask_files.click(by_files, [files, number], outputs, api_visibility="private")
+        ask_files.click(by_files, [files, nh_gal, number], outputs, api_visibility="private")
         for event in (ask_text.click, text.submit):
             event(by_text, [text, number], outputs, api_visibility="private")
     return page
