@@ -113,6 +113,18 @@ def test_everything_in_a_folder_is_shown(results):
     assert "spread" not in beside
 
 
+def test_a_folder_below_an_evaluation_is_a_part_of_it(results):
+    below = results / "new kind" / "views" / "one"
+    below.mkdir(parents=True)
+    (below / "lists.md").write_text("# Core\n\nwords\n")
+    text = report_text(find_evaluations([results]), results / "report")
+    contents = text[: text.index("## Beside published")]
+    assert "texts" in contents  # a folder of its own, though without numbers
+    assert "views" not in contents
+    assert text.index("## Novelty (new kind)") < text.index("\n### One (new kind/views/one)\n") < text.index("## Texts")
+    assert "\n#### lists.md\n\n##### Core\n" in text
+
+
 def test_provenance_is_of_what_was_evaluated(results):
     Path("models/one/config.json").write_text('{"another": 1}')
     Path("data/tiny/manifest.json").write_text('{"parameters": {"seed": 78}}')

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,14 @@ class Evaluation:
         folder: where it is.
         metrics: its metrics.json, empty without one.
         files: name of a suffix (".md", ".csv", ".png") -> its files; "other": what the report only names.
+        is_part: it has no numbers and lies in the folder of an evaluation that has, as a part of it.
     """
 
     title: str
     folder: Path
     metrics: dict[str, Any]
     files: dict[str, list[Path]] = field(default_factory=dict)
+    is_part: bool = False
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -64,7 +66,8 @@ def find_evaluations(folders: Iterable[Path]) -> list[Evaluation]:
         for folder in sorted([root, *(path for path in root.rglob("*") if path.is_dir())]):
             is_report = all((folder / name).is_file() for name in (PAGE_FILE, MARKDOWN_FILE))
             if not is_report and (one := _evaluation(folder, root)):
-                here[folder.resolve()] = one
+                whole = any(parent in here and here[parent].metrics for parent in folder.resolve().parents)
+                here[folder.resolve()] = replace(one, is_part=whole and not one.metrics)
         if not here:
             raise InputFileError(root, f"no evaluation has written a {METRICS_FILE}, Markdown, CSV or PNG here")
         found |= {path: one for path, one in here.items() if path not in found}
@@ -115,6 +118,8 @@ def headline_rows(evaluations: Sequence[Evaluation], only_published: bool = Fals
 def _overview(evaluations: Sequence[Evaluation]) -> str:
     rows = []
     for one in evaluations:
+        if one.is_part:
+            continue
         headline = one.metrics.get("headline", [])
         rows.append(
             {
@@ -153,7 +158,9 @@ def _headline_row(item: dict[str, Any]) -> dict[str, str]:
 
 
 def _section(one: Evaluation, beside: Path) -> str:
-    parts = [f"## {one.title[:1].upper()}{one.title[1:]}"]
+    level = 3 if one.is_part else 2
+    parts = [f"{'#' * level} {one.title[:1].upper()}{one.title[1:]}"]
+    below = "#" * (level + 1)
     if headline := one.metrics.get("headline"):
         parts.append(_table([_headline_row(item) for item in headline]))
     for path in one.files.get(".png", []):
@@ -161,13 +168,13 @@ def _section(one: Evaluation, beside: Path) -> str:
         parts.append(f"![{path.stem.replace('_', ' ')}](<{link}>)")
     for path in one.files.get(".md", []):
         # Its headings go below this one; its pictures stand above already, those of its folder.
-        text = _HEADING.sub(lambda found: f"{'#' * min(len(found[1]) + 3, 6)} ", path.read_text())
+        text = _HEADING.sub(lambda found: f"{'#' * min(len(found[1]) + level + 1, 6)} ", path.read_text())
         text = _PICTURE.sub(r"\1", text)
-        parts += [f"### {path.name}", text]
+        parts += [f"{below} {path.name}", text]
     for path in one.files.get(".csv", []):
-        parts += [f"### {path.name}", _csv_table(path)]
+        parts += [f"{below} {path.name}", _csv_table(path)]
     for title, rows in results_tables(one.metrics.get("results", {})):
-        parts += [f"### {title or 'values'}", _table(rows)]
+        parts += [f"{below} {title or 'values'}", _table(rows)]
     if other := one.files.get("other"):
         parts.append("Beside it: " + ", ".join(f"`{path.name}` ({_size(path)})" for path in other) + ".")
     return "\n\n".join(parts)
