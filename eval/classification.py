@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     from chandraclip.evaluation.classification import PUBLISHED, classify, score_classifier
     from chandraclip.evaluation.classifiers import LINEAR
     from chandraclip.evaluation.compared import compare_folders
+    from chandraclip.evaluation.report_tables import with_intervals
     from chandraclip.evaluation.results import markdown_table, write_metrics
     from chandraclip.files import write_text
 
@@ -80,11 +81,14 @@ def main(arguments: list[str] | None = None) -> None:
         tasks[title] |= {"classes": [{"class": name, **task.counts[name]} for name in task.names]}
         tasks[title] |= {"left_out": task.left_out}
         shown = {name: rows for name, rows in tasks[title].items() if isinstance(rows, list)}
-        text += f"# {title}\n\n" + "".join(f"{name}\n\n{markdown_table(rows)}\n\n" for name, rows in shown.items())
+        text += f"# {title}\n\n" + "".join(
+            f"{name}\n\n{markdown_table(with_intervals(rows))}\n\n" for name, rows in shown.items()
+        )
         text += f"left out: {task.left_out or 'nothing'}\n\n"
-        print(f"\n{title}\n\n{markdown_table(tasks[title]['scores'])}\n\nleft out: {task.left_out or 'nothing'}")
+        table_of_scores = markdown_table(with_intervals(tasks[title]["scores"]))
+        print(f"\n{title}\n\n{table_of_scores}\n\nleft out: {task.left_out or 'nothing'}")
         print(f"\n{title}, votes of a source's detections, {LINEAR}\n")
-        print(markdown_table(row for row in tasks[title]["votes"] if row["method"] == LINEAR))
+        print(markdown_table(with_intervals(row for row in tasks[title]["votes"] if row["method"] == LINEAR)))
     if not scores:
         raise InputFileError(options.dataset, "no class has detections enough in train, validation and test")
     published = [
@@ -99,9 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
     output = options.output or Path(options.embeddings[0]) / "classification"
     linear = {task: {key[0]: score for key, score in of.items() if key[1] == LINEAR} for task, of in scores.items()}
     pictures = [output / name for name in ("confusion.png", "reliability.png", "counts.png")]
-    class_figures.plot_confusion(
-        {f"{task}, {name}": score for task, of in linear.items() for name, score in of.items()}, pictures[0]
-    )
+    class_figures.plot_confusion(next(iter(linear.values())), pictures[0])
     class_figures.plot_reliability(
         {task: {name: score["calibration"] for name, score in of.items()} for task, of in linear.items()}, pictures[1]
     )

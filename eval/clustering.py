@@ -80,6 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     from chandraclip.evaluation.cluster_methods import ONE_TO_ONE, assign_classes
     from chandraclip.evaluation.clustering import PUBLISHED, run_trials, size_curves, summarise
     from chandraclip.evaluation.compared import compare_folders
+    from chandraclip.evaluation.report_tables import with_intervals
     from chandraclip.evaluation.results import markdown_table, write_metrics
     from chandraclip.evaluation.type_distances import type_distance_scores
     from chandraclip.evaluation.umlcaxs import FEATURES, reproduce_published
@@ -134,11 +135,10 @@ def main(arguments: list[str] | None = None) -> None:
                 panel = f"{name}: {chosen['method']}, {trial.counts.shape[1]} clusters, {chosen['normalisation']}, test"
                 panels[panel] = trial.test_counts, task.names, assigned
         lacking = f"umlcaxs recipe: features {types['present']}, lacking {types['lacking']}; {types['detections']}"
-        own = (
-            f"{title}: best on validation\n\n{markdown_table(best)}\n\n{lacking}\n\n{markdown_table(types['records'])}"
-        )
+        by_distance = markdown_table(with_intervals(types["records"]))
+        own = f"{title}: best on validation\n\n{markdown_table(with_intervals(best))}\n\n{lacking}\n\n{by_distance}"
         own += f"\n\nleft out: {task.left_out or 'nothing'}\n"
-        text += f"# {own}\nevery method\n\n{markdown_table(records)}\n\n"
+        text += f"# {own}\nevery method\n\n{markdown_table(with_intervals(records))}\n\n"
         print(f"\n{own}")
     if not tasks:
         raise InputFileError(options.dataset, "no class has detections enough in train, validation and test")

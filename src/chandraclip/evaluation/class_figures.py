@@ -10,18 +10,22 @@ import numpy as np
 
 from chandraclip.evaluation.figures import save_figure
 
+_SHOWN_SHARE = 0.02  # of the rows in a bin of confidence: the share that is right of fewer is noise
 
-def confusion_figure(scores: Mapping[str, Mapping[str, Any]]) -> Any:
+
+def confusion_figure(scores: Mapping[str, Mapping[str, Any]], columns: int = 2) -> Any:
     """Confusion matrices, each row in % of the true class, a panel each; a matplotlib figure.
 
     Args:
         scores: title -> labels, confusion (C, C) or, with a last column for no class, (C, C + 1), and
             balanced_accuracy, low, high.
+        columns: panels side by side.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10.5, 5.2 * max((len(scores) + 1) // 2, 1)), layout="constrained")
-    panels = figure.subplots(max((len(scores) + 1) // 2, 1), 2, squeeze=False).ravel()
+    lines = max(-(-len(scores) // columns), 1)
+    figure = Figure(figsize=(5.25 * columns, 5.2 * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes in panels[len(scores) :]:
         axes.set_axis_off()
     for axes, (title, score) in zip(panels, scores.items()):
@@ -33,8 +37,8 @@ def confusion_figure(scores: Mapping[str, Mapping[str, Any]]) -> Any:
             colour = "white" if share[y, x] > 55 else "black"
             axes.text(x, y, f"{share[y, x]:.0f}", ha="center", va="center", color=colour, fontsize=9)
         labels = score["labels"]
-        columns = [*labels, "none"][: counts.shape[1]]
-        axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", rotation_mode="anchor")
+        names = [*labels, "none"][: counts.shape[1]]
+        axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(labels)), [f"{name} ({count:.0f})" for name, count in zip(labels, total[:, 0])])
         axes.tick_params(length=0)
         interval = f"[{score['low']:.2f}, {score['high']:.2f}]"
@@ -49,7 +53,7 @@ def plot_confusion(scores: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         title: {**score, "low": score["balanced_accuracy_low"], "high": score["balanced_accuracy_high"]}
         for title, score in scores.items()
     }
-    save_figure(confusion_figure(panels), path)
+    save_figure(confusion_figure(panels, columns=min(max(len(panels), 1), 4)), path)
 
 
 def plot_reliability(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], path: Path) -> None:
@@ -61,18 +65,25 @@ def plot_reliability(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], path
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.6 * len(scores), 5.4), layout="constrained")
+    figure = Figure(figsize=(5.6 * len(scores), 6.4), layout="constrained")
     for axes, (task, members) in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores.items()):
-        axes.plot([0, 1], [0, 1], ":", color="0.4", label="what it says is so")
+        axes.plot([0, 1], [0, 1], ":", color="0.4", label="right as often as it says")
         for number, (title, found) in enumerate(members.items()):
-            x, y, share = (np.array([one[name] for one in found["bins"]]) for name in ("confidence", "right", "share"))
+            shown = [one for one in found["bins"] if one["share"] >= _SHOWN_SHARE]
+            x, y, share = (np.array([one[name] for one in shown]) for name in ("confidence", "right", "share"))
             label = f"{title}: {found['error']:.3f} (floor {found['floor']:.3f})"
             axes.plot(x, y, color=f"C{number}", linewidth=1, label=label)
             axes.scatter(x, y, s=10 + 400 * share, color=f"C{number}", alpha=0.5, linewidths=0)
         axes.set(xlim=(0, 1), ylim=(0, 1), title=task, xlabel="confidence", ylabel="share that is right")
         axes.set_aspect("equal")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="x-small", loc="upper left", title="expected calibration error", title_fontsize="x-small")
+        axes.legend(
+            fontsize="x-small",
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.12),
+            title="expected calibration error",
+            title_fontsize="x-small",
+        )
     save_figure(figure, path)
 
 
@@ -85,7 +96,7 @@ def plot_by_counts(tasks: Mapping[str, Mapping[str, Mapping[str, Any]]], path: P
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.2 * len(tasks), 4.4), layout="constrained")
+    figure = Figure(figsize=(6.2 * len(tasks), 4.9), layout="constrained")
     for axes, (task, members) in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.items()):
         decades = list(dict.fromkeys(name for found in members.values() for name in found))
         for number, (title, found) in enumerate(members.items()):
@@ -102,7 +113,7 @@ def plot_by_counts(tasks: Mapping[str, Mapping[str, Mapping[str, Any]]], path: P
         axes.set(xticks=range(len(decades)), xticklabels=decades, title=task, xlabel="net counts, 0.5-7 keV")
         axes.set(ylim=(0, 1), ylabel="balanced accuracy")
         axes.grid(axis="y", alpha=0.3)
-        axes.legend(fontsize="x-small", loc="upper left")
+    figure.legend(*axes.get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=4)
     save_figure(figure, path)
 
 

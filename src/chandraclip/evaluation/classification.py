@@ -97,8 +97,9 @@ def score_classifier(
 
     Returns:
         Those of `score_predictions`; auc (of several classes the mean of each against the others) with its interval;
-        calibration (`calibration.calibration`, classes weighing alike); decades: name -> balanced accuracy over the
-        classes that have `MIN_DECADE_SOURCES` sources there, with its interval, chance, detections and classes; votes.
+        calibration (`calibration.calibration`, classes weighing alike); decades: name -> balanced accuracy of
+        the likeliest among the classes that have `MIN_DECADE_SOURCES` sources there, with its interval, chance,
+        detections and number of these classes; votes.
     """
     rows = np.flatnonzero(np.isfinite(probabilities).all(axis=1))
     truth, given, names = task.labels[rows], probabilities[rows], sources[rows]
@@ -107,7 +108,7 @@ def score_classifier(
     score |= _areas(given, truth, names, num_resamples, seed)
     score["calibration"] = calibration(given, truth, balancing_weights(truth), seed)
     if counts is not None:
-        score["decades"] = _decades(truth, predicted, names, task, counts[rows], num_resamples, seed)
+        score["decades"] = _decades(truth, given, names, task, counts[rows], num_resamples, seed)
     score["votes"] = votes(given, truth, names, task.names, num_resamples, seed)
     return score
 
@@ -129,7 +130,7 @@ def _areas(
 
 def _decades(
     truth: np.ndarray,
-    predicted: np.ndarray,
+    probabilities: np.ndarray,
     sources: np.ndarray,
     task: Task,
     counts: np.ndarray,
@@ -139,19 +140,17 @@ def _decades(
     result = {}
     for name, (low, high) in DECADES.items():
         inside = (counts >= low) & (counts < high)
-        kept = [
-            number
-            for number in range(len(task.names))
-            if np.unique(sources[inside & (truth == number)]).size >= MIN_DECADE_SOURCES
-        ]
-        rows = inside & np.isin(truth, kept)
+        sizes = [np.unique(sources[inside & (truth == number)]).size for number in range(len(task.names))]
+        kept = np.flatnonzero(np.array(sizes) >= MIN_DECADE_SOURCES)
+        rows = np.flatnonzero(inside & np.isin(truth, kept))
         if len(kept) < 2:
             continue
-        score = score_predictions(truth[rows], predicted[rows], sources[rows], task.names, None, num_resamples, seed)
+        predicted = kept[probabilities[np.ix_(rows, kept)].argmax(axis=1)]
+        score = score_predictions(truth[rows], predicted, sources[rows], task.names, None, num_resamples, seed)
         result[name] = {
             **{part: score[part] for part in ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high")},
             "chance": score["chance"],
-            "detections": int(rows.sum()),
+            "detections": len(rows),
             "classes": len(kept),
         }
     return result

@@ -98,10 +98,9 @@ def _lookup(nearest: NearestNeighbors, labels: np.ndarray) -> Callable[[np.ndarr
 
 def contingency(labels: np.ndarray, clusters: np.ndarray, num_classes: int, num_clusters: int) -> np.ndarray:
     """(num_classes, num_clusters) detections; those in no cluster (-1) are in none of its columns."""
-    table = np.zeros((num_classes, num_clusters), dtype=np.int64)
     inside = clusters >= 0
-    np.add.at(table, (labels[inside], clusters[inside]), 1)
-    return table
+    place = labels[inside] * num_clusters + clusters[inside]
+    return np.bincount(place, minlength=num_classes * num_clusters).reshape(num_classes, num_clusters)
 
 
 def assign_classes(counts: np.ndarray, how: str = ONE_TO_ONE, normalisation: str = RAW) -> np.ndarray:

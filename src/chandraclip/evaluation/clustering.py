@@ -49,7 +49,8 @@ class Trial:
         predicted: (assignment, normalisation) -> (N,) int class, -1 for none, of the rows judged.
         chosen_on: (assignment, normalisation) -> balanced accuracy on validation.
         in_sample: (assignment, normalisation) -> balanced accuracy on train, mean over folds.
-        counts: (C, K) contingency of train, first fold.
+        train_clusters: cluster of each train row of the first fold.
+        counts: (C, K) contingency of these.
         test_counts: the same of test.
     """
 
@@ -61,7 +62,7 @@ class Trial:
     predicted: dict[tuple[str, str], np.ndarray]
     chosen_on: dict[tuple[str, str], float]
     in_sample: dict[tuple[str, str], float]
-    in_sample_chance: dict[tuple[str, str], float]
+    train_clusters: np.ndarray
     counts: np.ndarray
     test_counts: np.ndarray
 
@@ -123,7 +124,6 @@ def _trials_of(
         predicted = {key: np.full(len(task.labels), -1, np.int8) for key in ASSIGNMENTS}
         validated = {key: np.full(len(task.labels), -1) for key in ASSIGNMENTS}
         in_sample: dict[tuple[str, str], list[float]] = {key: [] for key in ASSIGNMENTS}
-        chance: dict[tuple[str, str], list[float]] = {key: [] for key in ASSIGNMENTS}
         noise = 0
         tables = []
         for number, (num_clusters, parts) in of_folds:
@@ -137,7 +137,6 @@ def _trials_of(
                 predicted[key][fold.test] = classes_of(parts["test"], assigned)
                 validated[key][fold.validation] = classes_of(parts["validation"], assigned)
                 in_sample[key].append(_recall_of(counts, assigned, train))
-                chance[key].append(_chance(counts, train, parts["train"], key, seed))
         judged, chosen = (
             np.concatenate([getattr(fold, part) for fold in task.folds]) for part in ("test", "validation")
         )
@@ -150,7 +149,7 @@ def _trials_of(
             predicted,
             {key: balanced_accuracy(task.labels[chosen], validated[key][chosen], size_class) for key in ASSIGNMENTS},
             {key: float(np.mean(values)) for key, values in in_sample.items()},
-            {key: float(np.mean(values)) for key, values in chance.items()},
+            of_folds[0][1][1]["train"].astype(np.int16),
             *tables[0],
         )
 
@@ -171,13 +170,13 @@ def _recall_of(counts: np.ndarray, assigned: np.ndarray, labels: np.ndarray) -> 
     return float((right[total > 0] / total[total > 0]).mean())
 
 
-def _chance(counts: np.ndarray, labels: np.ndarray, clusters: np.ndarray, key: tuple[str, str], seed: int) -> float:
+def _chance(trial: Trial, task: Task, key: tuple[str, str], seed: int) -> float:
     """Balanced accuracy in-sample where the labels are dealt anew: an assignment to them is above 1 / C."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(NUM_SHUFFLES):
-        dealt = rng.permutation(labels)
-        table = contingency(dealt, clusters, *counts.shape)
+        dealt = rng.permutation(task.labels[task.folds[0].train])
+        table = contingency(dealt, trial.train_clusters, *trial.counts.shape)
         found.append(_recall_of(table, assign_classes(table, *key), dealt))
     return float(np.mean(found))
 
@@ -221,7 +220,7 @@ def summarise(
                     **{name: score[name] for name in _SHOWN},
                     "in_sample": published.in_sample[key],
                     "in_sample_size": published.size,
-                    "in_sample_chance": published.in_sample_chance[key],
+                    "in_sample_chance": _chance(published, task, key, seed),
                 }
             )
     return records
