@@ -190,7 +190,7 @@ def resampled_spectra(dataset: str, table: EmbeddingTable) -> tuple[np.ndarray, 
     values, mask = np.zeros((len(table), NUM_POINTS), np.float32), np.zeros(len(table), bool)
     names = MODALITY_COLUMNS["spectrum"]
     bar = tqdm(total=len(table), desc="spectra", unit="detection", delay=5.0)
-    for rows, part in column_batches(dataset, "spectra", names, table):
+    for rows, part in column_batches(dataset, "pairs", names, table):
         if "spectrum_counts" not in part.column_names:
             return None
         lists = {
