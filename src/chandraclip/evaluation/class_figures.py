@@ -130,8 +130,8 @@ def plot_sizes(tasks: Mapping[str, Sequence[Mapping[str, Any]]], published: Mapp
     names = list(dict.fromkeys(record["representation"] for records in tasks.values() for record in records))
     figure = Figure(figsize=(2.2 + 2.1 * len(names), 1.0 + 2.6 * len(tasks)), layout="constrained")
     grid = figure.subplots(len(tasks), len(names), sharex=True, sharey="row", squeeze=False)
-    for line, (task, records) in zip(grid, tasks.items()):
-        for axes, name in zip(line, names):
+    for row, (task, records) in enumerate(tasks.items()):
+        for axes, name in zip(grid[row], names):
             own = [record for record in records if record["representation"] == name]
             for number, method in enumerate(dict.fromkeys(record["method"] for record in records)):
                 points = [(one["num_clusters"], one["balanced_accuracy"]) for one in own if one["method"] == method]
@@ -144,11 +144,11 @@ def plot_sizes(tasks: Mapping[str, Sequence[Mapping[str, Any]]], published: Mapp
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter("{x:g}")
             axes.grid(alpha=0.3)
-            if line is grid[0]:
+            if row == 0:
                 axes.set_title(name.replace(": ", ":\n"), fontsize="small")
-            if line is grid[-1]:
+            if row == len(grid) - 1:
                 axes.set_xlabel("clusters")
-        line[0].set_ylabel(f"{task}\nbalanced accuracy", fontsize="small")
+        grid[row][0].set_ylabel(f"{task}\nbalanced accuracy", fontsize="small")
     handles: dict[str, Any] = {}
     for axes in grid.ravel():
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels())}
@@ -166,10 +166,13 @@ def plot_contingency(panels: Mapping[str, tuple[np.ndarray, Sequence[str], np.nd
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    heights = [1.1 + 0.32 * len(names) for _, names, _ in panels.values()]
-    figure = Figure(figsize=(9.5, sum(heights) + 0.4), layout="constrained")
-    rows = figure.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
-    for axes, (title, (counts, names, assigned)) in zip(rows, panels.items()):
+    lines = -(-len(panels) // 2)
+    height = 1.2 + 0.32 * max(len(names) for _, names, _ in panels.values())
+    figure = Figure(figsize=(14.0, lines * height + 0.3), layout="constrained")
+    grid = figure.subplots(lines, 2, squeeze=False).ravel()
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (title, (counts, names, assigned)) in zip(grid, panels.items()):
         order = np.lexsort((np.arange(len(assigned)), np.where(assigned < 0, len(names), assigned)))
         total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
         share = 100.0 * counts[:, order] / total
