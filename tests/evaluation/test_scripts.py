@@ -17,19 +17,6 @@ from chandraclip.errors import InputFileError
 
 
 @pytest.fixture
-def script(repository):
-    """The `main` of a script, by its path."""
-
-    def load(path: str):
-        spec = importlib.util.spec_from_file_location(f"script_{path.replace('/', '_')[:-3]}", repository / path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module.main
-
-    return load
-
-
-@pytest.fixture
 def embeddings(tmp_path, embeddings_table):
     folder = tmp_path / "embeddings"
     folder.mkdir()

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chandraclip.catalog.ragged import Ragged
+from chandraclip.catalog.resampling import group_starts
 from chandraclip.data.schema import build_table
 from chandraclip.models import SpectrumAutoencoderConfig, SpectrumAutoencoderModel, SpectrumFeatureExtractor
-from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import _group_starts
 
 
 def reference_spectrum(
@@ -79,7 +79,7 @@ def test_groups_are_sequential(rows: list[list[int]], group_counts: int) -> None
             position += 1
     flat = np.concatenate(rows).astype(float)
     index = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    np.testing.assert_array_equal(_group_starts(flat, index, group_counts), starts)
+    np.testing.assert_array_equal(group_starts(flat, index, group_counts), starts)
 
 
 def test_summary_is_rate_counts_and_background_share() -> None:

@@ -58,3 +58,8 @@ class Ragged:
         return pa.ListArray.from_arrays(
             pa.array(self.offsets, pa.int32()), values.cast(list_type.value_type), type=list_type, mask=mask
         )
+
+
+def row_index(ragged: Ragged) -> np.ndarray:
+    """(total,) the row that each value belongs to."""
+    return np.repeat(np.arange(len(ragged)), np.diff(ragged.offsets))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -39,13 +39,48 @@ def join_columns(dataset: str, config: str, columns: Sequence[str], table: Embed
     if not index.is_unique:
         raise InputFileError(dataset, "two rows have the same key")
     position = index.get_indexer(_key_index(table.keys))
-    if (position < 0).any():
-        lost = int((position < 0).sum())
-        name = table.name[position < 0][0]
-        raise InputFileError(
-            dataset, f"{lost} of {len(table)} embedded detections are not in it, the first of {name!r}"
-        )
+    _refuse_lost(dataset, table, position < 0)
     return {name: _values(whole[name])[position] for name in wanted}
+
+
+def column_batches(
+    dataset: str, config: str, columns: Sequence[str], table: EmbeddingTable, batch_rows: int = 4096
+) -> Iterator[tuple[np.ndarray, pa.Table]]:
+    """Dataset columns for the rows of an embeddings table, some rows at a time, where memory has no room for all.
+
+    Args:
+        dataset, config, columns, table: as for `join_columns`.
+        batch_rows: rows of the dataset that are read at a time.
+
+    Yields:
+        Which rows of the table, and a table of the columns of just these; in the order of the dataset.
+
+    Raises:
+        InputFileError: as `join_columns`; of a detection that is lacking, after the last batch.
+    """
+    splits = load_splits(dataset, config, table.provenance.get("dataset_config"))
+    available = next(iter(splits.values())).column_names
+    wanted = [name for name in columns if name in available]
+    read = list(dict.fromkeys(name for name in (*KEY, *wanted) if name in available))
+    index = _key_index(table.keys)
+    found = np.zeros(len(table), dtype=np.int64)
+    for split, rows in splits.items():
+        chosen = rows.select_columns(read)
+        for start in range(0, len(chosen), batch_rows):
+            part = with_keys(dataset, chosen[start : start + batch_rows], split, start)
+            position = index.get_indexer(_key_index({name: part[name].to_numpy() for name in KEY}))
+            np.add.at(found, position[position >= 0], 1)
+            if (position >= 0).any():
+                yield position[position >= 0], part.select(wanted).filter(pa.array(position >= 0))
+    if (found > 1).any():
+        raise InputFileError(dataset, "two rows have the same key")
+    _refuse_lost(dataset, table, found == 0)
+
+
+def _refuse_lost(dataset: str, table: EmbeddingTable, lost: np.ndarray) -> None:
+    if lost.any():
+        reason = f"{lost.sum()} of {len(table)} embedded detections are not in it, the first of {table.name[lost][0]!r}"
+        raise InputFileError(dataset, reason)
 
 
 def _key_index(keys: dict[str, np.ndarray]) -> pd.MultiIndex:

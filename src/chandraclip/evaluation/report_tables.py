@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chandraclip.evaluation.results import number
@@ -33,6 +33,11 @@ def results_tables(results: Any) -> list[tuple[str, list[dict[str, str]]]]:
         (": ".join(part.replace("_", " ") for part in place), _shown(rows)) for place, rows in _tables(results).items()
     )
     return [(title, rows) for title, rows in tables if rows]
+
+
+def with_intervals(rows: Iterable[Row]) -> list[dict[str, str]]:
+    """The rows of a table with a number and its interval in one cell, as text; nothing of no rows."""
+    return _shown([_flat(row) for row in rows])
 
 
 def _tables(value: Any) -> dict[Place, list[Row]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from chandraclip.data.schema import SOURCE_CLASSES
+from chandraclip.evaluation.class_figures import confusion_figure
 from chandraclip.files import atomic_path
 from chandraclip.realism.distances import MIN_SOURCES, QUANTITIES
 from chandraclip.realism.points import Point
@@ -163,29 +164,7 @@ def plot_confusion(scores: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         scores: title -> `transfer_score`; those that are empty are left out.
         path: PNG to write.
     """
-    from matplotlib.figure import Figure
-
-    scores = {title: score for title, score in scores.items() if score}
-    figure = Figure(figsize=(10.5, 5.2 * max((len(scores) + 1) // 2, 1)), layout="constrained")
-    panels = figure.subplots(max((len(scores) + 1) // 2, 1), 2, squeeze=False).ravel()
-    for axes in panels[len(scores) :]:
-        axes.set_axis_off()
-    for axes, (title, score) in zip(panels, scores.items()):
-        counts = np.array(score["confusion"], dtype=float)
-        total = counts.sum(axis=1, keepdims=True)
-        share = 100 * np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
-        axes.imshow(share, vmin=0, vmax=100, cmap="YlOrBr")
-        for y, x in np.argwhere(share >= 0.5):
-            colour = "white" if share[y, x] > 55 else "black"
-            axes.text(x, y, f"{share[y, x]:.0f}", ha="center", va="center", color=colour, fontsize=9)
-        labels = score["labels"]
-        axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(labels)), [f"{name} ({count:.0f})" for name, count in zip(labels, total[:, 0])])
-        axes.tick_params(length=0)
-        interval = f"[{score['low']:.2f}, {score['high']:.2f}]"
-        axes.set_title(f"{title}\nbalanced accuracy {score['balanced_accuracy']:.2f} {interval}", fontsize=10.5)
-        axes.set_xlabel("predicted (% of the true class)")
-    _save(figure, path)
+    _save(confusion_figure({title: score for title, score in scores.items() if score}), path)
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -9,9 +9,10 @@ import numpy as np
 from transformers.feature_extraction_utils import BatchFeature
 
 from chandraclip.catalog.bands import BANDS
-from chandraclip.catalog.ragged import Ragged
+from chandraclip.catalog.ragged import Ragged, row_index
+from chandraclip.catalog.resampling import interpolate_rows
 from chandraclip.models.batches import as_columns
-from chandraclip.models.columns import column_names, interpolate_rows, list_column, row_index
+from chandraclip.models.columns import column_names, list_column
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 
 # Numbers a photon, in the order of `event_values`.

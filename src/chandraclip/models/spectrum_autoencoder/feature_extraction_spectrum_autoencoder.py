@@ -9,12 +9,20 @@ import numpy as np
 import pyarrow as pa
 from transformers.feature_extraction_utils import BatchFeature
 
-from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH
-from chandraclip.catalog.quality import good_channels
 from chandraclip.catalog.ragged import Ragged
+from chandraclip.catalog.resampling import (
+    ENERGY_MAX,
+    ENERGY_MIN,
+    GROUP_COUNTS,
+    NUM_POINTS,
+    NetChannels,
+    min_max,
+    net_channels,
+    resample,
+)
 from chandraclip.data.schema import MODALITY_COLUMNS
 from chandraclip.models.batches import as_columns
-from chandraclip.models.columns import column_names, interpolate_rows, is_null, list_column, row_index, scalar_column
+from chandraclip.models.columns import column_names, is_null, list_column, scalar_column
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 
 NORMALIZATIONS = ("min_max", "sqrt", "asinh")
@@ -23,10 +31,8 @@ NORMALIZATIONS = ("min_max", "sqrt", "asinh")
 class SpectrumFeatureExtractor(ColumnFeatureExtractor):
     """Background-subtracted count rates per keV, grouped, resampled at log-spaced energies and normalised a row.
 
-    As the published pipeline (Pinciroli Vago et al. 2025, arXiv:2510.14102; MultimodalUniverse scripts/chandra): keep
-    the channels of 0.5-8 keV that are not bad, subtract the background, group to at least 5 source counts as Sherpa's
-    ``group_counts`` does, interpolate counts/s/keV to 400 points. Beyond the outermost group centres the value is that
-    of the outermost group; a last group short of counts is kept.
+    As the published pipeline (`catalog.resampling`): the channels of 0.5-8 keV that are not bad, less the background,
+    grouped to at least 5 source counts, interpolated as counts/s/keV to 400 points.
 
     Args:
         num_points: energies resampled at.
@@ -44,10 +50,10 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
 
     def __init__(
         self,
-        num_points: int = 400,
-        energy_min: float = 0.5,
-        energy_max: float = 8.0,
-        group_counts: int = 5,
+        num_points: int = NUM_POINTS,
+        energy_min: float = ENERGY_MIN,
+        energy_max: float = ENERGY_MAX,
+        group_counts: int = GROUP_COUNTS,
         normalization: str = "min_max",
         **kwargs: Any,
     ):
@@ -94,29 +100,22 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
             raise KeyError(f"a spectrum needs the column spectrum_counts, the batch has {column_names(batch)}")
         exposure = self._exposure(batch, counts)
 
-        rows = row_index(counts)
-        low, high = self._channel_edges(counts, list_column(batch, "channel_energy_edges", np.float64))
-        background = self._scaled_background(batch, counts)
-        middle = 0.5 * (low + high)
-        keep = (middle >= self.energy_min) & (middle <= self.energy_max)
-        flat = {"rows": rows, "counts": counts.values, "background": background, "low": low, "high": high}
-        quality, grouping = (list_column(batch, f"spectrum_{name}", np.int64) for name in ("quality", "grouping"))
-        good = good_channels(counts, quality, grouping)
-        if good is not None:
-            # The width of the bad channels up to each one: what a group that spans some does not cover.
-            flat["bad_width"] = np.cumsum(np.where(good, 0.0, high - low))
-            keep &= good
-        flat = {name: values[keep] for name, values in flat.items()}
-        if len(low) and np.any((np.diff(low) < 0) & (np.diff(rows) == 0)):  # a grating's decreasing energies
-            order = np.lexsort((flat["low"], flat["rows"]))
-            flat = {name: values[order] for name, values in flat.items()}
-
-        mask = np.bincount(flat["rows"], minlength=len(counts)) > 0
+        channels = net_channels(
+            counts,
+            list_column(batch, "channel_energy_edges", np.float64),
+            list_column(batch, "spectrum_background", np.float64),
+            scalar_column(batch, "background_scale"),
+            list_column(batch, "spectrum_quality", np.int64),
+            list_column(batch, "spectrum_grouping", np.int64),
+            self.energy_min,
+            self.energy_max,
+        )
+        mask = channels.mask
         values, summary = np.zeros((len(counts), self.num_points)), np.zeros((len(counts), 3))
         if mask.any():
             known = np.nan_to_num(exposure, nan=1.0)  # every normalisation divides it out again
-            values[mask] = self._normalize(self._resample(flat, known, mask))
-            summary[mask] = self._summary(flat, exposure, mask)
+            values[mask] = self._normalize(resample(channels, known, self.energies, self.group_counts))
+            summary[mask] = self._summary(channels, exposure)
         return BatchFeature(
             {
                 "spectrum_values": values.astype(np.float32),
@@ -139,66 +138,9 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
             )
         return exposure
 
-    def _channel_edges(self, counts: Ragged, edges: Ragged | None) -> tuple[np.ndarray, np.ndarray]:
-        """(total,) keV: lower and upper edge of every channel of every row."""
-        lengths = np.diff(counts.offsets)
-        rows = row_index(counts)
-        channel = np.arange(len(counts.values)) - counts.offsets[rows]  # from 0
-        low, high = ACIS_CHANNEL_WIDTH * channel, ACIS_CHANNEL_WIDTH * (channel + 1)
-        if edges is None or not np.any(edges.valid):
-            return low, high
-        num_edges, given_rows = np.diff(edges.offsets), np.asarray(edges.valid)
-        wrong = np.flatnonzero(given_rows & (lengths > 0) & (num_edges != lengths + 1))
-        if wrong.size:
-            raise ValueError(
-                f"row {wrong[0]}: {lengths[wrong[0]]} channels need {lengths[wrong[0]] + 1} energy edges, "
-                f"channel_energy_edges has {num_edges[wrong[0]]}"
-            )
-        given = given_rows[rows]
-        first = edges.offsets[rows[given]] + channel[given]
-        pair = edges.values[first], edges.values[first + 1]
-        low[given], high[given] = np.minimum(*pair), np.maximum(*pair)
-        return low, high
-
-    def _scaled_background(self, batch: Mapping[str, Any] | pa.Table, counts: Ragged) -> np.ndarray:
-        """(total,) background counts expected in the source region; 0 where there is no background."""
-        scaled = np.zeros(len(counts.values))
-        background = list_column(batch, "spectrum_background", np.float64)
-        scale = scalar_column(batch, "background_scale")
-        if background is None or scale is None:
-            return scaled
-        lengths, num_background = np.diff(counts.offsets), np.diff(background.offsets)
-        has = (num_background > 0) & (lengths > 0) & np.isfinite(scale)
-        wrong = np.flatnonzero(has & (num_background != lengths))
-        if wrong.size:
-            raise ValueError(
-                f"row {wrong[0]}: {lengths[wrong[0]]} source and {num_background[wrong[0]]} background channels, of "
-                "spectrum_counts and spectrum_background"
-            )
-        scaled[has[row_index(counts)]] = (background.values * np.nan_to_num(scale)[row_index(background)])[
-            has[row_index(background)]
-        ]
-        return scaled
-
-    def _resample(self, flat: dict[str, np.ndarray], exposure: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """(valid rows, num_points) net counts/s/keV, grouped and interpolated."""
-        starts = _group_starts(flat["counts"], flat["rows"], self.group_counts)
-        rows = flat["rows"][starts]
-        net = np.add.reduceat(flat["counts"] - flat["background"], starts)
-        last = np.append(starts[1:], len(flat["low"])) - 1
-        low, high = flat["low"][starts], flat["high"][last]
-        width = high - low
-        if "bad_width" in flat:
-            width = width - np.abs(flat["bad_width"][last] - flat["bad_width"][starts])
-        rate = net / (exposure[rows] * width)
-        valid = np.flatnonzero(mask)[:, None]
-        limits = 0.0, 2.0 * self.energy_max
-        return interpolate_rows(rows, 0.5 * (low + high), rate, valid, self.energies[None], limits)
-
     def _normalize(self, rate: np.ndarray) -> np.ndarray:
         if self.normalization == "min_max":
-            low, high = rate.min(axis=1, keepdims=True), rate.max(axis=1, keepdims=True)
-            return np.divide(rate - low, high - low, out=np.zeros_like(rate), where=high > low)
+            return min_max(rate)
         if self.normalization == "sqrt":
             root = np.sign(rate) * np.sqrt(np.abs(rate))
             scale = np.abs(root).max(axis=1, keepdims=True)
@@ -206,40 +148,12 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         scale = np.abs(rate).mean(axis=1, keepdims=True)
         return np.arcsinh(np.divide(rate, scale, out=np.zeros_like(rate), where=scale > 0))
 
-    def _summary(self, flat: dict[str, np.ndarray], exposure: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        total = np.bincount(flat["rows"], flat["counts"], minlength=len(mask))[mask]
-        background = np.bincount(flat["rows"], flat["background"], minlength=len(mask))[mask]
+    def _summary(self, channels: NetChannels, exposure: np.ndarray) -> np.ndarray:
+        mask = channels.mask
+        total = np.bincount(channels.rows, channels.counts, minlength=len(mask))[mask]
+        background = np.bincount(channels.rows, channels.background, minlength=len(mask))[mask]
         share = np.divide(background, total, out=np.where(background > 0, 1.0, 0.0), where=total > 0)
         net = np.maximum(total - background, 0.5)
         return np.stack(
             [np.log10(net / exposure[mask]), np.log10(np.maximum(total, 0.5)), np.clip(share, 0.0, 1.0)], axis=1
         )
-
-
-def _group_starts(counts: np.ndarray, rows: np.ndarray, group_counts: int) -> np.ndarray:
-    """First channel of every group: a group ends with the channel where its counts reach `group_counts`.
-
-    One step a channel, all rows at once.
-
-    Args:
-        counts: (total,) counts, row after row.
-        rows: (total,) non-decreasing row of each channel.
-        group_counts: least counts a group.
-
-    Returns:
-        (groups,) increasing indices into `counts`; each row begins a group.
-    """
-    begins = np.diff(rows, prepend=-1) > 0
-    first = np.flatnonzero(begins)
-    lengths = np.diff(np.append(first, len(rows)))
-    position = np.arange(len(rows)) - np.repeat(first, lengths)
-    column = np.repeat(np.arange(len(first)), lengths)
-    table = np.zeros((lengths.max(), len(first)))
-    table[position, column] = counts
-    closed = np.zeros(table.shape, dtype=bool)
-    running = np.zeros(len(first))
-    for channel, row in enumerate(table):
-        running += row
-        np.greater_equal(running, group_counts, out=closed[channel])
-        running[closed[channel]] = 0.0
-    return np.flatnonzero(begins | np.concatenate([[True], closed[position, column][:-1]]))

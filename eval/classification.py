@@ -1,0 +1,179 @@
+"""What class a detection is, from frozen representations: linear probe, nearest neighbours, random forest.
+
+    python eval/classification.py outputs/embeddings/align/default outputs/data/default
+
+Several embeddings folders of one dataset are judged on the detections they share. Fitted on train, every choice made on
+validation, every number of test (or of --folds by source); beside each the same classifier on hand features and on the
+principal components of the spectra, and chance. Eight classes, and AGN against compact objects (CV, HMXB, LMXB, NS).
+Writes metrics.json, classification.md, confusion.png, reliability.png, counts.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from chandraclip.program import now_try, run_program
+
+COUNTS = "src_cnts_aper_b"
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("embeddings", nargs="+", help="folders written by scripts/embed.py")
+    parser.add_argument("dataset", help="folder or Hub id of the dataset they are of")
+    parser.add_argument("--output", type=Path, help="folder for the results; default EMBEDDINGS/classification")
+    parser.add_argument(
+        "--representations", nargs="+", help="columns of the embeddings, a+b for two; default: those of the X-ray side"
+    )
+    parser.add_argument(
+        "--folds", type=int, default=0, help="of all rows, by source, instead of the splits (0: the splits)"
+    )
+    parser.add_argument(
+        "--num_components", type=int, help="of the PCA of spectra; default: as many as spectrum latents, else 8"
+    )
+    parser.add_argument("--num_resamples", type=int, default=1000, help="bootstrap resamples of sources (default 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of folds, forests and bootstrap (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    if options.folds and options.folds < 3:
+        parser.error("--folds needs 3 or more: to fit on, to choose on, to judge")
+    if options.num_components is not None and options.num_components < 1:
+        parser.error("--num_components must be at least 1")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+
+    from chandraclip.errors import InputFileError
+    from chandraclip.evaluation import class_figures
+    from chandraclip.evaluation.classes import TASKS, class_task
+    from chandraclip.evaluation.classification import PUBLISHED, classify, score_classifier
+    from chandraclip.evaluation.classifiers import LINEAR
+    from chandraclip.evaluation.compared import compare_folders
+    from chandraclip.evaluation.report_tables import with_intervals
+    from chandraclip.evaluation.results import markdown_table, write_metrics
+    from chandraclip.files import write_text
+
+    compared = compare_folders(
+        options.embeddings, options.dataset, options.representations, [COUNTS], options.num_components
+    )
+    table = compared.table
+    tasks: dict[str, Any] = {}
+    scores: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    text = ""
+    for title in TASKS:
+        task = class_task(
+            title, table.class_names, table.split, table.name, compared.complete, options.folds, options.seed
+        )
+        if task is None:
+            print(f"{title}: left out, there are not two classes with sources enough in train, validation and test")
+            continue
+        found = classify(compared, task, seed=options.seed)
+        scores[title] = {
+            key: score_classifier(
+                given, task, table.name, compared.facts.get(COUNTS), options.num_resamples, options.seed
+            )
+            for key, (given, _, _) in found.items()
+        }
+        tasks[title] = tables_of(scores[title], {key: (setting, loss) for key, (_, setting, loss) in found.items()})
+        tasks[title] |= {"classes": [{"class": name, **task.counts[name]} for name in task.names]}
+        tasks[title] |= {"left_out": task.left_out}
+        shown = {name: rows for name, rows in tasks[title].items() if isinstance(rows, list)}
+        text += f"# {title}\n\n" + "".join(
+            f"{name}\n\n{markdown_table(with_intervals(rows))}\n\n" for name, rows in shown.items()
+        )
+        text += f"left out: {task.left_out or 'nothing'}\n\n"
+        table_of_scores = markdown_table(with_intervals(tasks[title]["scores"]))
+        print(f"\n{title}\n\n{table_of_scores}\n\nleft out: {task.left_out or 'nothing'}")
+        print(f"\n{title}, votes of a source's detections, {LINEAR}\n")
+        print(markdown_table(with_intervals(row for row in tasks[title]["votes"] if row["method"] == LINEAR)))
+    if not scores:
+        raise InputFileError(options.dataset, "no class has detections enough in train, validation and test")
+    published = [
+        {"what": one.what, "task": one.task, "method": one.method, "balanced accuracy": one.value, "from": one.source,
+         "comparable": "no: real detections, another sample"}
+        for one in PUBLISHED
+    ]  # fmt: skip
+    print(f"\npublished\n\n{markdown_table(published)}")
+    for name, why in compared.skipped.items():
+        print(f"left out, {why}: {name}")
+
+    output = options.output or Path(options.embeddings[0]) / "classification"
+    linear = {task: {key[0]: score for key, score in of.items() if key[1] == LINEAR} for task, of in scores.items()}
+    pictures = [output / name for name in ("confusion.png", "reliability.png", "counts.png")]
+    class_figures.plot_confusion(next(iter(linear.values())), pictures[0])
+    class_figures.plot_reliability(
+        {task: {name: score["calibration"] for name, score in of.items()} for task, of in linear.items()}, pictures[1]
+    )
+    if COUNTS in compared.facts:
+        class_figures.plot_by_counts(
+            {task: {name: score["decades"] for name, score in of.items()} for task, of in linear.items()}, pictures[2]
+        )
+    results = {
+        "tasks": tasks,
+        "published": published,
+        "skipped": compared.skipped,
+        "folders": compared.folders,
+        "folds": options.folds,
+    }
+    path = write_metrics(output, "classification", table, headline_of(scores, compared), results)
+    write_text(output / "classification.md", f"{text}published\n\n{markdown_table(published)}\n")
+    print(f"wrote {path}, {output / 'classification.md'}, {', '.join(str(one) for one in pictures if one.is_file())}")
+    now_try(["scripts/report.py", output])
+
+
+def tables_of(scores: Any, chosen: Any) -> dict[str, list[dict[str, Any]]]:
+    """The scores of one task as tables, a row a representation and classifier."""
+    tables: dict[str, list[dict[str, Any]]] = {"scores": [], "recalls": [], "decades": [], "votes": []}
+    for (name, method), score in scores.items():
+        who = {"representation": name, "method": method}
+        setting, loss = chosen[name, method]
+        plain = ("balanced_accuracy", "chance", "macro_f1", "auc")
+        row: dict[str, Any] = {**who, "setting": "/".join(f"{one:g}" for one in dict.fromkeys(setting))}
+        for part in plain:
+            row |= {part + end: score[part + end] for end in ("", "_low", "_high") if part + end in score}
+        row |= {"calibration_error": score["calibration"]["error"], "its_floor": score["calibration"]["floor"]}
+        tables["scores"].append({**row, "validation_loss": loss})
+        recalls: dict[str, Any] = dict(who)
+        for label, (value, low, high) in score["recalls"].items():
+            recalls |= {label: value, f"{label}_low": low, f"{label}_high": high}
+        tables["recalls"].append(recalls)
+        tables["decades"] += [{**who, "counts": decade, **found} for decade, found in score.get("decades", {}).items()]
+        tables["votes"] += [{**who, "of": group, **found} for group, found in score["votes"].items()]
+    return tables
+
+
+def headline_of(scores: Any, compared: Any) -> list[Any]:
+    """The linear probe of every representation beside that of hand features; forests where one was published."""
+    from chandraclip.evaluation.classes import EIGHT
+    from chandraclip.evaluation.classifiers import FOREST, LINEAR
+    from chandraclip.evaluation.regression import HAND
+    from chandraclip.evaluation.results import Headline
+
+    headline = []
+    for task, of in scores.items():
+        for (name, method), score in of.items():
+            of_ppad = task == EIGHT and method == FOREST and name.endswith("event_latents")
+            if compared.representations[name].is_baseline or not (method == LINEAR or of_ppad):
+                continue
+            hand = of.get((HAND, method))
+            headline.append(
+                Headline(
+                    f"{task} balanced accuracy ({method.replace('_', ' ')}, {name})",
+                    value=score["balanced_accuracy"],
+                    low=score["balanced_accuracy_low"],
+                    high=score["balanced_accuracy_high"],
+                    chance=score["chance"],
+                    baseline=hand["balanced_accuracy"] if hand else None,
+                    baseline_name="hand features" if hand else None,
+                    published=0.25 if of_ppad else None,
+                    comparable=False if of_ppad else None,
+                )
+            )
+    return headline
+
+
+if __name__ == "__main__":
+    run_program(main)
