@@ -15,11 +15,13 @@ from chandraclip.models import (
     ChandraClipModel,
     ChandraClipProcessor,
     EventFeatureExtractor,
+    FoldedSpectrumFeatureExtractor,
     SpectrumFeatureExtractor,
     small_text_config,
     train_tokenizer,
 )
 from chandraclip.models.contract import make_model
+from chandraclip.simulate.instrument.response import builtin_instrument
 
 SMALL = {"hidden_size": 32, "intermediate_size": 32, "latent_size": 8}
 
@@ -58,7 +60,9 @@ def processor() -> ChandraClipProcessor:
 
 def inputs() -> dict[str, Any]:
     """Keyword arguments that give every family its loss: each reads what it knows."""
-    return {**processor()(detections()), "return_loss": True}
+    folded = FoldedSpectrumFeatureExtractor()
+    folded.use_responses({response.response_id: response for response in builtin_instrument().responses})
+    return {**folded(detections()), **processor()(detections()), "return_loss": True}
 
 
 def build(model_type: str, seed: int = 0) -> PreTrainedModel:

@@ -271,6 +271,7 @@ def main(argv: list[str] | None = None) -> None:
         SpectrumFeatureExtractor,
     )
     from chandraclip.models.contract import TOWER_MODALITIES, check_options, load_feature_extractor, load_tower
+    from chandraclip.models.feature_extraction import use_responses_of
     from chandraclip.training.data import (
         DATA_FOLDER,
         BatchLoader,
@@ -334,6 +335,8 @@ def main(argv: list[str] | None = None) -> None:
         sources = {kind: pretrained_tower(kind, dataset, arguments, stages) for kind in kinds}
         towers = {kind: load_tower(source, kind) for kind, source in sources.items()}
         extractors = {kind: load_feature_extractor(source, type(towers[kind])) for kind, source in sources.items()}
+    for extractor in extractors.values():
+        use_responses_of(extractor, dataset)
     stages.begin(arguments.output_dir)
     inputs = {"dataset": dataset_id} | {kind: model_id(model_folder(path)) for kind, path in sources.items()}
     run = Run(arguments, inputs, accelerator, arguments.metric_for_best_model, greater_is_better=True)

@@ -50,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from chandraclip.models.contract import make_feature_extractor, make_model
+    from chandraclip.models.feature_extraction import use_responses_of
     from chandraclip.training.data import (
         BatchLoader,
         batch_sampler,
@@ -79,6 +80,7 @@ def main(argv: list[str] | None = None) -> None:
         config=arguments.dataset_config,
         optional=extractor.optional_columns,
     )
+    use_responses_of(extractor, dataset)
     # Any two rows may share a batch: nothing is contrasted.
     sampler = batch_sampler(dataset, np.arange(len(splits["train"])), arguments.batch_size, arguments.seed)
     run = Run(arguments, {"dataset": dataset_id}, accelerator, metric_for_best_model="loss", greater_is_better=False)

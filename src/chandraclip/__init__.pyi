@@ -4,6 +4,9 @@ from .models import ChandraClipProcessor as ChandraClipProcessor
 from .models import EventFeatureExtractor as EventFeatureExtractor
 from .models import EventTransformerConfig as EventTransformerConfig
 from .models import EventTransformerModel as EventTransformerModel
+from .models import FoldedSpectrumAutoencoderConfig as FoldedSpectrumAutoencoderConfig
+from .models import FoldedSpectrumAutoencoderModel as FoldedSpectrumAutoencoderModel
+from .models import FoldedSpectrumFeatureExtractor as FoldedSpectrumFeatureExtractor
 from .models import SpectrumAutoencoderConfig as SpectrumAutoencoderConfig
 from .models import SpectrumAutoencoderModel as SpectrumAutoencoderModel
 from .models import SpectrumFeatureExtractor as SpectrumFeatureExtractor

@@ -20,7 +20,7 @@ from transformers import AutoFeatureExtractor, AutoModel
 
 from chandraclip.models import FAMILIES, ChandraClipModel, ChandraClipProcessor
 from chandraclip.models.contract import make_feature_extractor, make_model
-from detection_columns import make_columns
+from detection_columns import made_up_responses, make_columns
 from training_files import TINY as RUN
 
 CHECKPOINTS = Path(__file__).with_name("checkpoints")
@@ -28,6 +28,8 @@ CHECKPOINTS = Path(__file__).with_name("checkpoints")
 TINY: dict[str, dict[str, Any]] = {
     "spectrum_autoencoder": {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "latent_size": 8},
     "spectrum_recurrent_autoencoder": {"hidden_size": 12, "num_hidden_layers": 2, "latent_size": 8, "patch_size": 40},
+    "folded_spectrum_autoencoder": {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2,
+                                    "latent_size": 8, "decoder_hidden_size": 16, "patch_size": 12, "num_energies": 40},
     "event_transformer": {"hidden_size": 16, "intermediate_size": 16, "num_queries": 4, "latent_size": 8,
                           "decoder_hidden_size": 8, "num_decoder_blocks": 1, "chunk_size": 16},
 }  # fmt: skip
@@ -70,6 +72,8 @@ def tower(model_type: str) -> Family:
     torch.manual_seed(0)
     model = make_model(model_type, TINY[model_type]).eval()
     extractor = make_feature_extractor(type(model), {})
+    if extractor.reads_responses:
+        extractor.use_responses(made_up_responses())
     return model, lambda columns: dict(extractor(columns))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,37 @@ from chandraclip.evaluation.embeddings import EmbeddingTable
 from training_files import TINY
 
 pytestmark = pytest.mark.slow
+CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 GRU = {"hidden_size": 8, "latent_size": 6, "patch_size": 40}
+
+
+FOLDED = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "latent_size": 6, "patch_size": 12}
+
+
+@pytest.fixture(scope="module")
+def folded(dataset, tmp_path_factory, run_loop):
+    """A folded spectrum autoencoder, pre-trained by the file that is shipped, but small."""
+    folder = tmp_path_factory.mktemp("folded") / "folded"
+    shipped = CONFIGS / "folded_spectrum_autoencoder.yaml"
+    content = {**yaml.safe_load(shipped.read_text()), **TINY, "model_options": FOLDED, "dataset": str(dataset)}
+    (folder.parent / "folded.yaml").write_text(yaml.safe_dump(content))
+    run_loop("pretrain", "--config", folder.parent / "folded.yaml", "--output_dir", folder)
+    return folder
+
+
+def test_a_tower_that_needs_responses_is_aligned_and_embeds(folded, towers, dataset, tmp_path, run_loop):
+    output = tmp_path / "align"
+    run_loop("align", "--config", towers / "align.yaml", "--output_dir", output, "--max_steps", 3,
+             "--spectrum_model_name_or_path", folded)  # fmt: skip
+    assert json.loads((output / "config.json").read_text())["spectrum_config"]["model_type"] == (
+        "folded_spectrum_autoencoder"
+    )
+    for model, columns in ((output, ("spectrum_embedding", "spectrum_latents")), (folded, ("spectrum_latents",))):
+        folder = tmp_path / f"embeddings-{model.name}"
+        embed_dataset(EmbedConfig(str(model), str(dataset)), folder)
+        table = EmbeddingTable.load(folder)
+        for name in columns:
+            assert table.masks[name].any(), name
 
 
 @pytest.fixture(scope="module")

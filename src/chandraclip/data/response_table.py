@@ -34,6 +34,26 @@ def responses_to_table(responses: Iterable[Response]) -> pa.Table:
     return build_table(columns, RESPONSE_SCHEMA)
 
 
+def load_responses(dataset: str | Path) -> dict[str, Response]:
+    """The responses of a dataset by response_id, from its folder or from the Hub; see `read_responses`.
+
+    Raises:
+        InputFileError: it has none, or they cannot be read.
+    """
+    if Path(dataset).is_dir():
+        return read_responses(dataset)
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(str(dataset), "responses")
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise InputFileError(dataset, f"its config `responses` does not load ({error})") from error
+    result: dict[str, Response] = {}
+    for rows in loaded.values():
+        result |= _responses(rows.with_format("arrow")[:].cast(RESPONSE_SCHEMA))
+    return result
+
+
 def read_responses(dataset: str | Path) -> dict[str, Response]:
     """The responses of a dataset folder by response_id, each with an ARF of ones: every detection has its own.
 
@@ -47,16 +67,18 @@ def read_responses(dataset: str | Path) -> dict[str, Response]:
     paths = sorted(folder.glob("*.parquet"))
     if not paths:
         raise InputFileError(folder, "the dataset has no responses here")
-    result = {}
+    result: dict[str, Response] = {}
     for path in paths:
         try:
             rows = pq.read_table(path, schema=RESPONSE_SCHEMA)
         except (OSError, pa.ArrowException) as error:
             raise InputFileError(path, f"not a readable Parquet file: {error}") from error
-        for index in range(rows.num_rows):
-            response = _response(rows.slice(index, 1))
-            result[str(rows["response_id"][index])] = response
+        result |= _responses(rows)
     return result
+
+
+def _responses(rows: pa.Table) -> dict[str, Response]:
+    return {str(rows["response_id"][index]): _response(rows.slice(index, 1)) for index in range(rows.num_rows)}
 
 
 def _response(row: pa.Table) -> Response:

@@ -55,6 +55,7 @@ class Embedder:
         import transformers
 
         import chandraclip.models
+        from chandraclip.models.feature_extraction import use_responses_of
 
         if config.device == "cpu":
             torch.set_num_threads(1)  # two processes of two threads each spin
@@ -70,6 +71,7 @@ class Embedder:
         self.model = model.to(self.device).eval()
         kind = transformers.AutoFeatureExtractor if self.is_tower else transformers.AutoProcessor
         self.processor = kind.from_pretrained(config.model)
+        use_responses_of(self.processor, config.dataset)
         self.options: dict[str, Any] = {}
         if config.without_context:
             known = list(getattr(self.processor, "context", ()))

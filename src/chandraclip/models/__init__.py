@@ -15,6 +15,16 @@ from chandraclip.models.event_transformer.modeling_event_transformer import (
     EventTransformerModel,
     EventTransformerOutput,
 )
+from chandraclip.models.folded_spectrum_autoencoder.configuration_folded_spectrum_autoencoder import (
+    FoldedSpectrumAutoencoderConfig,
+)
+from chandraclip.models.folded_spectrum_autoencoder.feature_extraction_folded_spectrum_autoencoder import (
+    FoldedSpectrumFeatureExtractor,
+)
+from chandraclip.models.folded_spectrum_autoencoder.modeling_folded_spectrum_autoencoder import (
+    FoldedSpectrumAutoencoderModel,
+    FoldedSpectrumAutoencoderOutput,
+)
 from chandraclip.models.ngram_text.configuration_ngram_text import NgramTextConfig
 from chandraclip.models.ngram_text.modeling_ngram_text import NgramTextModel
 from chandraclip.models.spectrum_autoencoder.configuration_spectrum_autoencoder import SpectrumAutoencoderConfig
@@ -32,6 +42,7 @@ from chandraclip.models.spectrum_recurrent_autoencoder.modeling_spectrum_recurre
 
 register_family(SpectrumAutoencoderModel)
 register_family(SpectrumRecurrentAutoencoderModel)
+register_family(FoldedSpectrumAutoencoderModel)
 register_family(EventTransformerModel)
 AutoConfig.register(NgramTextConfig.model_type, NgramTextConfig, exist_ok=True)
 AutoModel.register(NgramTextConfig, NgramTextModel, exist_ok=True)
@@ -49,6 +60,10 @@ __all__ = [
     "EventTransformerConfig",
     "EventTransformerModel",
     "EventTransformerOutput",
+    "FoldedSpectrumAutoencoderConfig",
+    "FoldedSpectrumAutoencoderModel",
+    "FoldedSpectrumAutoencoderOutput",
+    "FoldedSpectrumFeatureExtractor",
     "NgramTextConfig",
     "NgramTextModel",
     "SpectrumAutoencoderConfig",

@@ -48,6 +48,8 @@ def embeddings(
     """
     import torch
 
+    from chandraclip.models.feature_extraction import RESPONSE_COLUMN
+
     network, prepare = _loaded(model, processor)
     outputs = network.embedding_outputs()
     latents = not any(column.endswith("_embedding") for column in outputs)
@@ -61,6 +63,10 @@ def embeddings(
     row = detection_columns(
         spectrum if "spectrum" in usable else None, events if "events" in usable else None, nh_gal=nh_gal
     )
+    if spectrum is not None and "spectrum" in usable:
+        row[RESPONSE_COLUMN] = spectrum.response
+        if getattr(prepare, "reads_responses", False) and spectrum.response is None and usable == ["spectrum"]:
+            raise ValueError(f"the model folds through the response, and there is none: {spectrum.response_problem}")
     options = {"without_context": without_context} if getattr(prepare, "context", None) else {}
     prepared = prepare(row, **options)
     tensors = {name: value.to(network.device) for name, value in prepared.items() if torch.is_tensor(value)}

@@ -16,11 +16,16 @@ from chandraclip.models.batches import as_columns
 from chandraclip.models.chandraclip.observation_context import check_context, context_values
 from chandraclip.models.columns import column_names, text_column
 from chandraclip.models.contract import FAMILIES
-from chandraclip.models.feature_extraction import ColumnFeatureExtractor
+from chandraclip.models.feature_extraction import (
+    RESPONSE_COLUMN,
+    ColumnFeatureExtractor,
+    ResponseFeatureExtractor,
+)
 from chandraclip.models.publishing import ProcessorPublishingMixin
 
 if TYPE_CHECKING:
     from chandraclip.ogip.events import EventList
+    from chandraclip.ogip.response import Response
     from chandraclip.ogip.spectrum import Spectrum
 
 logger = logging.get_logger(__name__)
@@ -73,6 +78,17 @@ class ChandraClipProcessor(ProcessorPublishingMixin, ProcessorMixin):
             "attention_mask",
             "text_mask",
         ]
+
+    @property
+    def reads_responses(self) -> bool:
+        """Whether a part needs the responses that rows name."""
+        return any(part.reads_responses for part in (self.spectrum_feature_extractor, self.event_feature_extractor))
+
+    def use_responses(self, responses: Mapping[str, Response]) -> None:
+        """See `feature_extraction.ResponseFeatureExtractor`."""
+        for part in (self.spectrum_feature_extractor, self.event_feature_extractor):
+            if isinstance(part, ResponseFeatureExtractor):
+                part.use_responses(responses)
 
     def __call__(
         self,
@@ -193,4 +209,5 @@ def _rows_of_files(spectra: list[Any], events: list[Any]) -> list[dict[str, Any]
     empty = next((row for row, pair in enumerate(pairs) if pair == (None, None)), None)
     if empty is not None or not pairs:
         raise ValueError(f"row {empty or 0} has neither a spectrum nor events")
-    return [detection_columns(*pair) for pair in pairs]
+    responses = (None if spectrum is None else spectrum.response for spectrum, _ in pairs)
+    return [{**detection_columns(*pair), RESPONSE_COLUMN: response} for pair, response in zip(pairs, responses)]

@@ -1,0 +1,1 @@
+"""Spectrum autoencoder that folds an incident spectrum through the response of each row."""

@@ -1,0 +1,78 @@
+"""Random numbers that are a row's own, whatever batch it is in, and the thinning of counts with them.
+
+Processes and micro-batches seed their dropout each for itself; a draw that decides which photons a copy has must not
+depend on how a batch is cut. So it is a hash of the row's counts and of one number that the whole batch shares.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_LARGEST_EXACT = 24  # counts of a bin that are thinned by adding up the binomial's terms
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 of splitmix64, as a signed number
+
+
+def _mix(state: Tensor) -> Tensor:
+    """Finalizer of splitmix64 (Steele, Lea & Flood 2014), on int64 that wraps around."""
+
+    def shifted(value: Tensor, by: int) -> Tensor:
+        return (value >> by) & ((1 << (64 - by)) - 1)
+
+    state = (state ^ shifted(state, 30)) * -4658895280553007687
+    state = (state ^ shifted(state, 27)) * -7723592293110705685
+    return state ^ shifted(state, 31)
+
+
+def row_uniforms(counts: Tensor, draw: Tensor, number: int, stream: int) -> Tensor:
+    """Uniform numbers, a function of a row's counts, the shared draw and the stream.
+
+    Args:
+        counts: (B, D) whole numbers.
+        draw: scalar in [0, 1), the same for the whole batch (`losses.gather.shared_uniform`).
+        number: of them, a row.
+        stream: tells one use from another.
+
+    Returns:
+        (B, number) float32 in (0, 1).
+    """
+    place = torch.arange(counts.shape[1], device=counts.device, dtype=torch.int64)
+    key = (counts.long() * _mix(place * _GOLDEN)).sum(dim=1)
+    seed = (draw.double() * (1 << 24)).long() + stream * (1 << 32)
+    key = _mix(_mix(key) ^ (seed * _GOLDEN))
+    index = torch.arange(1, number + 1, device=counts.device, dtype=torch.int64)
+    state = _mix(key[:, None] + index * _GOLDEN)
+    return (((state >> 41) & ((1 << 23) - 1)).float() + 0.5) / (1 << 23)
+
+
+def normal_of(uniform: Tensor) -> Tensor:
+    """Standard normal numbers of uniform ones."""
+    return torch.special.ndtri(uniform)
+
+
+def thin(counts: Tensor, share: Tensor, uniform: Tensor) -> Tensor:
+    """A binomial number of each bin's counts.
+
+    Exact up to 24 counts; beyond, the normal approximation with the term of its skewness (Cornish & Fisher 1938), which
+    is off by less than one count in mean and width.
+
+    Args:
+        counts: (B, D) whole numbers.
+        share: (B, 1) in (0, 1), the probability that a photon is kept.
+        uniform: (B, D) in (0, 1).
+
+    Returns:
+        (B, D) whole numbers, 0 to `counts`.
+    """
+    few = counts.clamp(max=_LARGEST_EXACT)
+    odds = share / (1 - share)
+    term = (1 - share) ** few
+    total, kept = term, torch.zeros_like(counts)
+    for number in range(_LARGEST_EXACT):
+        kept = kept + (uniform > total)
+        term = term * odds * (few - number).clamp(min=0) / (number + 1)
+        total = total + term
+    normal = normal_of(uniform)
+    width = (counts * share * (1 - share)).clamp(min=0.0).sqrt()
+    many = counts * share + width * normal + (1 - 2 * share) * (normal.square() - 1) / 6
+    return torch.minimum(torch.where(counts > _LARGEST_EXACT, many.round().clamp(min=0.0), kept), counts)
