@@ -1,10 +1,9 @@
 #!/usr/bin/env python
 """Folding a batch of spectra through the response of each row: sparse, by response, against one dense RMF a row.
 
-The obvious way in torch stacks the matrices of all rows and multiplies, `torch.einsum("be,bec->bc", ...)`. Both sides fold
-the same photons through the same areas; counts of channels are added up to the bins that the folded spectrum
-autoencoder is trained in, and `Response.fold` says whether they are right. Rows differ in area; responses are the built-in
-ACIS-I and ACIS-S.
+The obvious way in torch stacks the matrices of all rows and multiplies, `torch.einsum("be,bec->bc", ...)`. Both sides
+fold the same photons through the same areas; counts of channels are added up to the bins that the folded spectrum
+autoencoder is trained in, and `Response.fold` says whether they are right. Responses are those of ACIS-I and ACIS-S.
 """
 
 from __future__ import annotations

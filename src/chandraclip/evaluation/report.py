@@ -62,7 +62,7 @@ def find_evaluations(folders: Iterable[Path]) -> list[Evaluation]:
     for root in folders:
         if not root.is_dir():
             raise InputFileError(root, "no such folder; a report is of what eval/*.py wrote with --output")
-        here = {}
+        here: dict[Path, Evaluation] = {}
         for folder in sorted([root, *(path for path in root.rglob("*") if path.is_dir())]):
             is_report = all((folder / name).is_file() for name in (PAGE_FILE, MARKDOWN_FILE))
             if not is_report and (one := _evaluation(folder, root)):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from chandraclip.catalog.ragged import Ragged
-from chandraclip.models.columns import list_column, row_index, scalar_column
+from chandraclip.catalog.ragged import Ragged, row_index
+from chandraclip.models.columns import list_column, scalar_column
 from chandraclip.models.feature_extraction import RESPONSE_COLUMN
 from chandraclip.models.folded_spectrum_autoencoder.detector_bins import DetectorBins
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 from transformers.feature_extraction_utils import BatchFeature
 
 from chandraclip.catalog.quality import good_channels
-from chandraclip.catalog.ragged import Ragged
+from chandraclip.catalog.ragged import Ragged, row_index
 from chandraclip.data.schema import MODALITY_COLUMNS
-from chandraclip.models.columns import column_names, is_null, list_column, row_index, scalar_column
+from chandraclip.models.columns import column_names, is_null, list_column, scalar_column
 from chandraclip.models.feature_extraction import RESPONSE_COLUMN, ResponseFeatureExtractor
 from chandraclip.models.folded_spectrum_autoencoder.detector_bins import BinnedResponse, DetectorBins
 from chandraclip.models.folded_spectrum_autoencoder.folding import RESPONSE_KEYS, pack_responses
