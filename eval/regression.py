@@ -23,6 +23,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("dataset", help="folder or Hub id of the dataset they are of: its catalogue has the variables")
     parser.add_argument("--output", type=Path, help="folder for the results; default EMBEDDINGS/regression")
     parser.add_argument("--variables", nargs="+", help="catalogue columns; default: all of the schema")
+    parser.add_argument(
+        "--where", nargs="+", default=[], metavar="CONDITION",
+        help="only these detections of every split, by catalogue columns: 'src_cnts_aper_b < 300'",
+    )  # fmt: skip
     parser.add_argument("--num_resamples", type=int, default=1000, help="bootstrap resamples of sources (default 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
     return parser.parse_args(arguments)
@@ -45,10 +49,14 @@ def main(arguments: list[str] | None = None) -> None:
         regression_metrics,
     )
     from chandraclip.evaluation.results import Headline, is_simulated, markdown_table, number, write_metrics
+    from chandraclip.evaluation.selection import select_rows
     from chandraclip.evaluation.variables import DEFAULT_VARIABLES, HAND_FEATURES
     from chandraclip.files import atomic_path
 
     table = EmbeddingTable.load(options.embeddings)
+    if options.where:
+        table = table.select(select_rows(options.dataset, table, options.where))
+        print(f"{len(table):,} detections, {' and '.join(options.where)}")
     variables = list(options.variables or DEFAULT_VARIABLES)
     wanted = dict.fromkeys([*variables, *HAND_FEATURES])
     columns = join_columns(options.dataset, "catalog", list(wanted), table)
@@ -116,7 +124,11 @@ def main(arguments: list[str] | None = None) -> None:
     output = options.output or Path(options.embeddings) / "regression"
     plot_regression(records, compared, output / "regression.png")
     path = write_metrics(
-        output, "regression", table, headline, {**result, "improvement": gains, "published": published}
+        output,
+        "regression",
+        table,
+        headline,
+        {**result, "where": options.where, "improvement": gains, "published": published},
     )
     with atomic_path(output / "regression.md") as temporary:
         temporary.write_text(everything)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from chandraclip.errors import InputFileError
+from chandraclip.errors import InputFileError, QueryError
 
 
 @pytest.fixture
@@ -63,6 +63,17 @@ def test_regression(script, embeddings, dataset, tmp_path, capsys):
     assert "not comparable" in out
     with pytest.raises(ValueError, match="not in the catalogue"):
         script("eval/regression.py")([embeddings, str(dataset), "--variables", "colour"])
+
+
+def test_regression_of_some_detections(script, embeddings, dataset, tmp_path):
+    options = ["--variables", "hard_hs", "--num_resamples", "50", "--output", str(tmp_path / "r")]
+    rows = {}
+    for name, where in (("all", []), ("hard", ["--where", "hard_hs > 0"])):
+        script("eval/regression.py")([embeddings, str(dataset), *options, *where])
+        rows[name] = json.loads((tmp_path / "r" / "metrics.json").read_text())["results"]["counts"]["hard_hs"]
+    assert all(0 < rows["hard"][split] < rows["all"][split] for split in ("train", "validation", "test"))
+    with pytest.raises(QueryError, match="no column 'colour'"):
+        script("eval/regression.py")([embeddings, str(dataset), *options, "--where", "colour > 0"])
 
 
 def test_report(script, embeddings, dataset, tmp_path, capsys):
