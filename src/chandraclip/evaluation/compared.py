@@ -1,7 +1,8 @@
 """What several embeddings folders are compared on: their common detections, and what a number of theirs stands beside.
 
 Two baselines are of every comparison, made once: the hand features of regression (`variables.HAND_FEATURES`), and the
-principal components of the resampled spectra, which a spectrum model is trained on.
+principal components of the resampled spectra, which a spectrum model is trained on. The components are those of the
+train split, also where folds are judged: they know no class.
 """
 
 from __future__ import annotations
