@@ -11,6 +11,7 @@ import pytest
 
 from chandraclip.errors import InputFileError, OptionError
 from chandraclip.evaluation.compared import (
+    HAND_OF_PHOTONS,
     Representation,
     compare_folders,
     folder_names,
@@ -96,8 +97,11 @@ def test_folders_are_compared_on_what_they_share(compared_folders, tmp_path):
         "good/latents: spectrum_latents",
         "noise/latents: spectrum_latents",
         HAND,
+        HAND_OF_PHOTONS,
         "pca_8",
     ]
+    sizes = [compared.representations[name].values.shape[1] for name in (HAND, HAND_OF_PHOTONS)]
+    assert sizes == [3, 2]  # counts and a hardness ratio; theta is of the observation
     assert "noise/latents: xray_embedding" in compared.skipped
     noise = EmbeddingTable.load(folders[1])
     where = {key: row for row, key in enumerate(zip(noise.name, noise.keys["obsid"]))}
