@@ -28,7 +28,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--representations", nargs="+", help="columns of the embeddings, a+b for two; default: those of the X-ray side"
     )
     parser.add_argument(
-        "--folds", type=int, default=0, help="of all rows, by source, instead of the splits (0: the splits)"
+        "--folds",
+        type=int,
+        default=0,
+        help="of all rows, by source, instead of the splits (0); only where the model was not trained on them",
     )
     parser.add_argument(
         "--num_components", type=int, help="of the PCA of spectra; default: as many as spectrum latents, else 8"
@@ -53,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     from chandraclip.evaluation.classifiers import LINEAR
     from chandraclip.evaluation.compared import compare_folders
     from chandraclip.evaluation.report_tables import with_intervals
-    from chandraclip.evaluation.results import markdown_table, write_metrics
+    from chandraclip.evaluation.results import is_simulated, markdown_table, write_metrics
     from chandraclip.files import write_text
 
     compared = compare_folders(
@@ -91,9 +94,10 @@ def main(arguments: list[str] | None = None) -> None:
         print(markdown_table(with_intervals(row for row in tasks[title]["votes"] if row["method"] == LINEAR)))
     if not scores:
         raise InputFileError(options.dataset, "no class has detections enough in train, validation and test")
+    comparable = "no: simulated detections" if is_simulated(table) else "in kind: another sample"
     published = [
         {"what": one.what, "task": one.task, "method": one.method, "balanced accuracy": one.value, "from": one.source,
-         "comparable": "no: real detections, another sample"}
+         "comparable": comparable}
         for one in PUBLISHED
     ]  # fmt: skip
     print(f"\npublished\n\n{markdown_table(published)}")

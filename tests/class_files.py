@@ -69,4 +69,5 @@ def dataset_rows(table: pa.Table, **columns: np.ndarray) -> pa.Table:
     rows["exposure"] = np.full(size, 1e4)
     rows["src_cnts_aper_b"] = 10.0 ** rng.uniform(0.2, 3.5, size)
     rows["hard_hm"] = rng.normal(size=size)
+    rows["theta"] = rng.uniform(0, 10, size)
     return build_table(rows | columns)

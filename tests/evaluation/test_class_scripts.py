@@ -10,7 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from chandraclip.errors import InputFileError, OptionError
-from chandraclip.evaluation.compared import compare_folders, folder_names, resampled_spectra
+from chandraclip.evaluation.compared import (
+    HAND_OF_PHOTONS,
+    Representation,
+    compare_folders,
+    folder_names,
+    resampled_spectra,
+    spectrum_components,
+)
 from chandraclip.evaluation.embeddings import EmbeddingTable
 from chandraclip.evaluation.regression import HAND
 from class_files import class_table, dataset_rows, planted
@@ -56,7 +63,7 @@ def test_classification(script, compared_folders, tmp_path, capsys):
     for name in ("confusion.png", "reliability.png", "counts.png"):
         assert (tmp_path / "c" / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     out = capsys.readouterr().out
-    assert "no: real detections" in out
+    assert "no: simulated detections" in out
     assert "AGN or compact, votes" in out
     script("scripts/report.py")([str(tmp_path / "c")])
     assert "good/latents: spectrum_latents" in capsys.readouterr().out
@@ -90,17 +97,33 @@ def test_folders_are_compared_on_what_they_share(compared_folders, tmp_path):
         "good/latents: spectrum_latents",
         "noise/latents: spectrum_latents",
         HAND,
+        HAND_OF_PHOTONS,
         "pca_8",
     ]
+    sizes = [compared.representations[name].values.shape[1] for name in (HAND, HAND_OF_PHOTONS)]
+    assert sizes == [3, 2]  # counts and a hardness ratio; theta is of the observation
     assert "noise/latents: xray_embedding" in compared.skipped
     noise = EmbeddingTable.load(folders[1])
     where = {key: row for row, key in enumerate(zip(noise.name, noise.keys["obsid"]))}
     order = [where[key] for key in zip(compared.table.name, compared.table.keys["obsid"])]
     values = compared.representations["noise/latents: spectrum_latents"].values
     np.testing.assert_array_equal(values, noise.arrays["spectrum_latents"][order])
-    # The PCA is fitted on train alone: other test rows do not change the components of the others.
     assert compared.representations["pca_8"].values.shape == (999, 8)
     assert compare_folders(folders, dataset, num_components=3).representations["pca_3"].values.shape == (999, 3)
+
+
+def test_components_and_scales_are_of_train_alone():
+    rng = np.random.default_rng(0)
+    spectra, train = rng.normal(size=(200, 30)).astype(np.float32), np.arange(200) < 120
+    mask = np.arange(200) % 7 > 0
+    other = np.where(train[:, None], spectra, 100 * rng.normal(size=spectra.shape)).astype(np.float32)
+    first, second = (spectrum_components(values, mask, train, 4)[train] for values in (spectra, other))
+    np.testing.assert_array_equal(first, second)
+    assert not first[~mask[train]].any()
+    assert first[mask[train]].std(axis=0).min() > 0.5
+    scaled = [Representation(values, mask).scaled(np.flatnonzero(train))[train] for values in (spectra, other)]
+    np.testing.assert_array_equal(*scaled)
+    assert scaled[0].std(axis=0) == pytest.approx(np.ones(30))
 
 
 def test_what_cannot_be_compared_is_refused(compared_folders, tmp_path):

@@ -1,7 +1,9 @@
 """What several embeddings folders are compared on: their common detections, and what a number of theirs stands beside.
 
-Two baselines are of every comparison, made once: the hand features of regression (`variables.HAND_FEATURES`), and the
-principal components of the resampled spectra, which a spectrum model is trained on.
+Baselines are of every comparison, made once: the hand features of regression (`variables.HAND_FEATURES`), those of them
+that are of the photons and not of the observation, and the principal components of the resampled spectra, which a
+spectrum model is trained on. The components are those of the
+train split, also where folds are judged: they know no class.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from tqdm.auto import tqdm
 
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.catalog.resampling import ENERGY_MAX, ENERGY_MIN, NUM_POINTS, min_max, net_channels, resample
-from chandraclip.data.schema import MODALITY_COLUMNS
+from chandraclip.data.schema import CONTEXT_COLUMNS, MODALITY_COLUMNS
 from chandraclip.errors import InputFileError, OptionError
 from chandraclip.evaluation.dataset import column_batches, join_columns
 from chandraclip.evaluation.embeddings import EMBEDDINGS, EmbeddingTable
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Without the text side, which is told what kind of source it is.
 XRAY_COLUMNS = ("spectrum_latents", "event_latents", "spectrum_embedding", "event_embedding", "xray_embedding")
+# What is measured of the photons: no off-axis angle, good time, Galactic column or area, which latents are not told.
+HAND_OF_PHOTONS = "hand_features_of_photons"
 NUM_COMPONENTS = 8  # as many as the published latents; where there are spectrum latents, as many as these
 _LISTS = {"spectrum_quality": np.int64, "spectrum_grouping": np.int64}
 
@@ -123,13 +127,15 @@ def compare_folders(
     if not chosen:
         raise InputFileError(first.path, f"no representation that {MIN_COVERAGE:.0%} of the rows have: {skipped}")
     known = join_columns(dataset, "catalog", list(dict.fromkeys([*HAND_FEATURES, *facts])), first)
-    by_hand = hand_features({"": np.zeros(len(first)), **known}, "")
     train = first.split == "train"
-    by_hand = by_hand[:, np.isfinite(by_hand[train if train.any() else slice(None)]).any(axis=0)]
-    if by_hand.shape[1]:
-        chosen[HAND] = Representation(by_hand, np.isfinite(by_hand).any(axis=1), is_baseline=True)
-    else:
-        skipped[HAND] = "none of them is in the dataset"
+    photons = {name: values for name, values in known.items() if name not in CONTEXT_COLUMNS}
+    for label, columns_by_hand in {HAND: known, HAND_OF_PHOTONS: photons}.items():
+        by_hand = hand_features({"": np.zeros(len(first)), **columns_by_hand}, "")
+        by_hand = by_hand[:, np.isfinite(by_hand[train if train.any() else slice(None)]).any(axis=0)]
+        if by_hand.shape[1]:
+            chosen[label] = Representation(by_hand, np.isfinite(by_hand).any(axis=1), is_baseline=True)
+        else:
+            skipped[label] = "none of them is in the dataset"
     lengths = {table.arrays["spectrum_latents"].shape[1] for table in tables if "spectrum_latents" in table.arrays}
     sizes = [num_components] if num_components else sorted(lengths) or [NUM_COMPONENTS]
     spectra = resampled_spectra(dataset, first)
