@@ -3,7 +3,7 @@
 
 The obvious way in torch stacks the matrices of all rows and multiplies, `torch.einsum("be,bec->bc", ...)`. Both sides
 fold the same photons through the same areas; counts of channels are added up to the bins that the folded spectrum
-autoencoder is trained in, and `Response.fold` says whether they are right. Responses are those of ACIS-I and ACIS-S.
+autoencoder is trained in, and `Response.fold` says whether they are right. The responses are the built-in ones.
 """
 
 from __future__ import annotations

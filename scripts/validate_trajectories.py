@@ -94,14 +94,14 @@ def main(arguments: list[str] | None = None) -> None:
 
     folder = model_folder(options.model)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    embedder = Embedder(EmbedConfig(str(folder), "simulated campaigns", options.batch_size, device))
+    responses = {response.response_id: response for response in builtin_instrument().responses}
+    embedder = Embedder(EmbedConfig(str(folder), "simulated campaigns", options.batch_size, device), responses)
     limit_photons(embedder, options.max_events or None)
     known = list(embedder.outputs)
     representations = options.representation or next(
         (names for names in XRAY if all(name in known for name in names)),
         [name for name in known if not name.startswith("text_")][:1],
     )
-    responses = {response.response_id: response for response in builtin_instrument().responses}
     source = np.repeat(np.arange(options.num_sources), options.num_observations)
     methods = {
         "model": lambda rows: embed_points(embedder, rows, representations),

@@ -48,9 +48,14 @@ class _Latents:
 
 
 class Embedder:
-    """A loaded model and its processor."""
+    """A loaded model and its processor.
 
-    def __init__(self, config: EmbedConfig):
+    Args:
+        config: which.
+        responses: `Response`s that the rows name, by response_id, for a model that reads them; None: the dataset's.
+    """
+
+    def __init__(self, config: EmbedConfig, responses: Mapping[str, Any] | None = None):
         import torch
         import transformers
 
@@ -71,7 +76,10 @@ class Embedder:
         self.model = model.to(self.device).eval()
         kind = transformers.AutoFeatureExtractor if self.is_tower else transformers.AutoProcessor
         self.processor = kind.from_pretrained(config.model)
-        use_responses_of(self.processor, config.dataset)
+        if responses is None:
+            use_responses_of(self.processor, config.dataset)
+        elif getattr(self.processor, "reads_responses", False):
+            self.processor.use_responses(responses)
         self.options: dict[str, Any] = {}
         if config.without_context:
             known = list(getattr(self.processor, "context", ()))

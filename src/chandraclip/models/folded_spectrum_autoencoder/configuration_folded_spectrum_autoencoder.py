@@ -61,7 +61,7 @@ class FoldedSpectrumAutoencoderConfig(ChandraConfig):
     smoothness_weight: float = 1e-3
     line_weight: float = 1e-2
     min_thinning: float = 0.05
-    max_loss_counts: float = 1000.0
+    max_loss_counts: float = 200.0
     summary_mean: list[float] | tuple[float, ...] = (-4.5, 2.0, 0.1)
     summary_std: list[float] | tuple[float, ...] = (1.0, 0.7, 0.2)
 

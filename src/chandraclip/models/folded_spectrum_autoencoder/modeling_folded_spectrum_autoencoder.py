@@ -22,7 +22,7 @@ from chandraclip.models.folded_spectrum_autoencoder.channels import expected_in_
 from chandraclip.models.folded_spectrum_autoencoder.configuration_folded_spectrum_autoencoder import (
     FoldedSpectrumAutoencoderConfig,
 )
-from chandraclip.models.folded_spectrum_autoencoder.detector_bins import DetectorBins
+from chandraclip.models.folded_spectrum_autoencoder.detector_bins import REFERENCE_INDEX, DetectorBins
 from chandraclip.models.folded_spectrum_autoencoder.feature_extraction_folded_spectrum_autoencoder import (
     FoldedSpectrumFeatureExtractor,
 )
@@ -89,6 +89,23 @@ class Seen:
     def share(self, counts: Tensor, share: Tensor) -> Seen:
         """A copy that has `counts` and looked for a share (B, 1) of the time."""
         return Seen(counts, self.background * share, self.reference * share, self.good)
+
+
+@dataclass
+class Decoded:
+    """What the decoder makes of latents.
+
+    Attributes:
+        knots: (B, num_knots) log of the continuum over the reference's power law, at its knots.
+        log_shape: (B, num_energies) log flux density, up to a factor.
+        lines: (B, num_energies), 0 or more, log of flux over continuum.
+        log_amplitude: (B, 1) log of the flux over the one estimated from the net counts.
+    """
+
+    knots: Tensor
+    log_shape: Tensor
+    lines: Tensor
+    log_amplitude: Tensor
 
 
 class FoldedSpectrumPreTrainedModel(ChandraPreTrainedModel):
@@ -205,15 +222,10 @@ class IncidentDecoder(FoldedSpectrumPreTrainedModel):
         low, high = math.log(self.config.energy_min), math.log(self.config.energy_max)
         return torch.linspace(low, high, self.config.num_energies, dtype=torch.float64).exp()
 
-    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, latents: Tensor) -> Decoded:
         """
         Args:
             latents: (B, latent_size).
-
-        Returns:
-            The continuum at its knots (B, num_knots), relative to a power law of index 1.7; log flux density
-            (B, num_energies), up to a factor; the lines (B, num_energies), >= 0, the log of flux over continuum; the
-            log of the flux over the one estimated from the net counts (B, 1).
         """
         hidden_states = self.activation(self.fc1(latents))
         hidden_states = hidden_states + self.activation(self.fc2(hidden_states))
@@ -222,7 +234,8 @@ class IncidentDecoder(FoldedSpectrumPreTrainedModel):
         size = self.config.num_energies
         smooth = F.interpolate(knots[:, None], size, mode="linear", align_corners=True)[:, 0]
         amplitude = MAX_LOG_AMPLITUDE * self.amplitude(hidden_states).float().tanh()
-        return knots, smooth - 1.7 * self.log_energy.float() + lines, lines, amplitude
+        log_shape = smooth - REFERENCE_INDEX * self.log_energy.float() + lines
+        return Decoded(knots, log_shape, lines, amplitude)
 
 
 class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
@@ -297,7 +310,8 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
         kept = thin(whole.counts, share, row_uniforms(whole.counts, draw, whole.counts.shape[1], stream=1))
         looks = whole.share(kept, share), whole.share(whole.counts - kept, 1 - share)
         latents, levels, variances = zip(*map(self.encoder.look, looks))
-        terms: dict[str, list[Tensor]] = {"cash": [], "background": [], "smoothness": [], "lines": [], "kl": []}
+        names = ("cash", "background", "smoothness", "lines", "kl")
+        terms: dict[str, list[Tensor]] = {name: [] for name in names}
         for number, (seen, other) in enumerate((looks, looks[::-1])):
             code = latents[number]
             if config.variational:
@@ -311,8 +325,8 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
             weight = (config.max_loss_counts / other.counts.sum(dim=1).clamp(min=1.0)).clamp(max=1.0)
             terms["cash"].append(weight * per_bin(cash(other.counts, expected), other))
             terms["background"].append(weight * level_cost(levels[number], background_counts, whole))
-            terms["smoothness"].append(config.smoothness_weight * decoded[0].diff(n=2, dim=1).square().sum(dim=1))
-            terms["lines"].append(config.line_weight * decoded[2].mean(dim=1))
+            terms["smoothness"].append(config.smoothness_weight * decoded.knots.diff(n=2, dim=1).square().sum(dim=1))
+            terms["lines"].append(config.line_weight * decoded.lines.mean(dim=1))
         rows = {name: 0.5 * (values[0] + values[1]) for name, values in terms.items() if values}
         if config.consistency_weight:
             one, two = (code.float() for code in latents)
@@ -322,7 +336,7 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
 
     def expect(
         self,
-        decoded: tuple[Tensor, Tensor, Tensor, Tensor],
+        decoded: Decoded,
         seen: Seen,
         log_level: Tensor,
         instrument: Instrument,
@@ -340,7 +354,7 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
         Returns:
             (B, num_energies) log photons/cm2/s/keV, (B, D) counts.
         """
-        _, log_shape, _, log_amplitude = decoded
+        log_shape, log_amplitude = decoded.log_shape, decoded.log_amplitude
         other = seen if other is None else other
         shape = instrument.fold(log_shape, self.decoder.log_energy.float()) * seen.good
         total = shape.sum(dim=1, keepdim=True).clamp(min=1e-30)
