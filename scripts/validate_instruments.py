@@ -69,9 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
     looks = {}
     for name, (number, theta, mjd) in LOOKS.items():
         through = third if name == "files" else acis
-        looks[through.names[number] if name == "files" else name] = simulate_look(
-            options, len(looks), through, number, theta, mjd
-        )
+        label = f"{third.names[0]} (files)" if name == "files" else name
+        looks[label] = simulate_look(options, len(looks), through, number, theta, mjd)
     triples: list[dict[str, Any]] = []
     regressions: list[dict[str, Any]] = []
     for model in options.models:
@@ -126,19 +125,18 @@ def simulate_look(
     import numpy as np
 
     from chandraclip.data.names import healpix_cell, iau_name
-    from chandraclip.data.schema import build_table
+    from chandraclip.data.schema import SOURCE_CLASSES, build_table
     from chandraclip.data.splits import assign_splits
     from chandraclip.simulate.detections import observe_sources
     from chandraclip.simulate.population.observations import draw_observations
-    from chandraclip.simulate.population.sources import CLASSES, default_population, draw_sources
+    from chandraclip.simulate.population.sources import default_population, draw_sources
     from chandraclip.simulate.variability.epochs import LONG_TERM_KINDS, epochs_of_flux
 
     size = options.num_sources
     rng = np.random.default_rng(np.random.SeedSequence([options.seed, 0]))
     population = default_population()
-    sources = draw_sources(rng, population, rng.integers(0, 8, size))
+    sources = draw_sources(rng, population, rng.integers(0, len(SOURCE_CLASSES), size))
     observations = draw_observations(rng, population, sources.source_class, np.ones(size, dtype=np.int64))
-    assert len(CLASSES) >= 8
     photon_rng, text_rng = (
         np.random.default_rng(part) for part in np.random.SeedSequence([options.seed, 1 + look]).spawn(2)
     )
