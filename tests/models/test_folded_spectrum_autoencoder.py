@@ -433,3 +433,19 @@ def test_a_file_without_response_is_refused_with_the_reason(real_data: Path, tmp
 def test_impossible_configurations_are_refused(options: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         FoldedSpectrumAutoencoderConfig(**{**SMALL, **options})
+
+
+def test_mixed_precision_keeps_the_folding_and_the_flux():
+    """bfloat16 has three digits: enough for the encoder, not for counts or the log of a flux."""
+    model, batch = make_model(), dict(extractor()(make_columns(2, (400, 200))))
+    latents = 3.0 * torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model.decoder(latents)
+        packed = {name: value for name, value in batch.items() if name.startswith("response_")}
+        instrument = Instrument(batch["spectrum_area"], batch["spectrum_response"], packed)
+        counts = instrument.fold(expected.log_shape, model.decoder.log_energy)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = model.decoder(latents)
+            torch.testing.assert_close(found.log_shape, expected.log_shape, rtol=1e-6, atol=1e-6)
+            again = instrument.fold(expected.log_shape, model.decoder.log_energy)
+    torch.testing.assert_close(again, counts, rtol=1e-6, atol=0)

@@ -227,14 +227,16 @@ class IncidentDecoder(FoldedSpectrumPreTrainedModel):
         Args:
             latents: (B, latent_size).
         """
-        hidden_states = self.activation(self.fc1(latents))
-        hidden_states = hidden_states + self.activation(self.fc2(hidden_states))
-        knots = MAX_LOG_SHAPE * (self.continuum(hidden_states).float() / MAX_LOG_SHAPE).tanh()
-        lines = F.softplus(self.lines(hidden_states).float() - 5.0)
-        size = self.config.num_energies
-        smooth = F.interpolate(knots[:, None], size, mode="linear", align_corners=True)[:, 0]
-        amplitude = MAX_LOG_AMPLITUDE * self.amplitude(hidden_states).float().tanh()
-        log_shape = smooth - REFERENCE_INDEX * self.log_energy.float() + lines
+        # The log of a flux to three digits of bfloat16 is the flux to a tenth of itself.
+        with torch.autocast(latents.device.type, enabled=False):
+            hidden_states = self.activation(self.fc1(latents.float()))
+            hidden_states = hidden_states + self.activation(self.fc2(hidden_states))
+            knots = MAX_LOG_SHAPE * (self.continuum(hidden_states) / MAX_LOG_SHAPE).tanh()
+            lines = F.softplus(self.lines(hidden_states).float() - 5.0)
+            size = self.config.num_energies
+            smooth = F.interpolate(knots[:, None], size, mode="linear", align_corners=True)[:, 0]
+            amplitude = MAX_LOG_AMPLITUDE * self.amplitude(hidden_states).float().tanh()
+            log_shape = smooth - REFERENCE_INDEX * self.log_energy.float() + lines
         return Decoded(knots, log_shape, lines, amplitude)
 
 
