@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,31 @@ def test_the_reconstruction_is_that_of_the_decoder(explorer, autoencoder_folder)
     latents = torch.as_tensor(observation.embed(autoencoder_folder, "spectrum"))[None]
     with torch.no_grad():
         np.testing.assert_allclose(network.decoder(latents)[0].numpy(), given, atol=1e-5)
+
+
+def test_a_model_that_folds_shows_counts_and_those_it_expects(tmp_path):
+    from matplotlib.figure import Figure
+
+    from chandraclip.models.contract import make_feature_extractor, make_model
+
+    model = make_model("folded_spectrum_autoencoder", {"hidden_size": 16, "intermediate_size": 16, "latent_size": 8})
+    model.save_pretrained(tmp_path)
+    make_feature_extractor(type(model), {}).save_pretrained(tmp_path)
+    observation = chandraclip.open(chandraclip.sample())
+    autoencoder = Autoencoder(tmp_path)
+    energies, read, given = autoencoder.reconstruct(observation)
+    middle = 0.5 * (observation.spectrum.channel_energy_edges[1:] + observation.spectrum.channel_energy_edges[:-1])
+    in_band = observation.spectrum.counts[(middle >= 0.5) & (middle <= 7.0)].sum()
+    edges = autoencoder.prepare.bins.edges
+    assert len(energies) == 96
+    assert (read * np.diff(edges)).sum() * observation.spectrum.exposure == pytest.approx(in_band, rel=1e-4)
+    assert (given > 0).all()
+    figure = Figure()
+    autoencoder.plot(observation, figure)
+    assert figure.axes[0].get_ylabel() == "counts/s/keV"
+    spectrum = replace(observation.spectrum, response=None, response_problem="no RESPFILE")
+    with pytest.raises(ValueError, match="no response, through which it folds"):
+        autoencoder.reconstruct(replace(observation, spectrum=spectrum))
 
 
 def test_a_detection_is_the_row_of_the_dataset(explorer, made):

@@ -60,7 +60,7 @@ class Autoencoder:
         import torch
         import transformers
 
-        import chandraclip.models  # noqa: F401, registers the families
+        from chandraclip.models import FoldedSpectrumAutoencoderModel  # which registers the families
 
         folder = model_folder(str(model))
         self.network = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
@@ -68,20 +68,36 @@ class Autoencoder:
             kind = self.network.config.model_type
             raise InputFileError(folder, f"a model of type {kind!r} has no decoder of spectra; give a pre-trained one")
         self.prepare = transformers.AutoFeatureExtractor.from_pretrained(folder)
+        self.folds = isinstance(self.network, FoldedSpectrumAutoencoderModel)
+        normalization = getattr(self.prepare, "normalization", "as the model does")
+        self.quantity = "counts/s/keV" if self.folds else f"rate, normalised ({normalization})"
 
     def reconstruct(self, observation: Observation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Energies (keV), the spectrum as the model reads it, and as its decoder gives it back; (num_points,) each.
 
+        Of a model that folds: counts of source and background a detector bin that is good, and those expected.
+
         Raises:
-            ValueError: no spectrum, or none with a good channel in the model's band.
+            ValueError: no spectrum, or none with a good channel in the model's band; no response, where one is needed.
         """
         import torch
 
-        batch = self.prepare(detection_columns(observation.spectrum, None))
+        row = detection_columns(observation.spectrum, None)
+        if observation.spectrum is not None:
+            row["response"] = observation.spectrum.response
+        batch = self.prepare(row)
         if observation.spectrum is None or not bool(batch["spectrum_mask"][0]):
-            raise ValueError("the spectrum has no good channel in the band of the autoencoder")
+            needs = " or no response, through which it folds" if self.folds else ""
+            raise ValueError(f"the spectrum has no good channel in the band of the autoencoder{needs}")
         with torch.inference_mode():
-            given = self.network(**batch).reconstruction[0].float().numpy()
+            output = self.network(**batch)
+        if self.folds:
+            good = batch["spectrum_good"][0].numpy() > 0
+            edges = self.prepare.bins.edges
+            per = (np.diff(edges) * observation.spectrum.exposure)[good]
+            read, given = batch["spectrum_binned_counts"][0].numpy()[good], output.expected[0].numpy()[good]
+            return (0.5 * (edges[:-1] + edges[1:]))[good], read / per, given / per
+        given = output.reconstruction[0].float().numpy()
         return self.prepare.energies, batch["spectrum_values"][0].numpy(), given
 
     def plot(self, observation: Observation, figure: Figure) -> None:
@@ -92,8 +108,8 @@ class Autoencoder:
         axes = figure.subplots()
         axes.plot(energies, read, color="#1f3b57", linewidth=1.2, label="spectrum, as the model reads it")
         axes.plot(energies, given, color="#c1440e", linewidth=1.2, label="reconstruction from the latents")
-        axes.set(xscale="log", xlabel="energy (keV)", ylabel=f"rate, normalised ({self.prepare.normalization})")
-        axes.set(title=f"Reconstruction, mean absolute difference {np.abs(given - read).mean():.3f}")
+        axes.set(xscale="log", xlabel="energy (keV)", ylabel=self.quantity)
+        axes.set(title=f"Reconstruction, mean absolute difference {np.abs(given - read).mean():.3g}")
         axes.set_xticks([energy for energy in ROUND_ENERGIES if energies[0] <= energy <= energies[-1]])
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
