@@ -15,6 +15,7 @@ import torch
 
 import chandraclip
 from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.response_table import load_responses, read_responses
 from chandraclip.errors import InputFileError
 from chandraclip.models import (
     ChandraClipProcessor,
@@ -369,6 +370,22 @@ def test_a_dataset_gives_its_responses(dataset: Path, tmp_path: Path):
     assert prepare(rows)["spectrum_mask"].all()
     with pytest.raises(InputFileError, match="responses"):
         use_responses_of(prepare, str(tmp_path))
+
+
+def test_responses_come_from_the_hub_as_from_a_folder(dataset: Path, monkeypatch: pytest.MonkeyPatch):
+    import datasets
+
+    real = datasets.load_dataset
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, config: real(str(dataset), config))
+    found, expected = load_responses("somebody/detections"), read_responses(dataset)
+    assert {name: response.response_id for name, response in found.items()} == {name: name for name in expected}
+
+    def refuse(name: str, config: str) -> None:
+        raise ValueError(f"no config {config}")
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(InputFileError, match=r"somebody/plain.*`responses` does not load"):
+        load_responses("somebody/plain")
 
 
 def test_a_file_of_ones_own_is_embedded_with_its_own_response(real_data: Path, tmp_path: Path):
