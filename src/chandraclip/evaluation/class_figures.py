@@ -56,6 +56,13 @@ def plot_confusion(scores: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     save_figure(confusion_figure(panels, columns=min(max(len(panels), 1), 4)), path)
 
 
+def _colour(number: int, of: int) -> Any:
+    """One of ten colours, or of twenty where there are more."""
+    from matplotlib import colormaps
+
+    return f"C{number}" if of <= 10 else colormaps["tab20"](number % 20)
+
+
 def plot_reliability(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], path: Path) -> None:
     """Share right against confidence, a panel a task and a line a classifier; the area of a dot is its share of rows.
 
@@ -72,8 +79,9 @@ def plot_reliability(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], path
             shown = [one for one in found["bins"] if one["share"] >= _SHOWN_SHARE]
             x, y, share = (np.array([one[name] for one in shown]) for name in ("confidence", "right", "share"))
             label = f"{title}: {found['error']:.3f} (floor {found['floor']:.3f})"
-            axes.plot(x, y, color=f"C{number}", linewidth=1, label=label)
-            axes.scatter(x, y, s=10 + 400 * share, color=f"C{number}", alpha=0.5, linewidths=0)
+            colour = _colour(number, len(members))
+            axes.plot(x, y, color=colour, linewidth=1, label=label)
+            axes.scatter(x, y, s=10 + 400 * share, color=colour, alpha=0.5, linewidths=0)
         axes.set(xlim=(0, 1), ylim=(0, 1), title=task, xlabel="confidence", ylabel="share that is right")
         axes.set_aspect("equal")
         axes.grid(alpha=0.3)
@@ -106,7 +114,8 @@ def plot_by_counts(tasks: Mapping[str, Mapping[str, Mapping[str, Any]]], path: P
                 np.array([found[name][f"balanced_accuracy{end}"] for name in names]) for end in ("", "_low", "_high")
             )
             bars = np.clip([value - low, high - value], 0, None)
-            axes.errorbar(x, value, yerr=bars, fmt="o", color=f"C{number}", markersize=4, linewidth=1, label=title)
+            colour = _colour(number, len(members))
+            axes.errorbar(x, value, yerr=bars, fmt="o", color=colour, markersize=4, linewidth=1, label=title)
         for place, name in enumerate(decades):
             level = next(found[name]["chance"] for found in members.values() if name in found)
             axes.hlines(level, place - 0.4, place + 0.4, color="0.4", linestyle=":", label=None if place else "chance")
