@@ -17,7 +17,7 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.embedding.reconstruction import reconstruct_dataset, thin_to_halves
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.reconstructions import RECONSTRUCTIONS_FILE, ReconstructionTable
-from chandraclip.models import SpectrumAutoencoderConfig, SpectrumAutoencoderModel, SpectrumFeatureExtractor
+from chandraclip.models import FAMILIES, SpectrumAutoencoderConfig, SpectrumAutoencoderModel, SpectrumFeatureExtractor
 from training_files import dataset  # noqa: F401, a fixture
 
 
@@ -146,3 +146,33 @@ def test_program(model, dataset, tmp_path, repository, capsys) -> None:  # noqa:
         with pytest.raises(SystemExit) as stopped:
             program.main([model, str(dataset), str(tmp_path / "out"), *wrong])
         assert stopped.value.code == 2
+
+
+def test_a_family_that_folds_needs_the_response_of_each_row(dataset, tmp_path) -> None:  # noqa: F811
+    """It gets the dataset's responses; a row that has none is null in the file and left out of what is read."""
+    from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model("folded_spectrum_autoencoder", latent_size=4)
+    AutoModel.from_config(config).save_pretrained(tmp_path / "model")
+    FAMILIES["folded_spectrum_autoencoder"].feature_extractor_class().save_pretrained(tmp_path / "model")
+    assert AutoFeatureExtractor.from_pretrained(tmp_path / "model").reads_responses
+    folder = tmp_path / "dataset"
+    shutil.copytree(dataset, folder)
+    file = next(iter(sorted((folder / "data").glob("test-*"))))
+    rows = pq.read_table(file)
+    names = rows["response_id"].to_pylist()
+    names[1] = None
+    changed = rows.set_column(rows.column_names.index("response_id"), "response_id", pa.array(names, pa.string()))
+    pq.write_table(changed, file)
+    reconstruct_dataset(str(tmp_path / "model"), str(folder), tmp_path / "out")
+    written = pq.read_table(tmp_path / "out" / RECONSTRUCTIONS_FILE)
+    assert written.num_rows == len(rows)
+    for name in ("expected_counts", "half_expected_counts", "held_out_counts", "points", "reconstruction"):
+        assert written[name].null_count == 1
+        assert not written[name][1].is_valid
+    table = ReconstructionTable.load(tmp_path / "out")
+    assert len(table) == len(rows) - 1
+    assert np.isfinite(table.reconstruction).all()
+    total = np.add.reduceat(table.expected.values, table.expected.offsets[:-1])
+    assert (total > 0).all()
