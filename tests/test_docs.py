@@ -50,6 +50,9 @@ NOT_EXECUTED = {"import pyvo": "asks the archive's server, with a package that i
 SHORTER = {
     "--num_detections 100000": "--num_detections 250",
     "path/or/repo_id": "DATASET",
+    "outputs/results/reconstruction": "outputs/results/reconstruction --num_fits 1",
+    "outputs/results/align/symbolic": "outputs/results/align/symbolic --max_evaluations 1000 --latents 0",
+    "outputs/results/star_agn": "outputs/results/star_agn --num_spectra 1000 --max_epochs 5",
     "outputs/results/align/graph": "outputs/results/align/graph --num_nulls 2",
     "outputs/results/trajectories_validation": "outputs/results/trajectories_validation --kinds states "
     "--num_sources 3 --num_observations 2 --num_draws 39",

@@ -12,6 +12,7 @@ from chandraclip.data.keys import KEY, with_keys
 from chandraclip.data.loading import load_splits
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.embeddings import EmbeddingTable
+from chandraclip.evaluation.reconstructions import ReconstructionTable
 
 
 def join_columns(dataset: str, config: str, columns: Sequence[str], table: EmbeddingTable) -> dict[str, np.ndarray]:
@@ -44,12 +45,16 @@ def join_columns(dataset: str, config: str, columns: Sequence[str], table: Embed
 
 
 def column_batches(
-    dataset: str, config: str, columns: Sequence[str], table: EmbeddingTable, batch_rows: int = 4096
+    dataset: str,
+    config: str,
+    columns: Sequence[str],
+    table: EmbeddingTable | ReconstructionTable,
+    batch_rows: int = 4096,
 ) -> Iterator[tuple[np.ndarray, pa.Table]]:
     """Dataset columns for the rows of an embeddings table, some rows at a time, where memory has no room for all.
 
     Args:
-        dataset, config, columns, table: as for `join_columns`.
+        dataset, config, columns, table: as for `join_columns`; the table may be one of reconstructions.
         batch_rows: rows of the dataset that are read at a time.
 
     Yields:
@@ -77,7 +82,7 @@ def column_batches(
     _refuse_lost(dataset, table, found == 0)
 
 
-def _refuse_lost(dataset: str, table: EmbeddingTable, lost: np.ndarray) -> None:
+def _refuse_lost(dataset: str, table: EmbeddingTable | ReconstructionTable, lost: np.ndarray) -> None:
     if lost.any():
         reason = f"{lost.sum()} of {len(table)} embedded detections are not in it, the first of {table.name[lost][0]!r}"
         raise InputFileError(dataset, reason)

@@ -17,6 +17,7 @@ from chandraclip.versions import source_commit
 
 if TYPE_CHECKING:
     from chandraclip.evaluation.embeddings import EmbeddingTable
+    from chandraclip.evaluation.reconstructions import ReconstructionTable
 
 METRICS_FILE = "metrics.json"
 
@@ -51,17 +52,34 @@ def is_simulated(table: EmbeddingTable) -> bool:
 
 
 def write_metrics(
-    output: Path, evaluation: str, table: EmbeddingTable, headline: Iterable[Headline], results: dict[str, Any]
+    output: Path,
+    evaluation: str,
+    table: EmbeddingTable | ReconstructionTable,
+    headline: Iterable[Headline],
+    results: dict[str, Any],
 ) -> Path:
     """Write ``output/metrics.json``: evaluation, provenance of the embeddings, headline, results; NaN becomes null.
 
     The report shows the headline, and as a table whatever in `results` has the form of one (`report_tables`); of the
     folder also every .png, .md and .csv.
     """
+    return _write(output, evaluation, table.provenance or {"path": str(table.path)}, headline, results)
+
+
+def write_simulated_metrics(
+    output: Path, evaluation: str, facts: dict[str, Any], headline: Iterable[Headline], results: dict[str, Any]
+) -> Path:
+    """As `write_metrics`, of an evaluation that reads no embeddings but draws its data: `facts` say what it drew."""
+    return _write(output, evaluation, facts, headline, results)
+
+
+def _write(
+    output: Path, evaluation: str, data: dict[str, Any], headline: Iterable[Headline], results: dict[str, Any]
+) -> Path:
     path = output / METRICS_FILE
     content = {
         "evaluation": evaluation,
-        "embeddings": table.provenance or {"path": str(table.path)},
+        "embeddings": data,
         "run": {"command": shlex.join(sys.argv), "commit": source_commit()},
         "headline": [asdict(item) for item in headline],
         "results": results,

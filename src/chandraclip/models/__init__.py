@@ -8,7 +8,7 @@ from chandraclip.models.chandraclip.configuration_chandraclip import ChandraClip
 from chandraclip.models.chandraclip.modeling_chandraclip import ChandraClipModel, ChandraClipOutput
 from chandraclip.models.chandraclip.processing_chandraclip import ChandraClipProcessor
 from chandraclip.models.chandraclip.text_tokenizer import small_text_config, train_tokenizer
-from chandraclip.models.contract import FAMILIES, TowerModel, register_family
+from chandraclip.models.contract import FAMILIES, TowerModel, load_reconstructing, reconstructs, register_family
 from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
 from chandraclip.models.event_transformer.feature_extraction_event_transformer import EventFeatureExtractor
 from chandraclip.models.event_transformer.modeling_event_transformer import (
@@ -73,6 +73,8 @@ __all__ = [
     "SpectrumRecurrentAutoencoderConfig",
     "SpectrumRecurrentAutoencoderModel",
     "TowerModel",
+    "load_reconstructing",
+    "reconstructs",
     "register_family",
     "small_text_config",
     "train_tokenizer",

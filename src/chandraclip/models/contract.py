@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 from transformers import (
@@ -23,6 +24,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.errors import InputFileError
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 from chandraclip.models.layers import ChandraPreTrainedModel
@@ -47,12 +49,15 @@ class TowerModel(ChandraPreTrainedModel):
             finite in rows that lack the modality. Its `main_input_name` is the key that says whether a batch has the
             modality.
         encoder: of `encoder_class`.
+        feature_extractor: the one that was saved beside it, where whoever loaded the model set it
+            (`load_reconstructing`): a family whose features must be undone to get counts asks it.
     """
 
     modality: ClassVar[str]
     feature_extractor_class: ClassVar[type[ColumnFeatureExtractor]]
     encoder_class: ClassVar[type[PreTrainedModel]]
     encoder: nn.Module
+    feature_extractor: ColumnFeatureExtractor | None = None
 
     def encode(self, *inputs: Tensor, **batch: Tensor) -> Tensor:
         """(B, latent_size) latents; rows that lack the modality have finite ones that mean nothing."""
@@ -61,6 +66,23 @@ class TowerModel(ChandraPreTrainedModel):
     def embedding_outputs(self) -> dict[str, tuple[str, str]]:
         """Column of the embeddings file -> (field of the output, mask in the batch)."""
         return {f"{self.modality}_latents": ("latents", f"{self.modality}_mask")}
+
+    def expected_counts(self, columns: Mapping[str, Any] | pa.Table, batch: Mapping[str, Any]) -> Ragged:
+        """What the model expects the detector to have counted; of spectrum families that have a decoder.
+
+        Args:
+            columns: the dataset's columns of the rows, as the feature extractor takes them.
+            batch: the tensors it made of them; on any device.
+
+        Returns:
+            Expected total counts, source and background in the source region, in every channel of spectrum_counts:
+            float64 >= 0 in its lengths, a row without a spectrum empty. Whatever the family trains on, the Cash
+            statistic of these is the same number for all (`evaluation.reconstruction`).
+
+        Raises:
+            NotImplementedError: the family has no decoder of spectra.
+        """
+        raise NotImplementedError(f"a {self.config.model_type} has no decoder that expects counts")
 
 
 def register_family(model_class: type[TowerModel]) -> None:
@@ -171,6 +193,26 @@ def load_tower(source: str | Path, modality: str) -> TowerModel:
     if missing:
         raise InputFileError(str(source), f"lacks the weights {', '.join(missing[:3])} and {len(missing[3:])} more")
     return model
+
+
+def reconstructs(model_class: type[TowerModel]) -> bool:
+    """Whether a family has a decoder that expects counts (`TowerModel.expected_counts`)."""
+    return model_class.expected_counts is not TowerModel.expected_counts
+
+
+def load_reconstructing(source: str | Path) -> tuple[TowerModel, ColumnFeatureExtractor]:
+    """A spectrum model with a decoder, which knows its feature extractor, and that, from its folder or Hub id.
+
+    Raises:
+        InputFileError: as `load_tower` and `load_feature_extractor`; the family has no decoder of spectra.
+    """
+    model = load_tower(source, "spectrum")
+    if not reconstructs(type(model)):
+        known = [name for name in families_of("spectrum") if reconstructs(FAMILIES[name])]
+        reason = f"a {model.config.model_type} has no decoder of spectra; these have: {', '.join(known)}"
+        raise InputFileError(str(source), reason)
+    model.feature_extractor = load_feature_extractor(source, type(model))
+    return model, model.feature_extractor
 
 
 def load_feature_extractor(source: str | Path, model_class: type[TowerModel]) -> ColumnFeatureExtractor:

@@ -9,16 +9,19 @@ import numpy as np
 import pyarrow as pa
 from transformers.feature_extraction_utils import BatchFeature
 
-from chandraclip.catalog.ragged import Ragged
+from chandraclip.catalog.quality import good_channels
+from chandraclip.catalog.ragged import Ragged, row_index
 from chandraclip.catalog.resampling import (
     ENERGY_MAX,
     ENERGY_MIN,
     GROUP_COUNTS,
     NUM_POINTS,
     NetChannels,
-    min_max,
+    channel_edges,
+    interpolate_rows,
     net_channels,
     resample,
+    smoothed_background,
 )
 from chandraclip.data.schema import MODALITY_COLUMNS
 from chandraclip.models.batches import as_columns
@@ -95,21 +98,7 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
                 something else.
         """
         batch = as_columns(batch)
-        counts = list_column(batch, "spectrum_counts", np.float64)
-        if counts is None:
-            raise KeyError(f"a spectrum needs the column spectrum_counts, the batch has {column_names(batch)}")
-        exposure = self._exposure(batch, counts)
-
-        channels = net_channels(
-            counts,
-            list_column(batch, "channel_energy_edges", np.float64),
-            list_column(batch, "spectrum_background", np.float64),
-            scalar_column(batch, "background_scale"),
-            list_column(batch, "spectrum_quality", np.int64),
-            list_column(batch, "spectrum_grouping", np.int64),
-            self.energy_min,
-            self.energy_max,
-        )
+        counts, exposure, channels = self._read(batch)
         mask = channels.mask
         values, summary = np.zeros((len(counts), self.num_points)), np.zeros((len(counts), 3))
         if mask.any():
@@ -125,6 +114,124 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
             tensor_type=return_tensors,
         )
 
+    def expected_counts(self, batch: Any, values: np.ndarray, *, keep_total: bool = True) -> Ragged:
+        """The counts that values like those of `__call__` stand for: its inverse, with what it took from each row.
+
+        The normalisation is undone with the least and largest rate (or the scale) of the row's own spectrum, which are
+        thereby known and not reconstructed; the net rate, interpolated between the points and at least 0, is multiplied
+        by exposure and channel width; the row's background is added, smoothed (`smoothed_background`). Beyond the band
+        only the background is expected.
+
+        Args:
+            batch: as `__call__`.
+            values: (B, num_points), e.g. a reconstruction.
+            keep_total: scale the source to the net counts of the row in the band, where these are above 0. Lines
+                between the centres of groups do not keep them: the points of 10-100 counts hold a quarter more.
+
+        Returns:
+            Counts >= 0 in every channel of spectrum_counts, in its lengths; empty where the row has no spectrum. Bad
+            channels have what their neighbours suggest, and no background.
+
+        Raises:
+            KeyError, ValueError: as `__call__`.
+        """
+        batch = as_columns(batch)
+        counts, exposure, channels = self._read(batch)
+        mask = channels.mask
+        rows = row_index(counts)
+        known = np.nan_to_num(exposure, nan=1.0)
+        rate = np.zeros((len(counts), self.num_points))
+        if mask.any():
+            observed = resample(channels, known, self.energies, self.group_counts)
+            rate[mask] = self._denormalize(np.asarray(values, dtype=np.float64)[mask], observed)
+        low, high, good, background = self._all_channels(batch, counts)
+        width, middle = high - low, 0.5 * (low + high)
+        energies = self.energies
+        left = np.clip(np.searchsorted(energies, middle) - 1, 0, self.num_points - 2)
+        share = np.clip((middle - energies[left]) / (energies[left + 1] - energies[left]), 0.0, 1.0)
+        net = rate[rows, left] * (1.0 - share) + rate[rows, left + 1] * share
+        net[(middle < self.energy_min) | (middle > self.energy_max)] = 0.0
+        source = np.maximum(net, 0.0) * known[rows] * width
+        if keep_total:
+            seen = np.bincount(channels.rows, channels.counts - channels.background, minlength=len(counts))
+            total = np.bincount(rows, source if good is None else source * good, minlength=len(counts))
+            scale = np.divide(seen, total, out=np.ones(len(counts)), where=(seen > 0) & (total > 0))
+            source *= scale[rows]
+        return Ragged(source + background, counts.offsets, counts.valid)
+
+    def values_of(self, batch: Any, expected: Ragged) -> np.ndarray:
+        """Expected counts of any model on the points and scale of the row's own values: what the two have in common.
+
+        The smoothed background is subtracted, the net rate per keV interpolated, and the row's own normalisation
+        applied, so that for "min_max" an error is a share of the observed spectrum's range.
+
+        Args:
+            batch: as `__call__`.
+            expected: total counts in every channel of spectrum_counts.
+
+        Returns:
+            (B, num_points) float64; 0 where the mask of `__call__` is False.
+
+        Raises:
+            KeyError, ValueError: as `__call__`; other lengths than those of spectrum_counts.
+        """
+        batch = as_columns(batch)
+        counts, exposure, channels = self._read(batch)
+        mask = channels.mask
+        if not np.array_equal(expected.offsets, counts.offsets):
+            raise ValueError("the expected counts have other lengths than spectrum_counts")
+        result = np.zeros((len(counts), self.num_points))
+        if not mask.any():
+            return result
+        known = np.nan_to_num(exposure, nan=1.0)
+        low, high, good, background = self._all_channels(batch, counts)
+        rate = expected.values - background
+        rows, middle = row_index(counts), 0.5 * (low + high)
+        rate = rate / (known[rows] * (high - low))
+        keep = (middle >= self.energy_min) & (middle <= self.energy_max)
+        keep = np.flatnonzero(keep if good is None else keep & good)
+        keep = keep[np.lexsort((middle[keep], rows[keep]))]
+        resampled = interpolate_rows(
+            rows[keep],
+            middle[keep],
+            rate[keep],
+            np.flatnonzero(mask)[:, None],
+            self.energies[None],
+            (0.0, 2.0 * self.energy_max),
+        )
+        result[mask] = self._normalize(resampled, resample(channels, known, self.energies, self.group_counts))
+        return result
+
+    def _read(self, batch: Mapping[str, Any] | pa.Table) -> tuple[Ragged, np.ndarray, NetChannels]:
+        """spectrum_counts, (B,) exposure, and the channels of the band."""
+        counts = list_column(batch, "spectrum_counts", np.float64)
+        if counts is None:
+            raise KeyError(f"a spectrum needs the column spectrum_counts, the batch has {column_names(batch)}")
+        exposure = self._exposure(batch, counts)
+
+        channels = net_channels(
+            counts,
+            list_column(batch, "channel_energy_edges", np.float64),
+            list_column(batch, "spectrum_background", np.float64),
+            scalar_column(batch, "background_scale"),
+            list_column(batch, "spectrum_quality", np.int64),
+            list_column(batch, "spectrum_grouping", np.int64),
+            self.energy_min,
+            self.energy_max,
+        )
+        return counts, exposure, channels
+
+    def _all_channels(
+        self, batch: Mapping[str, Any] | pa.Table, counts: Ragged
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+        """(total,) each, in the band or not: lower and upper edges, which are good (None: all), smoothed background."""
+        low, high = channel_edges(counts, list_column(batch, "channel_energy_edges", np.float64))
+        quality, grouping = (list_column(batch, f"spectrum_{name}", np.int64) for name in ("quality", "grouping"))
+        good = good_channels(counts, quality, grouping)
+        background = list_column(batch, "spectrum_background", np.float64)
+        scale = scalar_column(batch, "background_scale")
+        return low, high, good, smoothed_background(counts, background, scale, high - low, good)
+
     def _exposure(self, batch: Mapping[str, Any] | pa.Table, counts: Ragged) -> np.ndarray:
         """(B,) s, NaN where not known."""
         exposure = scalar_column(batch, "exposure")
@@ -138,15 +245,31 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
             )
         return exposure
 
-    def _normalize(self, rate: np.ndarray) -> np.ndarray:
-        if self.normalization == "min_max":
-            return min_max(rate)
+    def _normalize(self, rate: np.ndarray, observed: np.ndarray | None = None) -> np.ndarray:
+        """(rows, num_points) rates on the scale of the row's own, or of another spectrum of the row."""
+        low, scale = self._scale(rate if observed is None else observed)
         if self.normalization == "sqrt":
-            root = np.sign(rate) * np.sqrt(np.abs(rate))
-            scale = np.abs(root).max(axis=1, keepdims=True)
-            return np.divide(root, scale, out=np.zeros_like(rate), where=scale > 0)
-        scale = np.abs(rate).mean(axis=1, keepdims=True)
-        return np.arcsinh(np.divide(rate, scale, out=np.zeros_like(rate), where=scale > 0))
+            rate = np.sign(rate) * np.sqrt(np.abs(rate))
+        values = np.divide(rate - low, scale, out=np.zeros_like(rate), where=scale > 0)
+        return np.arcsinh(values) if self.normalization == "asinh" else values
+
+    def _denormalize(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+        """The rates that values stand for on the scale of observed ones, (rows, num_points) both."""
+        low, scale = self._scale(observed)
+        if self.normalization == "asinh":  # clipped, since a decoder is free to give what overflows
+            values = np.sinh(np.clip(values, -50.0, 50.0))
+        rate = low + scale * values
+        return np.sign(rate) * rate**2 if self.normalization == "sqrt" else rate
+
+    def _scale(self, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, 1) zero point and unit of the normalised values."""
+        if self.normalization == "min_max":
+            low = rate.min(axis=1, keepdims=True)
+            return low, rate.max(axis=1, keepdims=True) - low
+        magnitude = np.abs(rate)
+        if self.normalization == "sqrt":
+            return np.zeros((len(rate), 1)), np.sqrt(magnitude.max(axis=1, keepdims=True))
+        return np.zeros((len(rate), 1)), magnitude.mean(axis=1, keepdims=True)
 
     def _summary(self, channels: NetChannels, exposure: np.ndarray) -> np.ndarray:
         mask = channels.mask

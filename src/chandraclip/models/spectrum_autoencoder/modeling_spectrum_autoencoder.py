@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
+from chandraclip.catalog.ragged import Ragged
 from chandraclip.models.contract import TowerModel
 from chandraclip.models.layers import ChandraPreTrainedModel, EncoderLayer, Standardize, masked_mean
 from chandraclip.models.spectrum_autoencoder.configuration_spectrum_autoencoder import SpectrumAutoencoderConfig
@@ -107,6 +110,7 @@ class SpectrumReconstructionModel(TowerModel):
 
     modality = "spectrum"
     feature_extractor_class = SpectrumFeatureExtractor
+    feature_extractor: SpectrumFeatureExtractor | None
     decoder: nn.Module
 
     def forward(
@@ -126,6 +130,19 @@ class SpectrumReconstructionModel(TowerModel):
         row_loss = (error.abs() if self.config.reconstruction_loss == "mae" else error.square()).mean(dim=-1)
         loss = masked_mean(row_loss, spectrum_mask, across_processes=self.training)
         return SpectrumAutoencoderOutput(loss=loss, latents=latents, reconstruction=reconstruction)
+
+    @torch.no_grad()
+    def expected_counts(self, columns: Mapping[str, Any] | pa.Table, batch: Mapping[str, Any]) -> Ragged:
+        """As the contract has it; by the inverse of the feature extractor (`SpectrumFeatureExtractor.expected_counts`).
+
+        Raises:
+            ValueError: `feature_extractor` is not set.
+        """
+        if self.feature_extractor is None:
+            raise ValueError("set model.feature_extractor, or load both with chandraclip.models.load_reconstructing")
+        values, summary = (batch[name].to(self.device) for name in ("spectrum_values", "spectrum_summary"))
+        reconstruction = self.decoder(self.encoder(values, summary)).float().cpu().numpy()
+        return self.feature_extractor.expected_counts(columns, reconstruction)
 
 
 class SpectrumAutoencoderModel(SpectrumAutoencoderPreTrainedModel, SpectrumReconstructionModel):

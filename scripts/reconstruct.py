@@ -1,0 +1,64 @@
+"""What a spectrum model expects every detector channel to have counted: one Parquet file, a row a detection.
+
+    python scripts/reconstruct.py outputs/spectrum outputs/data/default outputs/reconstructions/spectrum
+
+For eval/reconstruction.py, which scores models of all families on the same counts. Each spectrum is also thinned to two
+halves: the model is shown one and scored on the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from chandraclip.program import now_try, run_program
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="folder or Hub id of a spectrum model with a decoder")
+    parser.add_argument("dataset", help="folder or Hub id of the dataset")
+    parser.add_argument("output", type=Path, help="folder to write reconstructions.parquet and .json to")
+    parser.add_argument("--split", default="test", help="train, validation, test (default) or all")
+    parser.add_argument("--batch_size", type=int, default=64, help="detections a forward pass (default 64)")
+    parser.add_argument("--device", help="torch device; default: cuda where there is one, else cpu")
+    parser.add_argument("--seed", type=int, default=0, help="of the halves (default: %(default)s)")
+    parser.add_argument("--revision", help="of a model on the Hub")
+    parser.add_argument("--dataset_config", help="of the dataset; default: pairs, or its only or default one")
+    options = parser.parse_args(arguments)
+    if options.batch_size < 1:
+        parser.error("--batch_size must be at least 1")
+    if options.seed < 0:
+        parser.error("--seed must be at least 0")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse_arguments(arguments)
+
+    import torch
+
+    from chandraclip.embedding.reconstruction import reconstruct_dataset
+    from chandraclip.evaluation.reconstructions import RECONSTRUCTIONS_FILE
+
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("chandraclip").setLevel(logging.INFO)
+    facts = reconstruct_dataset(
+        options.model,
+        options.dataset,
+        options.output,
+        split=options.split,
+        batch_size=options.batch_size,
+        device=options.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        seed=options.seed,
+        config=options.dataset_config,
+        revision=options.revision,
+    )
+    print(f"{options.output / RECONSTRUCTIONS_FILE}: {sum(facts['rows'].values())} detections {facts['rows']}")
+    print(f"model {facts['model']} ({facts['model_id'][:12]}), dataset {facts['dataset']}")
+    now_try(["eval/reconstruction.py", options.output, "--dataset", options.dataset])
+
+
+if __name__ == "__main__":
+    run_program(main)
