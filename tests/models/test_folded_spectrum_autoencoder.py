@@ -334,6 +334,19 @@ def test_lengths_that_do_not_match_are_named(name: str):
         extractor()(columns)
 
 
+def test_an_area_must_be_finite_and_a_grid_may_begin_at_nothing():
+    columns = make_columns()
+    columns["arf"][2] = np.where(np.arange(columns["arf"][2].size) == 7, np.nan, columns["arf"][2])
+    with pytest.raises(ValueError, match="row 2: arf holds a number that is not finite"):
+        extractor()(columns)
+    response = other_response()
+    low, high = response.energy_lo.copy(), response.energy_hi.copy()
+    low[0] = high[0] = low[1] = 0.0
+    batch = extractor({"other": replace(response, energy_lo=low, energy_hi=high)})(rows_of({"other": response}, 4))
+    assert batch["spectrum_reference"].isfinite().all()
+    assert make_model()(**batch).expected.isfinite().all()
+
+
 def test_an_exposure_must_be_positive_or_unknown():
     columns = make_columns()
     columns["exposure"][1] = 0.0

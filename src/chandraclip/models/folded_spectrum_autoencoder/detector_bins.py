@@ -11,6 +11,7 @@ import scipy.sparse as sparse
 
 from chandraclip.ogip.response import Response
 
+_LOWEST_ENERGY = 1e-4  # keV; a grid may begin with a bin of no width at 0
 REFERENCE_INDEX = 1.7  # of the power law that says how well an instrument would see each bin
 
 
@@ -65,7 +66,7 @@ class BinnedResponse:
         )
         matrix = sparse.csr_array(response.matrix.astype(np.float64) @ pick).astype(np.float32)
         matrix.sort_indices()
-        return cls(0.5 * (low + high), high - low, place, matrix)
+        return cls(np.maximum(0.5 * (low + high), _LOWEST_ENERGY), high - low, place, matrix)
 
     @cached_property
     def transposed(self) -> sparse.csr_array:

@@ -84,8 +84,8 @@ class FoldedSpectrumFeatureExtractor(ResponseFeatureExtractor):
 
         Raises:
             KeyError: no column spectrum_counts.
-            ValueError: a response that is not at hand; an exposure that is given and not positive; lengths that do not
-                match; a column that holds something else.
+            ValueError: a response that is not at hand; an area that is not finite; an exposure that is given and not
+                positive; lengths that do not match; a column that holds something else.
         """
         batch = self.resolve(batch)
         counts = list_column(batch, "spectrum_counts", np.float64)
@@ -204,6 +204,9 @@ def _area(
         return result
     rows = row_index(areas)
     used = number[rows] >= 0
+    wrong = rows[used & ~np.isfinite(areas.values)]
+    if wrong.size:
+        raise ValueError(f"row {wrong[0]}: arf holds a number that is not finite")
     result[rows[used], (np.arange(len(rows)) - areas.offsets[rows])[used]] = areas.values[used]
     share = scalar_column(batch, "psf_frac_aper_b")
     return result * (exposure * (1.0 if share is None else np.nan_to_num(share, nan=1.0)))[:, None]
