@@ -8,11 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from chandraclip.catalog.ragged import Ragged
-from chandraclip.catalog.resampling import group_starts
 from chandraclip.data.schema import build_table
 from chandraclip.models import SpectrumAutoencoderConfig, SpectrumAutoencoderModel, SpectrumFeatureExtractor
 
@@ -62,24 +59,6 @@ def test_equals_a_channel_by_channel_loop() -> None:
     np.testing.assert_allclose(result["spectrum_values"], expected, atol=1e-6)
     assert result["spectrum_values"].dtype == np.float32
     assert result["spectrum_mask"].all()
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), min_size=1, max_size=5), st.integers(0, 8))
-def test_groups_are_sequential(rows: list[list[int]], group_counts: int) -> None:
-    starts, position = [], 0
-    for row in rows:
-        running, begin = 0, True
-        for count in row:
-            if begin:
-                starts.append(position)
-                running = 0
-            running += count
-            begin = running >= group_counts
-            position += 1
-    flat = np.concatenate(rows).astype(float)
-    index = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    np.testing.assert_array_equal(group_starts(flat, index, group_counts), starts)
 
 
 def test_summary_is_rate_counts_and_background_share() -> None:
