@@ -71,8 +71,8 @@ def net_channels(
         ValueError: a row whose edges, background or flags do not go with its counts.
     """
     rows = row_index(counts)
-    low, high = _channel_edges(counts, edges)
-    scaled = _scaled_background(counts, background, background_scale)
+    low, high = channel_edges(counts, edges)
+    scaled = scaled_background(counts, background, background_scale)
     middle = 0.5 * (low + high)
     keep = (middle >= energy_min) & (middle <= energy_max)
     flat = {"rows": rows, "counts": counts.values, "background": scaled, "low": low, "high": high}
@@ -189,8 +189,16 @@ def interpolate_rows(
     return np.interp(query - low + stride * query_rows, x, y)
 
 
-def _channel_edges(counts: Ragged, edges: Ragged | None) -> tuple[np.ndarray, np.ndarray]:
-    """(total,) keV: lower and upper edge of every channel of every row."""
+def channel_edges(counts: Ragged, edges: Ragged | None) -> tuple[np.ndarray, np.ndarray]:
+    """(total,) keV: lower and upper edge of every channel of every row.
+
+    Args:
+        counts: spectrum_counts.
+        edges: channel_energy_edges, increasing or decreasing; the ACIS grid where a row has none.
+
+    Raises:
+        ValueError: a row that has not one edge more than channels.
+    """
     lengths = np.diff(counts.offsets)
     rows = row_index(counts)
     channel = np.arange(len(counts.values)) - counts.offsets[rows]  # from 0
@@ -212,8 +220,16 @@ def _channel_edges(counts: Ragged, edges: Ragged | None) -> tuple[np.ndarray, np
     return low, high
 
 
-def _scaled_background(counts: Ragged, background: Ragged | None, scale: np.ndarray | None) -> np.ndarray:
-    """(total,) background counts expected in the source region; 0 where there is no background."""
+def scaled_background(counts: Ragged, background: Ragged | None, scale: np.ndarray | None) -> np.ndarray:
+    """(total,) background counts expected in the source region; 0 where there is no background.
+
+    Args:
+        counts: spectrum_counts.
+        background, scale: spectrum_background and (B,) background_scale.
+
+    Raises:
+        ValueError: a row whose background has another length than its counts.
+    """
     scaled = np.zeros(len(counts.values))
     if background is None or scale is None:
         return scaled

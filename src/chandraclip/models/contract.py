@@ -47,16 +47,27 @@ class TowerModel(ChandraPreTrainedModel):
             finite in rows that lack the modality. Its `main_input_name` is the key that says whether a batch has the
             modality.
         encoder: of `encoder_class`.
+        feature_extractor: the one that was saved beside it, where whoever loaded the model set it: a family whose
+            features must be undone to get counts asks it.
     """
 
     modality: ClassVar[str]
     feature_extractor_class: ClassVar[type[ColumnFeatureExtractor]]
     encoder_class: ClassVar[type[PreTrainedModel]]
     encoder: nn.Module
+    feature_extractor: ColumnFeatureExtractor | None = None
 
     def encode(self, *inputs: Tensor, **batch: Tensor) -> Tensor:
         """(B, latent_size) latents; rows that lack the modality have finite ones that mean nothing."""
         return self.encoder(*inputs, **batch)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, latent_size) latents to what the decoder makes of them, (B, N), in units of the features.
+
+        Raises:
+            NotImplementedError: the family has no decoder of spectra on the energies of its feature extractor.
+        """
+        raise NotImplementedError(f"a {self.config.model_type} does not decode to a spectrum")
 
     def embedding_outputs(self) -> dict[str, tuple[str, str]]:
         """Column of the embeddings file -> (field of the output, mask in the batch)."""

@@ -47,6 +47,7 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
     model_input_names = ["spectrum_values", "spectrum_summary", "spectrum_mask"]  # noqa: RUF012
     columns = MODALITY_COLUMNS["spectrum"]
     optional_columns = columns[1:]
+    value_unit = "counts/s/keV, normalised"
 
     def __init__(
         self,
