@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from chandraclip.program import now_try, run_program
 
@@ -141,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
     now_try(["scripts/report.py", output])
 
 
-def decode(model: str, paths: list, size: int) -> tuple:  # type: ignore[type-arg]
+def decode(model: str, paths: list[Any], size: int) -> tuple[Any, list[Any], str]:
     """Energies, the spectra that a model decodes along each path of latents, and their unit."""
     import torch
 
@@ -157,7 +158,8 @@ def decode(model: str, paths: list, size: int) -> tuple:  # type: ignore[type-ar
             lines = [tower.decode(torch.tensor(path, dtype=torch.float32)).numpy() for path in paths]
         except NotImplementedError as error:
             raise QueryError(f"{model}: {error}; leave --model out") from error
-    return extractor.energies, lines, extractor.value_unit  # type: ignore[attr-defined]
+    spectral: Any = extractor
+    return spectral.energies, lines, spectral.value_unit
 
 
 if __name__ == "__main__":

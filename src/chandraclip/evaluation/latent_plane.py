@@ -66,7 +66,8 @@ def paths_across(points: np.ndarray, num_points: int = 7) -> list[np.ndarray]:
     paths = []
     for axis in (0, 1):
         path = np.tile(middle, (num_points, 1))
-        path[:, axis] = np.linspace(*np.quantile(points[:, axis], [0.02, 0.98]), num_points)
+        low, high = np.quantile(points[:, axis], [0.02, 0.98])
+        path[:, axis] = np.linspace(low, high, num_points)
         paths.append(path)
     return paths
 
@@ -122,7 +123,7 @@ def plot_plane(
     figure = Figure((11.0, 10.5 if decoded else 5.8), layout="constrained")
     grid = figure.subplots(2 if decoded else 1, 2, squeeze=False)
     ranges = [(low[0], high[0]), (low[1], high[1])]
-    counts, *edges = np.histogram2d(*points.T, bins=70, range=ranges)
+    counts, *edges = np.histogram2d(points[:, 0], points[:, 1], bins=70, range=ranges)
     for axes in grid[0]:
         axes.set(xlim=ranges[0], ylim=ranges[1], xlabel=plane.labels[0], ylabel=plane.labels[1])
     axes = grid[0, 0]
