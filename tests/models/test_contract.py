@@ -214,7 +214,7 @@ def test_feature_extractor_comes_back_by_its_auto_class(model_type: str, tmp_pat
     loaded = AutoFeatureExtractor.from_pretrained(tmp_path)
     assert type(loaded) is type(extractor)
     assert loaded.to_dict() == extractor.to_dict()
-    absent = {"channel_energy_edges", "spectrum_quality", "spectrum_grouping", "response_id"}
+    absent = {"channel_energy_edges", "spectrum_quality", "spectrum_grouping"}
     assert set(extractor.columns) <= set(columns) | absent
 
 

@@ -21,8 +21,9 @@ def saliency(model: TowerModel, batch: Mapping[str, Tensor], num_steps: int = 1)
 
     With one step the plain gradient at the spectrum, times the scatter of that energy over the rows: what a usual
     change there does. With more, integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365) from the mean
-    spectrum to the row's own: which energies make this row's latents what they are. Each latent counts in units of its
-    scatter.
+    spectrum to the row's own: which energies make this row's latents what they are. Mean and scatter are those of the
+    shapes, times the row's own total, so that counts of faint and bright rows do not mix. Each latent counts in units
+    of its scatter.
 
     Args:
         model: in evaluation; its encoder's `main_input_name` is the spectrum, (B, N).
@@ -44,8 +45,10 @@ def saliency(model: TowerModel, batch: Mapping[str, Tensor], num_steps: int = 1)
         scatter = model.encode(**{key: values}, **others).float().std(dim=0)
     # A latent that does not change between rows says nothing, whatever its gradient.
     weight = torch.where(scatter > 0, 1.0 / scatter, 0.0)
-    middle = values.mean(dim=0, keepdim=True)
-    along = values - middle if num_steps > 1 else values.std(dim=0, keepdim=True).expand_as(values)
+    total = values.abs().sum(dim=1, keepdim=True)
+    shapes = values / total.clamp(min=torch.finfo(values.dtype).tiny)
+    middle = shapes.mean(dim=0) * total
+    along = values - middle if num_steps > 1 else shapes.std(dim=0) * total
     jacobian = torch.zeros(len(weight), *values.shape, dtype=torch.float64, device=values.device)
     for step in range(num_steps):
         share = (step + 0.5) / num_steps if num_steps > 1 else 1.0
@@ -121,7 +124,7 @@ def share_in_band(weights: np.ndarray, energies: np.ndarray, band: tuple[float, 
 def shares_in_bins(
     weights: np.ndarray, energies: np.ndarray, bins_per_decade: int = 24
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The weights on N energies in fewer bins, logarithmic and the same for every grid, on which single ones scatter less.
+    """The weights on N energies in fewer bins, logarithmic and the same for every grid: single ones scatter.
 
     Returns:
         (M + 1,) edges, keV, that cover the energies, and (B, M) shares.
