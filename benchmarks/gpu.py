@@ -51,7 +51,7 @@ class Stage:
 STAGES = (
     Stage("tests", "gpu_stages.environment", "gpu_tests", 120),
     Stage("data", "gpu_stages.data", "simulate", 90),
-    Stage("spectrum_step", "gpu_stages.steps", "spectrum_step", 60),
+    Stage("spectrum_step", "gpu_stages.steps", "spectrum_step", 120),
     Stage("event_step", "gpu_stages.steps", "event_step", 60),
     Stage("align_step", "gpu_stages.steps", "align_step", 60),
     Stage("attention", "gpu_stages.attention", "compare", 60),

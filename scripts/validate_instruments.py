@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     third = instrument_from_files(options.arf, options.rmf)
     acis = builtin_instrument()
     responses = {one.response_id: one for one in (*acis.responses, *third.responses)}
-    looks = {}
+    looks: dict[str, pa.Table] = {}
     for name, (number, theta, mjd) in LOOKS.items():
         through = third if name == "files" else acis
         label = f"{third.names[0]} (files)" if name == "files" else name
@@ -140,7 +140,8 @@ def simulate_look(
     photon_rng, text_rng = (
         np.random.default_rng(part) for part in np.random.SeedSequence([options.seed, 1 + look]).spawn(2)
     )
-    counts = np.exp(photon_rng.uniform(*np.log(options.counts), size))
+    least, most = (float(np.log(number)) for number in options.counts)
+    counts = np.exp(photon_rng.uniform(least, most, size))
     everywhere = np.ones(size)
     observations = replace(
         observations,

@@ -56,6 +56,8 @@ SHORTER = {
     "outputs/results/align/graph": "outputs/results/align/graph --num_nulls 2",
     "outputs/results/trajectories_validation": "outputs/results/trajectories_validation --kinds states "
     "--num_sources 3 --num_observations 2 --num_draws 39",
+    "--model outputs/spectrum_vae": "--model outputs/spectrum_vae --split all",  # few are bright
+    "--output outputs/attention": "--output outputs/attention --split train --num_steps 2 --min_counts 20",
     "outputs/data/default": "DATASET",
     # One word for three things, told apart by the option before it.
     "--text_model_name_or_path FOLDER_OR_HUB_ID": "--text_model_name_or_path TEXT_MODEL",

@@ -16,13 +16,23 @@ from gpu_stages.job import Job, median_seconds, mfu, peak_memory_gib, reset_peak
 
 
 def spectrum_step(job: Job) -> list[dict[str, Any]]:
-    """The spectrum autoencoder of the default size."""
-    from chandraclip.models import SpectrumAutoencoderConfig, SpectrumAutoencoderModel, SpectrumFeatureExtractor
+    """Every family of spectra at its default size."""
+    from chandraclip.models.contract import FAMILIES, families_of, make_feature_extractor, make_model
+    from chandraclip.models.feature_extraction import use_responses_of
 
-    extractor = SpectrumFeatureExtractor()
     table = training_rows(job, job.how_much.spectrum_batch)
-    model = SpectrumAutoencoderModel(SpectrumAutoencoderConfig())
-    return _measure(job, "spectrum", "spectrum pre-training step", model, extractor, extractor(table), table.num_rows)
+    rows = []
+    for family in families_of("spectrum"):
+        extractor = make_feature_extractor(FAMILIES[family], {})
+        if extractor.reads_responses and not (job.dataset / "responses").is_dir():
+            rows.append(row(f"{family} step", note="needs the packaged dataset: its responses"))
+            continue
+        use_responses_of(extractor, job.dataset)
+        # What later stages embed with is the default tower.
+        name = "spectrum" if family == "spectrum_autoencoder" else family
+        batch = extractor(table)
+        rows += _measure(job, name, f"{family} step", make_model(family, {}), extractor, batch, table.num_rows)
+    return rows
 
 
 def event_step(job: Job) -> list[dict[str, Any]]:

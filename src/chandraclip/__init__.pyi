@@ -12,6 +12,9 @@ from .models import SpectrumAutoencoderModel as SpectrumAutoencoderModel
 from .models import SpectrumFeatureExtractor as SpectrumFeatureExtractor
 from .models import SpectrumRecurrentAutoencoderConfig as SpectrumRecurrentAutoencoderConfig
 from .models import SpectrumRecurrentAutoencoderModel as SpectrumRecurrentAutoencoderModel
+from .models import SpectrumVaeConfig as SpectrumVaeConfig
+from .models import SpectrumVaeModel as SpectrumVaeModel
+from .models import UnfoldedSpectrumFeatureExtractor as UnfoldedSpectrumFeatureExtractor
 from .observation import Observation as Observation
 from .observation import open as open
 from .observation.sample import sample as sample

@@ -241,3 +241,16 @@ def test_a_spectrum_without_a_good_channel_is_none() -> None:
     assert result["spectrum_mask"].tolist() == [False, True]
     with pytest.raises(ValueError, match="row 0: 1024 channels, and spectrum_quality has 3"):
         SpectrumFeatureExtractor()({**row, "spectrum_quality": np.ones(3, int)})
+
+
+def test_rows_of_one_grid_give_what_their_edges_give(columns: dict[str, Any]) -> None:
+    """Rows that all have the ACIS grid are read at once; edges written out take the way of all others."""
+    columns["spectrum_counts"] = [None if row == 3 else counts for row, counts in enumerate(columns["spectrum_counts"])]
+    background = columns["spectrum_background"]
+    columns["spectrum_background"] = [None if row == 3 else counts for row, counts in enumerate(background)]
+    quickly = SpectrumFeatureExtractor()(columns, return_tensors="np")
+    edges = [0.0146 * np.arange(1025)] * len(background)
+    each = SpectrumFeatureExtractor()({**columns, "channel_energy_edges": edges}, return_tensors="np")
+    assert quickly["spectrum_mask"].tolist() == [row != 3 for row in range(8)]
+    for name, values in each.items():
+        np.testing.assert_array_equal(quickly[name], values, err_msg=name)

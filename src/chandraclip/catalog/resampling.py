@@ -9,6 +9,7 @@ extractors, evaluations as what a learned representation is compared with.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class NetChannels:
     high: np.ndarray
     bad_width: np.ndarray | None = None
 
-    @property
+    @cached_property
     def mask(self) -> np.ndarray:
         """(num_rows,) bool, the rows that have a channel here."""
         return np.bincount(self.rows, minlength=self.num_rows) > 0
@@ -72,6 +73,10 @@ def net_channels(
     Raises:
         ValueError: a row whose edges, background or flags do not go with its counts.
     """
+    if (edges is None or not np.any(edges.valid)) and (quality is None or not len(quality.values)):
+        alike = _of_one_grid(counts, background, background_scale, energy_min, energy_max)
+        if alike is not None:
+            return alike
     rows = row_index(counts)
     low, high = channel_edges(counts, edges)
     scaled = scaled_background(counts, background, background_scale)
@@ -83,11 +88,39 @@ def net_channels(
         # The width of the bad channels up to each one: what a group that spans some does not cover.
         flat["bad_width"] = np.cumsum(np.where(good, 0.0, high - low))
         keep &= good
-    flat = {name: values[keep] for name, values in flat.items()}
+    kept = np.flatnonzero(keep)
+    flat = {name: values[kept] for name, values in flat.items()}
     if len(low) and np.any((np.diff(low) < 0) & (np.diff(rows) == 0)):  # a grating's decreasing energies
         order = np.lexsort((flat["low"], flat["rows"]))
         flat = {name: values[order] for name, values in flat.items()}
     return NetChannels(num_rows=len(counts), **flat)
+
+
+def _of_one_grid(
+    counts: Ragged, background: Ragged | None, scale: np.ndarray | None, energy_min: float, energy_max: float
+) -> NetChannels | None:
+    """`net_channels` of rows that all have the ACIS grid, as many channels and a background: the common case, where
+    what lies outside the band need not be touched. None where they have not."""
+    lengths = np.diff(counts.offsets)
+    num_channels, own = int(lengths.max(initial=0)), np.flatnonzero(lengths)
+    if background is None or scale is None or not own.size or (lengths[own] != num_channels).any():
+        return None
+    if not np.array_equal(np.diff(background.offsets), lengths) or not np.isfinite(scale[own]).all():
+        return None
+    edges = ACIS_CHANNEL_WIDTH * np.arange(num_channels + 1)
+    middle = 0.5 * (edges[:-1] + edges[1:])
+    kept = slice(*np.searchsorted(middle, [energy_min, np.nextafter(energy_max, np.inf)]).tolist())
+    own_counts, own_background = (
+        np.asarray(lists.values).reshape(len(own), num_channels)[:, kept] for lists in (counts, background)
+    )
+    return NetChannels(
+        num_rows=len(counts),
+        rows=np.repeat(own, own_counts.shape[1]),
+        counts=own_counts.ravel(),
+        background=(own_background * scale[own, None]).ravel(),
+        low=np.tile(edges[:-1][kept], len(own)),
+        high=np.tile(edges[1:][kept], len(own)),
+    )
 
 
 def resample(
@@ -145,17 +178,22 @@ def group_starts(counts: np.ndarray, rows: np.ndarray, group_counts: int) -> np.
     begins = np.diff(rows, prepend=-1) > 0
     first = np.flatnonzero(begins)
     lengths = np.diff(np.append(first, len(rows)))
-    position = np.arange(len(rows)) - np.repeat(first, lengths)
-    column = np.repeat(np.arange(len(first)), lengths)
-    table = np.zeros((lengths.max(), len(first)))
-    table[position, column] = counts
+    alike = bool((lengths == lengths[0]).all())
+    if alike:
+        table = np.ascontiguousarray(counts.reshape(len(first), -1).T)
+    else:
+        position = np.arange(len(rows)) - np.repeat(first, lengths)
+        column = np.repeat(np.arange(len(first)), lengths)
+        table = np.zeros((lengths.max(), len(first)))
+        table[position, column] = counts
     closed = np.zeros(table.shape, dtype=bool)
     running = np.zeros(len(first))
     for channel, row in enumerate(table):
         running += row
         np.greater_equal(running, group_counts, out=closed[channel])
         running[closed[channel]] = 0.0
-    return np.flatnonzero(begins | np.concatenate([[True], closed[position, column][:-1]]))
+    ends = closed.T.ravel() if alike else closed[position, column]
+    return np.flatnonzero(begins | np.concatenate([[True], ends[:-1]]))
 
 
 def interpolate_rows(
@@ -203,7 +241,7 @@ def channel_edges(counts: Ragged, edges: Ragged | None) -> tuple[np.ndarray, np.
     """
     lengths = np.diff(counts.offsets)
     rows = row_index(counts)
-    channel = np.arange(len(counts.values)) - counts.offsets[rows]  # from 0
+    channel = np.arange(len(counts.values)) - np.repeat(counts.offsets[:-1], lengths)  # from 0
     low, high = ACIS_CHANNEL_WIDTH * channel, ACIS_CHANNEL_WIDTH * (channel + 1)
     if edges is None:
         return low, high
@@ -243,6 +281,8 @@ def scaled_background(counts: Ragged, background: Ragged | None, scale: np.ndarr
             f"row {wrong[0]}: {lengths[wrong[0]]} source and {num_background[wrong[0]]} background channels, of "
             "spectrum_counts and spectrum_background"
         )
+    if has.all():
+        return np.asarray(background.values * np.repeat(scale, lengths))
     scaled[has[row_index(counts)]] = (background.values * np.nan_to_num(scale)[row_index(background)])[
         has[row_index(background)]
     ]

@@ -39,10 +39,14 @@ from chandraclip.models.spectrum_recurrent_autoencoder.configuration_spectrum_re
 from chandraclip.models.spectrum_recurrent_autoencoder.modeling_spectrum_recurrent_autoencoder import (
     SpectrumRecurrentAutoencoderModel,
 )
+from chandraclip.models.spectrum_vae.configuration_spectrum_vae import SpectrumVaeConfig
+from chandraclip.models.spectrum_vae.feature_extraction_spectrum_vae import UnfoldedSpectrumFeatureExtractor
+from chandraclip.models.spectrum_vae.modeling_spectrum_vae import SpectrumVaeModel, SpectrumVaeOutput
 
 register_family(SpectrumAutoencoderModel)
 register_family(SpectrumRecurrentAutoencoderModel)
 register_family(FoldedSpectrumAutoencoderModel)
+register_family(SpectrumVaeModel)
 register_family(EventTransformerModel)
 AutoConfig.register(NgramTextConfig.model_type, NgramTextConfig, exist_ok=True)
 AutoModel.register(NgramTextConfig, NgramTextModel, exist_ok=True)
@@ -72,7 +76,11 @@ __all__ = [
     "SpectrumFeatureExtractor",
     "SpectrumRecurrentAutoencoderConfig",
     "SpectrumRecurrentAutoencoderModel",
+    "SpectrumVaeConfig",
+    "SpectrumVaeModel",
+    "SpectrumVaeOutput",
     "TowerModel",
+    "UnfoldedSpectrumFeatureExtractor",
     "load_reconstructing",
     "reconstructs",
     "register_family",

@@ -63,6 +63,14 @@ class TowerModel(ChandraPreTrainedModel):
         """(B, latent_size) latents; rows that lack the modality have finite ones that mean nothing."""
         return self.encoder(*inputs, **batch)
 
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, latent_size) latents to what the decoder makes of them, (B, N), in units of the features.
+
+        Raises:
+            NotImplementedError: the family has no decoder of spectra on the energies of its feature extractor.
+        """
+        raise NotImplementedError(f"a {self.config.model_type} does not decode to a spectrum")
+
     def embedding_outputs(self) -> dict[str, tuple[str, str]]:
         """Column of the embeddings file -> (field of the output, mask in the batch)."""
         return {f"{self.modality}_latents": ("latents", f"{self.modality}_mask")}

@@ -62,6 +62,11 @@ class FoldedSpectrumFeatureExtractor(ResponseFeatureExtractor):
     def bins(self) -> DetectorBins:
         return DetectorBins(self.energy_min, self.energy_max, self.num_bins)
 
+    @property
+    def energies(self) -> np.ndarray:
+        """(num_bins,) keV, the logarithmic middles of the bins of detected energy."""
+        return np.sqrt(self.bins.edges[:-1] * self.bins.edges[1:])
+
     def prepare_response(self, response: Response) -> BinnedResponse:
         return BinnedResponse.of(response, self.bins)
 

@@ -50,6 +50,7 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
     model_input_names = ["spectrum_values", "spectrum_summary", "spectrum_mask"]  # noqa: RUF012
     columns = MODALITY_COLUMNS["spectrum"]
     optional_columns = columns[1:]
+    value_unit = "counts/s/keV, normalised"
 
     def __init__(
         self,
@@ -273,8 +274,8 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
 
     def _summary(self, channels: NetChannels, exposure: np.ndarray) -> np.ndarray:
         mask = channels.mask
-        total = np.bincount(channels.rows, channels.counts, minlength=len(mask))[mask]
-        background = np.bincount(channels.rows, channels.background, minlength=len(mask))[mask]
+        first = np.flatnonzero(np.diff(channels.rows, prepend=-1))
+        total, background = (np.add.reduceat(values, first) for values in (channels.counts, channels.background))
         share = np.divide(background, total, out=np.where(background > 0, 1.0, 0.0), where=total > 0)
         net = np.maximum(total - background, 0.5)
         return np.stack(

@@ -113,6 +113,10 @@ class SpectrumReconstructionModel(TowerModel):
     feature_extractor: SpectrumFeatureExtractor | None
     decoder: nn.Module
 
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, latent_size) latents to (B, num_points), in the units of `spectrum_values`."""
+        return self.decoder(latents)
+
     def forward(
         self, spectrum_values: Tensor, spectrum_summary: Tensor, spectrum_mask: Tensor | None = None, **kwargs: Any
     ) -> SpectrumAutoencoderOutput:

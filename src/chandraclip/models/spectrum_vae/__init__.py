@@ -1,0 +1,1 @@
+"""Variational autoencoder of unfolded spectra with a DeepONet decoder."""

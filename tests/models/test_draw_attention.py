@@ -1,0 +1,67 @@
+"""scripts/draw_attention.py on models of random weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from chandraclip.errors import InputFileError
+from chandraclip.models.contract import make_feature_extractor, make_model
+
+pytestmark = pytest.mark.slow
+SMALL = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "latent_size": 3}
+MODELS = {
+    "spectrum_autoencoder": SMALL,
+    "spectrum_recurrent_autoencoder": {"hidden_size": 8, "latent_size": 3, "patch_size": 40},
+    "spectrum_vae": {"encoder_hidden_sizes": [8], "branch_hidden_sizes": [8], "trunk_hidden_sizes": [8]},
+    "folded_spectrum_autoencoder": {**SMALL, "decoder_hidden_size": 8, "num_energies": 40, "patch_size": 12},
+}
+
+
+@pytest.fixture
+def draw(repository: Path):
+    spec = importlib.util.spec_from_file_location("draw_attention", repository / "scripts" / "draw_attention.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_every_family_is_drawn_by_class_beside_an_untrained_one(draw, dataset: Path, tmp_path: Path):
+    folders = []
+    for number, (model_type, options) in enumerate(MODELS.items()):
+        torch.manual_seed(number + 5)
+        model = make_model(model_type, options)
+        folders.append(tmp_path / model_type)
+        model.save_pretrained(folders[-1])
+        make_feature_extractor(type(model), {}).save_pretrained(folders[-1])
+    output = tmp_path / "out"
+    limits = ["--split", "train", "--min_counts", "50", "--rows_per_class", "4", "--num_steps", "2"]
+    draw([*map(str, folders), str(dataset), "--output", str(output), *limits])
+    content = json.loads((output / "attention.json").read_text())
+    assert content["bands_kev"]["Fe K"] == [6.2, 7.1]
+    assert len(content["rows"]) >= 2
+    assert all(2 <= number <= 4 for number in content["rows"].values())
+    shares = pd.DataFrame(content["shares"])
+    measures = shares.groupby("model")["measure"].unique().map(sorted).to_dict()
+    assert measures == {
+        "spectrum_autoencoder": ["attention", "gradient"],
+        "spectrum_recurrent_autoencoder": ["gradient"],
+        "spectrum_vae": ["gradient"],
+        "folded_spectrum_autoencoder": ["attention", "gradient"],
+    }
+    assert set(shares["weights"]) == {"trained", "untrained"}
+    inside = shares[["soft", "medium", "hard"]].sum(axis=1)
+    assert ((inside > 0.05) & (inside < 1 + 1e-9)).all()
+    curves = pd.read_csv(output / "attention.csv")
+    area = curves.groupby(["model", "weights", "measure", "class"])["per_decade"].sum() / 24
+    assert area.to_numpy() == pytest.approx(1.0, abs=1e-3)
+    assert (output / "attention.png").stat().st_size > 50_000
+    with pytest.raises(InputFileError, match="there is no split 'other'"):
+        draw([str(folders[0]), str(dataset), "--split", "other"])
