@@ -33,7 +33,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default=["k-means", "Gaussian mixture", "agglomerative", "HDBSCAN"],
         choices=["k-means", "Gaussian mixture", "agglomerative", "HDBSCAN"],
         metavar="METHOD",
-        help="of %(choices)s (default: all)",
+        help="of clusters (default: %(default)s)",
     )
     parser.add_argument(
         "--sizes",

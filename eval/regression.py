@@ -24,7 +24,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="folder for the results; default EMBEDDINGS/regression")
     parser.add_argument("--variables", nargs="+", help="catalogue columns; default: all of the schema")
     parser.add_argument(
-        "--where", nargs="+", default=[], metavar="CONDITION",
+        "--where", nargs="+", metavar="CONDITION",
         help="only these detections of every split, by catalogue columns: 'src_cnts_aper_b < 300'",
     )  # fmt: skip
     parser.add_argument("--num_resamples", type=int, default=1000, help="bootstrap resamples of sources (default 1000)")
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
         "regression",
         table,
         headline,
-        {**result, "where": options.where, "improvement": gains, "published": published},
+        {**result, "where": options.where or [], "improvement": gains, "published": published},
     )
     with atomic_path(output / "regression.md") as temporary:
         temporary.write_text(everything)
