@@ -46,7 +46,7 @@ class FoldedSpectrumAutoencoderConfig(ChandraConfig):
     num_attention_heads: int = 4
     intermediate_size: int = 128
     latent_size: int = 64
-    decoder_hidden_size: int = 128
+    decoder_hidden_size: int = 256
     num_energies: int = 160
     energy_min: float = 0.3
     energy_max: float = 10.0
@@ -57,7 +57,7 @@ class FoldedSpectrumAutoencoderConfig(ChandraConfig):
     layer_norm_eps: float = 1e-6
     variational: bool = False
     kl_weight: float = 1e-3
-    consistency_weight: float = 0.1
+    consistency_weight: float = 0.3
     smoothness_weight: float = 1e-3
     line_weight: float = 1e-2
     min_thinning: float = 0.05
