@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     from chandraclip.files import atomic_path, write_json
     from chandraclip.models.contract import load_feature_extractor, load_tower
     from chandraclip.models.feature_extraction import use_responses_of
-    from chandraclip.models.where_it_looks import BANDS_OF_INTEREST, share_in_band, shares_in_bins
+    from chandraclip.models.where_it_looks import BANDS_OF_INTEREST, bin_edges, share_in_band, shares_in_bins
 
     rows, classes = bright_rows(options)
     names = [SOURCE_CLASSES[number] for number in sorted(set(classes.tolist()))]
@@ -75,9 +75,10 @@ def main(arguments: list[str] | None = None) -> None:
                 means[ALL] = sum(means.values()) / len(names)
                 for name, mean in means.items():
                     facts = {"model": label, "weights": state, "measure": measure, "class": name}
-                    edges, share = shares_in_bins(mean[None], energies)
-                    density = share[0] / np.diff(np.log10(edges))
-                    curves.append({**facts, "energies": np.sqrt(edges[1:] * edges[:-1]), "density": density})
+                    width = np.diff(np.log10(bin_edges(energies)))
+                    edges, (share, covered) = shares_in_bins(np.stack([mean, width]), energies)
+                    middle = np.sqrt(edges[1:] * edges[:-1])
+                    curves.append({**facts, "energies": middle, "share": share, "density": share / covered})
                     inside = {
                         band: float(share_in_band(mean[None], energies, limits)[0])
                         for band, limits in BANDS_OF_INTEREST.items()
@@ -90,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     with atomic_path(output / "attention.csv") as temporary:
         frames = [
             pd.DataFrame({**{key: curve[key] for key in ("model", "weights", "measure", "class")},
-                          "energy": curve["energies"], "per_decade": curve["density"]})
+                          "energy": curve["energies"], "share": curve["share"], "per_decade": curve["density"]})
             for curve in curves
         ]  # fmt: skip
         pd.concat(frames).to_csv(temporary, index=False, float_format="%.5g")

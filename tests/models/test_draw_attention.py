@@ -60,8 +60,10 @@ def test_every_family_is_drawn_by_class_beside_an_untrained_one(draw, dataset: P
     inside = shares[["soft", "medium", "hard"]].sum(axis=1)
     assert ((inside > 0.05) & (inside < 1 + 1e-9)).all()
     curves = pd.read_csv(output / "attention.csv")
-    area = curves.groupby(["model", "weights", "measure", "class"])["per_decade"].sum() / 24
-    assert area.to_numpy() == pytest.approx(1.0, abs=1e-3)
+    total = curves.groupby(["model", "weights", "measure", "class"])["share"].sum()
+    assert total.to_numpy() == pytest.approx(1.0, abs=1e-3)
+    inner = curves[(curves["energy"] > 0.6) & (curves["energy"] < 6.5)]  # bins that every model covers whole
+    assert (inner["per_decade"] / inner["share"]).to_numpy() == pytest.approx(24.0, rel=1e-3)
     assert (output / "attention.png").stat().st_size > 50_000
     with pytest.raises(InputFileError, match="there is no split 'other'"):
         draw([str(folders[0]), str(dataset), "--split", "other"])

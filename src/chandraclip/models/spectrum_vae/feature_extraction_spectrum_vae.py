@@ -53,7 +53,7 @@ class UnfoldedSpectrumFeatureExtractor(ResponseFeatureExtractor):
         energy_min: float = 0.3,
         energy_max: float = 10.0,
         group_counts: int = 5,
-        min_area_share: float = 0.02,
+        min_area_share: float = 0.05,
         **kwargs: Any,
     ):
         if not 0 < energy_min < energy_max:
