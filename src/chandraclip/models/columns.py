@@ -105,6 +105,11 @@ def scalar_column(batch: Mapping[str, Any] | pa.Table, name: str) -> np.ndarray 
     raise ValueError(f"column {name!r}: row {wrong} is a {type(column[wrong]).__name__}; it holds one number a row")
 
 
+def background_columns(batch: Mapping[str, Any] | pa.Table) -> tuple[Ragged | None, np.ndarray | None]:
+    """spectrum_background and background_scale, as `catalog.resampling` takes them."""
+    return list_column(batch, "spectrum_background", np.float64), scalar_column(batch, "background_scale")
+
+
 def text_column(column: Any, name: str) -> list[str]:
     """A column of texts; null ones are empty.
 

@@ -25,7 +25,7 @@ from chandraclip.catalog.resampling import (
 )
 from chandraclip.data.schema import MODALITY_COLUMNS
 from chandraclip.models.batches import as_columns
-from chandraclip.models.columns import column_names, is_null, list_column, scalar_column
+from chandraclip.models.columns import background_columns, column_names, is_null, list_column, scalar_column
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 
 NORMALIZATIONS = ("min_max", "sqrt", "asinh")
@@ -213,8 +213,7 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         channels = net_channels(
             counts,
             list_column(batch, "channel_energy_edges", np.float64),
-            list_column(batch, "spectrum_background", np.float64),
-            scalar_column(batch, "background_scale"),
+            *background_columns(batch),
             list_column(batch, "spectrum_quality", np.int64),
             list_column(batch, "spectrum_grouping", np.int64),
             self.energy_min,
@@ -229,9 +228,7 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         low, high = channel_edges(counts, list_column(batch, "channel_energy_edges", np.float64))
         quality, grouping = (list_column(batch, f"spectrum_{name}", np.int64) for name in ("quality", "grouping"))
         good = good_channels(counts, quality, grouping)
-        background = list_column(batch, "spectrum_background", np.float64)
-        scale = scalar_column(batch, "background_scale")
-        return low, high, good, smoothed_background(counts, background, scale, high - low, good)
+        return low, high, good, smoothed_background(counts, *background_columns(batch), high - low, good)
 
     def _exposure(self, batch: Mapping[str, Any] | pa.Table, counts: Ragged) -> np.ndarray:
         """(B,) s, NaN where not known."""

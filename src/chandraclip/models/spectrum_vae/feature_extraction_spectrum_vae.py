@@ -10,10 +10,9 @@ from transformers.feature_extraction_utils import BatchFeature
 
 from chandraclip.catalog.quality import good_channels
 from chandraclip.catalog.ragged import Ragged, row_index
-from chandraclip.catalog.resampling import channel_edges, group_starts, interpolate_rows
+from chandraclip.catalog.resampling import channel_edges, group_starts, interpolate_rows, scaled_background
 from chandraclip.data.schema import MODALITY_COLUMNS
-from chandraclip.models.columns import column_names, list_column
-from chandraclip.models.count_spectra import background_in_source
+from chandraclip.models.columns import background_columns, column_names, list_column
 from chandraclip.models.feature_extraction import ResponseFeatureExtractor
 from chandraclip.models.spectrum_vae.folding import fold_rows
 
@@ -130,7 +129,7 @@ class UnfoldedSpectrumFeatureExtractor(ResponseFeatureExtractor):
         flat = {
             "rows": rows,
             "counts": counts.values,
-            "net": counts.values - background_in_source(batch, counts),
+            "net": counts.values - scaled_background(counts, *background_columns(batch)),
             "low": low,
             "high": high,
             "flat_rate": area,

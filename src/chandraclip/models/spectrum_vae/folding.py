@@ -9,9 +9,8 @@ import numpy as np
 
 from chandraclip.catalog.quality import good_channels
 from chandraclip.catalog.ragged import Ragged, row_index
-from chandraclip.catalog.resampling import channel_edges
-from chandraclip.models.columns import list_column
-from chandraclip.models.count_spectra import background_in_source, smoothed_background
+from chandraclip.catalog.resampling import channel_edges, scaled_background, smoothed_background
+from chandraclip.models.columns import background_columns, list_column
 from chandraclip.models.feature_extraction import RESPONSE_COLUMN
 from chandraclip.ogip.response import Response
 
@@ -81,7 +80,7 @@ def expected_counts(columns: Mapping[str, Any], photons: np.ndarray, edges: np.n
 
     The shape is folded through the row's ARF and RMF, and multiplied so that its counts in the good channels of
     0.5-7 keV are the row's own net counts there (none where those are negative); the smoothed background is added
-    (`count_spectra.smoothed_background`).
+    (`catalog.resampling.smoothed_background`).
 
     Args:
         columns: of `ResponseFeatureExtractor.resolve`.
@@ -99,14 +98,15 @@ def expected_counts(columns: Mapping[str, Any], photons: np.ndarray, edges: np.n
     low, high = channel_edges(counts, list_column(columns, "channel_energy_edges", np.float64))
     quality, grouping = (list_column(columns, f"spectrum_{name}", np.int64) for name in ("quality", "grouping"))
     good = good_channels(counts, quality, grouping)
+    background = background_columns(columns)
     middle = 0.5 * (low + high)
     inside = (middle >= RESCALED_BAND[0]) & (middle <= RESCALED_BAND[1]) & (True if good is None else good)
     net, folded = (
         np.bincount(rows[inside], values[inside], minlength=len(counts))
-        for values in (counts.values - background_in_source(columns, counts), shape)
+        for values in (counts.values - scaled_background(counts, *background), shape)
     )
     factor = np.divide(np.maximum(net, 0.0), folded, out=np.zeros(len(counts)), where=folded > 0)
-    total = shape * factor[rows] + smoothed_background(columns, counts, high - low, good)
+    total = shape * factor[rows] + smoothed_background(counts, *background, high - low, good)
     known = np.isfinite(shape)
     lengths = np.bincount(rows[known], minlength=len(counts))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
