@@ -57,7 +57,7 @@ class FoldedSpectrumAutoencoderConfig(ChandraConfig):
     layer_norm_eps: float = 1e-6
     variational: bool = False
     kl_weight: float = 1e-3
-    consistency_weight: float = 0.3
+    consistency_weight: float = 0.1
     smoothness_weight: float = 1e-3
     line_weight: float = 1e-2
     min_thinning: float = 0.05
