@@ -15,12 +15,12 @@ from chandraclip.models import (
     ChandraClipModel,
     ChandraClipProcessor,
     EventFeatureExtractor,
-    FoldedSpectrumFeatureExtractor,
     SpectrumFeatureExtractor,
     small_text_config,
     train_tokenizer,
 )
 from chandraclip.models.contract import make_model
+from chandraclip.models.feature_extraction import ResponseFeatureExtractor
 from chandraclip.simulate.instrument.response import builtin_instrument
 
 SMALL = {"hidden_size": 32, "intermediate_size": 32, "latent_size": 8}
@@ -58,11 +58,14 @@ def processor() -> ChandraClipProcessor:
     return ChandraClipProcessor(SpectrumFeatureExtractor(), EventFeatureExtractor(), train_tokenizer(texts, 400))
 
 
-def inputs() -> dict[str, Any]:
-    """Keyword arguments that give every family its loss: each reads what it knows."""
-    folded = FoldedSpectrumFeatureExtractor()
-    folded.use_responses({response.response_id: response for response in builtin_instrument().responses})
-    return {**folded(detections()), **processor()(detections()), "return_loss": True}
+def inputs(model_type: str) -> dict[str, Any]:
+    """Keyword arguments that give a model of the family its loss: what its own feature extractor makes."""
+    if model_type == "chandraclip":
+        return {**processor()(detections()), "return_loss": True}
+    extractor = FAMILIES[model_type].feature_extractor_class()
+    if isinstance(extractor, ResponseFeatureExtractor):
+        extractor.use_responses({response.response_id: response for response in builtin_instrument().responses})
+    return dict(extractor(detections()))
 
 
 def build(model_type: str, seed: int = 0) -> PreTrainedModel:

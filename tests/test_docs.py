@@ -40,6 +40,7 @@ NOT_RUN = {
     "-m pytest": "is how this is run",
     "--from_catalog": "needs tables of the catalogue, which are no part of the repository",
     "validate_simulator.py": "needs tables of the catalogue, which are no part of the repository",
+    "csc_mock": "is made of tables of the catalogue, which are no part of the repository",
     "validate_instruments.py": "needs the response of a third instrument; tests/embedding has it",
     "scripts/explore.py": "serves until it is stopped; tests/explorer has it",
     "torchrun": "tests/training starts two processes",

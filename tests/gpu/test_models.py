@@ -23,7 +23,7 @@ def loss_and_gradients(model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor,
 
 @pytest.mark.parametrize("model_type", registered())
 def test_loss_and_gradients_are_those_of_the_cpu(model_type: str) -> None:
-    model, batch = build(model_type), inputs()
+    model, batch = build(model_type), inputs(model_type)
     expected, expected_gradients = loss_and_gradients(model, batch)
     loss, gradients = loss_and_gradients(model.cuda(), on_device(batch, "cuda"))
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
@@ -41,7 +41,7 @@ def test_loss_and_gradients_are_those_of_the_cpu(model_type: str) -> None:
 
 @pytest.mark.parametrize("model_type", registered())
 def test_bfloat16_trains_and_is_close_to_float32(model_type: str) -> None:
-    model, batch = build(model_type).cuda(), on_device(inputs(), "cuda")
+    model, batch = build(model_type).cuda(), on_device(inputs(model_type), "cuda")
     with torch.no_grad():
         expected = model(**batch).loss
         with torch.autocast("cuda", dtype=torch.bfloat16):
@@ -64,7 +64,7 @@ def test_bfloat16_trains_and_is_close_to_float32(model_type: str) -> None:
 
 def test_the_flash_kernel_reads_lists_as_the_chunks_do(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch.nn.attention.varlen")
-    model, batch = build("event_transformer").cuda(), on_device(inputs(), "cuda")
+    model, batch = build("event_transformer").cuda(), on_device(inputs("event_transformer"), "cuda")
     heads, head_dim = model.config.num_attention_heads, model.config.hidden_size // model.config.num_attention_heads
     varlen_attention._passes_trial.cache_clear()
     with torch.autocast("cuda", dtype=torch.bfloat16):

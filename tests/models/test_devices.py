@@ -37,7 +37,7 @@ class Factories(TorchFunctionMode):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("model_type", registered())
 def test_every_tensor_is_made_where_the_inputs_are(model_type: str, training: bool) -> None:
-    model, batch = build(model_type).train(training), inputs()
+    model, batch = build(model_type).train(training), inputs(model_type)
     with Factories() as factories:
         loss = model(**batch).loss
         loss.backward()
