@@ -54,6 +54,8 @@ SHORTER = {
     "path/or/repo_id": "DATASET",
     "outputs/results/reconstruction": "outputs/results/reconstruction --num_fits 1",
     "outputs/results/align/symbolic": "outputs/results/align/symbolic --max_evaluations 1000 --latents 0",
+    "outputs/results/align/classification": "outputs/results/align/classification --num_resamples 20",
+    "outputs/results/align/clustering": "outputs/results/align/clustering --sizes 2 4 --num_resamples 20",
     "outputs/results/star_agn": "outputs/results/star_agn --num_spectra 1000 --max_epochs 5",
     "outputs/results/align/graph": "outputs/results/align/graph --num_nulls 2",
     "outputs/results/trajectories_validation": "outputs/results/trajectories_validation --kinds states "
