@@ -19,6 +19,8 @@ from time import perf_counter, process_time
 import numpy as np
 from scipy.sparse import csr_array, load_npz, save_npz
 
+from result_files import write_result
+
 NUM_STARTS = 10
 PEER = """
 import json, sys, time
@@ -102,11 +104,7 @@ def main() -> None:
     }
     for name, value in result.items():
         print(f"{name:<22} {value}")
-    output = Path(__file__).resolve().parent / "results" / "core_periphery.json"
-    output.parent.mkdir(exist_ok=True)
-    output.write_text(json.dumps(result, indent=2) + "\n")
-    if not result["equal"]:
-        raise SystemExit("cpnet found a better core")
+    write_result(__file__, result, "cpnet found a better core")
 
 
 if __name__ == "__main__":

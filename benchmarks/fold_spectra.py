@@ -9,10 +9,8 @@ autoencoder is trained in, and `Response.fold` says whether they are right. The 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,6 +22,7 @@ from torch import Tensor
 from chandraclip.models.folded_spectrum_autoencoder.detector_bins import BinnedResponse, DetectorBins
 from chandraclip.models.folded_spectrum_autoencoder.folding import fold, pack_responses
 from chandraclip.simulate.instrument.response import builtin_instrument
+from result_files import write_result
 
 TOLERANCE = 1e-5
 
@@ -97,11 +96,7 @@ def main() -> None:
     }
     for name, value in result.items():
         print(f"{name:<32}{value:.4g}" if isinstance(value, float) else f"{name:<32}{value}")
-    output = Path(__file__).resolve().parent / "results" / "fold_spectra.json"
-    output.parent.mkdir(exist_ok=True)
-    output.write_text(json.dumps(result, indent=2) + "\n")
-    if not result["equal"]:
-        raise SystemExit("the two sides differ")
+    write_result(__file__, result)
 
 
 if __name__ == "__main__":

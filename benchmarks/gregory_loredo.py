@@ -7,10 +7,8 @@ Both sides see the same photon lists (half of the observations have a gap) and m
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
-from pathlib import Path
 from time import perf_counter
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,6 +18,7 @@ from scipy.special import gammaln, logsumexp
 
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.catalog.variability import COARSE_BINS, gregory_loredo
+from result_files import write_result
 
 EXPOSURE = 30_000.0  # s
 GAP = (12_000.0, 18_000.0)
@@ -99,11 +98,7 @@ def main() -> None:
     for name, seconds in (("one after another", direct_s), ("gregory_loredo", ours_s)):
         print(f"{name:<28}{seconds:>10.3f}{options.num_detections / seconds:>15,.0f}")
     print(f"ratio {result['ratio']:.0f}, largest difference of log10 odds {difference:.1e}, equal: {result['equal']}")
-    output = Path(__file__).resolve().parent / "results" / "gregory_loredo.json"
-    output.parent.mkdir(exist_ok=True)
-    output.write_text(json.dumps(result, indent=2) + "\n")
-    if not result["equal"]:
-        raise SystemExit("the two sides differ")
+    write_result(__file__, result)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from result_files import write_result
+
 THREADS = len(os.sched_getaffinity(0))
 DIMENSION, NEIGHBOURS, FEW = 64, 10, 512
 MEMORY_ROWS = (200_000, 600_000, 1_300_000)
@@ -165,11 +167,7 @@ def main() -> None:
     for name, peaks in memory.items():
         print(f"peak MiB with {[f'{number:,}' for number in options.memory_rows]} {name}: {[round(p) for p in peaks]}")
     print(f"ratio {result['ratio']:.1f} ({result['ratio_of_cpu_time']:.1f} of CPU time), equal: {result['equal']}")
-    output = Path(__file__).resolve().parent / "results" / "nearest_neighbours.json"
-    output.parent.mkdir(exist_ok=True)
-    output.write_text(json.dumps(result, indent=2) + "\n")
-    if not result["equal"]:
-        raise SystemExit("the two sides differ, or memory does not grow as a straight line")
+    write_result(__file__, result, "the two sides differ, or memory does not grow as a straight line")
 
 
 if __name__ == "__main__":

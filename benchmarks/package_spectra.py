@@ -8,7 +8,6 @@ files must hold the same rows.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ import pyarrow.parquet as pq
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.schema import TABLE_SCHEMA, build_table, features
 from chandraclip.data.shards import write_parquet
+from result_files import write_result
 
 
 def simulate(num_detections: int, seed: int) -> list[dict[str, Any]]:
@@ -110,11 +110,7 @@ def main() -> None:
         "file_size_ratio": files[fastest] / files["build_table"],
     }
     print(f"ratio {result['ratio']:.1f}, equal: {equal}")
-    output = Path(__file__).resolve().parent / "results" / "package_spectra.json"
-    output.parent.mkdir(exist_ok=True)
-    output.write_text(json.dumps(result, indent=2) + "\n")
-    if not equal:
-        raise SystemExit("the files differ")
+    write_result(__file__, result, "the files differ")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,9 @@ share a further photon equally between two bins and must agree to 1e-9 of a spec
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,6 +20,7 @@ import numpy as np
 from scipy.signal import fftconvolve
 
 from chandraclip.simulate.instrument.pileup import FRACTIONAL_EXPOSURE, FRAME_TIME, davis_counts
+from result_files import write_result
 
 MAX_ENERGY = 15.0  # keV
 EXPOSURE = 30_000.0  # s
@@ -100,11 +99,7 @@ def main() -> None:
     for name, each in microseconds.items():
         print(f"{name:<28}{each:>12.0f}{1e6 / each:>12,.0f}")
     print(f"ratio {result['ratio']:.1f}, largest difference {difference:.1e} of the counts, equal: {result['equal']}")
-    output = Path(__file__).resolve().parent / "results" / "pileup.json"
-    output.parent.mkdir(exist_ok=True)
-    output.write_text(json.dumps(result, indent=2) + "\n")
-    if not result["equal"]:
-        raise SystemExit("the sides differ")
+    write_result(__file__, result, "the sides differ")
 
 
 if __name__ == "__main__":

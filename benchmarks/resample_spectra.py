@@ -9,12 +9,10 @@ running sum. All must agree. Files are not read on either side.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from time import perf_counter
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,6 +23,7 @@ import pyarrow as pa
 from chandraclip.catalog.bands import ACIS_CHANNEL_WIDTH
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.models import SpectrumFeatureExtractor
+from result_files import write_result
 
 NUM_CHANNELS = 1024
 ENERGIES = np.geomspace(0.5, 8.0, 400)
@@ -176,11 +175,7 @@ def main() -> None:
         print(f"{name:<24}{value:>10.2f}{options.num_spectra / value:>12,.0f}")
     print(f"ratio {result['ratio']:.0f}; {result['ratio_to_quickest_numpy_loop']:.1f} to the quickest loop in numpy")
     print(f"largest difference {difference:.1e}, equal: {result['equal']}")
-    output = Path(__file__).resolve().parent / "results" / "resample_spectra.json"
-    output.parent.mkdir(exist_ok=True)
-    output.write_text(json.dumps(result, indent=2) + "\n")
-    if not result["equal"]:
-        raise SystemExit("the sides differ")
+    write_result(__file__, result, "the sides differ")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from gpu_stages.table import render as render_gpu
 from gpu_stages.table import without_section
 
 HERE = Path(__file__).resolve().parent
-NOT_HERE = ("run_all", "gpu")
+NOT_HERE = ("run_all", "result_files", "gpu")
 
 
 def render(results: dict[str, dict]) -> str:
