@@ -14,44 +14,20 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from chandraclip.evaluation.class_programs import class_parser, class_tasks, parse_class_options
 from chandraclip.program import now_try, run_program
 
 COUNTS = "src_cnts_aper_b"
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("embeddings", nargs="+", help="folders written by scripts/embed.py")
-    parser.add_argument("dataset", help="folder or Hub id of the dataset they are of")
-    parser.add_argument("--output", type=Path, help="folder for the results; default EMBEDDINGS/classification")
-    parser.add_argument(
-        "--representations", nargs="+", help="columns of the embeddings, a+b for two; default: those of the X-ray side"
-    )
-    parser.add_argument(
-        "--folds",
-        type=int,
-        default=0,
-        help="of all rows, by source, instead of the splits (0); only where the model was not trained on them",
-    )
-    parser.add_argument(
-        "--num_components", type=int, help="of the PCA of spectra; default: as many as spectrum latents, else 8"
-    )
-    parser.add_argument("--num_resamples", type=int, default=1000, help="bootstrap resamples of sources (default 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of folds, forests and bootstrap (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    if options.folds and options.folds < 3:
-        parser.error("--folds needs 3 or more: to fit on, to choose on, to judge")
-    if options.num_components is not None and options.num_components < 1:
-        parser.error("--num_components must be at least 1")
-    return options
+    return parse_class_options(class_parser(__doc__, "classification"), arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
-    from chandraclip.errors import InputFileError
     from chandraclip.evaluation import class_figures
-    from chandraclip.evaluation.classes import TASKS, class_task
     from chandraclip.evaluation.classification import PUBLISHED, classify, score_classifier
     from chandraclip.evaluation.classifiers import LINEAR
     from chandraclip.evaluation.compared import compare_folders
@@ -66,13 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     tasks: dict[str, Any] = {}
     scores: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     text = ""
-    for title in TASKS:
-        task = class_task(
-            title, table.class_names, table.split, table.name, compared.complete, options.folds, options.seed
-        )
-        if task is None:
-            print(f"{title}: left out, there are not two classes with sources enough in train, validation and test")
-            continue
+    for title, task in class_tasks(compared, options.folds, options.seed):
         found = classify(compared, task, seed=options.seed)
         scores[title] = {
             key: score_classifier(
@@ -92,8 +62,6 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"\n{title}\n\n{table_of_scores}\n\nleft out: {task.left_out or 'nothing'}")
         print(f"\n{title}, votes of a source's detections, {LINEAR}\n")
         print(markdown_table(with_intervals(row for row in tasks[title]["votes"] if row["method"] == LINEAR)))
-    if not scores:
-        raise InputFileError(options.dataset, "no class has detections enough in train, validation and test")
     comparable = "no: simulated detections" if is_simulated(table) else "in kind: another sample"
     published = [
         {"what": one.what, "task": one.task, "method": one.method, "balanced accuracy": one.value, "from": one.source,
@@ -152,6 +120,7 @@ def tables_of(scores: Any, chosen: Any) -> dict[str, list[dict[str, Any]]]:
 def headline_of(scores: Any, compared: Any) -> list[Any]:
     """The linear probe of every representation beside that of hand features; forests where one was published."""
     from chandraclip.evaluation.classes import EIGHT
+    from chandraclip.evaluation.classification import PUBLISHED_PPAD
     from chandraclip.evaluation.classifiers import FOREST, LINEAR
     from chandraclip.evaluation.regression import HAND
     from chandraclip.evaluation.results import Headline
@@ -159,7 +128,7 @@ def headline_of(scores: Any, compared: Any) -> list[Any]:
     headline = []
     for task, of in scores.items():
         for (name, method), score in of.items():
-            of_ppad = task == EIGHT and method == FOREST and name.endswith("event_latents")
+            of_ppad = task == EIGHT and method == FOREST and name.split(": ")[-1] == "event_latents"
             if compared.representations[name].is_baseline or not (method == LINEAR or of_ppad):
                 continue
             hand = of.get((HAND, method))
@@ -172,7 +141,7 @@ def headline_of(scores: Any, compared: Any) -> list[Any]:
                     chance=score["chance"],
                     baseline=hand["balanced_accuracy"] if hand else None,
                     baseline_name="hand features" if hand else None,
-                    published=0.25 if of_ppad else None,
+                    published=PUBLISHED_PPAD if of_ppad else None,
                     comparable=False if of_ppad else None,
                 )
             )

@@ -16,17 +16,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from chandraclip.evaluation.class_programs import class_parser, class_tasks, parse_class_options
 from chandraclip.program import now_try, run_program
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("embeddings", nargs="+", help="folders written by scripts/embed.py")
-    parser.add_argument("dataset", help="folder or Hub id of the dataset they are of")
-    parser.add_argument("--output", type=Path, help="folder for the results; default EMBEDDINGS/clustering")
-    parser.add_argument(
-        "--representations", nargs="+", help="columns of the embeddings, a+b for two; default: those of the X-ray side"
-    )
+    parser = class_parser(__doc__, "clustering")
     parser.add_argument(
         "--methods",
         nargs="+",
@@ -43,43 +38,29 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="numbers of clusters tried; HDBSCAN finds its own (default: %(default)s)",
     )
     parser.add_argument(
-        "--folds",
-        type=int,
-        default=0,
-        help="of all rows, by source, instead of the splits (0); only where the model was not trained on them",
-    )
-    parser.add_argument(
         "--max_rows", type=int, default=10_000, help="train detections that are fitted (default: %(default)s)"
     )
     parser.add_argument(
         "--max_dimensions", type=int, default=16, help="longer vectors: so many components; 0: all (default 16)"
     )
     parser.add_argument(
-        "--num_components", type=int, help="of the PCA of spectra; default: as many as spectrum latents, else 8"
-    )
-    parser.add_argument(
         "--published_table", type=Path, help="uniquely_classified.csv of umlcaxs: how often do we give its class?"
     )
-    parser.add_argument("--num_resamples", type=int, default=1000, help="bootstrap resamples of sources (default 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
-    options = parser.parse_args(arguments)
+    options = parse_class_options(parser, arguments)
     if min(options.sizes) < 2:
         parser.error(f"--sizes are numbers of clusters, 2 or more, not {min(options.sizes)}")
-    if options.folds and options.folds < 3:
-        parser.error("--folds needs 3 or more: to fit on, to choose on, to judge")
     if options.max_rows < 100:
         parser.error("--max_rows must be at least 100")
-    if options.max_dimensions < 0 or (options.num_components or 1) < 1:
-        parser.error("--max_dimensions must not be negative, and --num_components at least 1")
+    if options.max_dimensions < 0:
+        parser.error("--max_dimensions must not be negative")
     return options
 
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
-    from chandraclip.errors import InputFileError
+    from chandraclip.errors import OptionError
     from chandraclip.evaluation import class_figures
-    from chandraclip.evaluation.classes import TASKS, class_task
     from chandraclip.evaluation.cluster_methods import ONE_TO_ONE, assign_classes
     from chandraclip.evaluation.clustering import PUBLISHED, run_trials, size_curves, summarise
     from chandraclip.evaluation.compared import compare_folders
@@ -99,13 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     curves: dict[str, Any] = {}
     panels: dict[str, Any] = {}
     text = ""
-    for title in TASKS:
-        task = class_task(
-            title, table.class_names, table.split, table.name, compared.complete, options.folds, options.seed
-        )
-        if task is None:
-            print(f"{title}: left out, there are not two classes with sources enough in train, validation and test")
-            continue
+    for title, task in class_tasks(compared, options.folds, options.seed):
         trials = run_trials(
             compared,
             task,
@@ -115,6 +90,12 @@ def main(arguments: list[str] | None = None) -> None:
             options.max_dimensions,
             options.seed,
         )
+        if len({trial.representation for trial in trials}) < len(compared.representations):
+            fewest = min(len(fold.train) for fold in task.folds)
+            raise OptionError(
+                f"--sizes {min(options.sizes)} and more: {title} has only {fewest} detections to fit in a fold, and "
+                "clusters are at most half as many"
+            )
         records = summarise(trials, task, table.name, options.num_resamples, options.seed)
         best = best_rows(records, compared)
         types = type_distance_scores(compared, task, options.num_resamples, options.seed)
@@ -143,8 +124,6 @@ def main(arguments: list[str] | None = None) -> None:
         own += f"\n\nleft out: {task.left_out or 'nothing'}\n"
         text += f"# {own}\nevery method\n\n{markdown_table(with_intervals(records))}\n\n"
         print(f"\n{own}")
-    if not tasks:
-        raise InputFileError(options.dataset, "no class has detections enough in train, validation and test")
     comparable = "no: simulated detections" if is_simulated(table) else "in kind: another sample"
     published = [
         {

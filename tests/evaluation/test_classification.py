@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chandraclip.evaluation.calibration import balancing_weights, calibration
+from chandraclip.evaluation.calibration import calibration
 from chandraclip.evaluation.classes import BINARY, EIGHT
 from chandraclip.evaluation.classification import classify, score_classifier, votes
 from chandraclip.evaluation.classifiers import CLASSIFIERS, FOREST, KNN, LINEAR, predict_classes
@@ -79,7 +79,6 @@ def test_settings_are_chosen_on_validation_and_classes_weigh_alike():
         assert min(recalls) > 0.45, method
         if method == KNN:
             assert setting == 100  # of ten neighbours, hardly one is rare
-    assert balancing_weights(np.array([0, 0, 0, 1])) == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
 
 
 def test_calibration_of_a_calibrated_classifier_is_small_and_of_a_boaster_is_not():
@@ -95,6 +94,17 @@ def test_calibration_of_a_calibrated_classifier_is_small_and_of_a_boaster_is_not
     assert boasting["error"] > 0.1 > boasting["floor"]
     assert all(one["right"] < one["confidence"] for one in boasting["bins"][3:])
     assert sum(one["share"] for one in honest["bins"]) == pytest.approx(1)
+
+
+def test_the_floor_of_calibration_knows_that_a_source_is_one():
+    rng = np.random.default_rng(0)
+    source = np.repeat(np.arange(120), 10)
+    first = np.repeat(rng.random(120), 10)
+    labels = (np.repeat(rng.random(120), 10) > first).astype(int)
+    found = {name: calibration(np.stack([first, 1 - first], axis=1), labels, sources=given)
+             for name, given in (("sources", source), ("rows", None))}  # fmt: skip
+    assert found["sources"]["error"] == found["rows"]["error"] > 2 * found["rows"]["floor"]
+    assert found["sources"]["error"] < 1.5 * found["sources"]["floor"]
 
 
 def test_a_linear_probe_of_gaussian_classes_is_calibrated():

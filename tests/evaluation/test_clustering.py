@@ -69,6 +69,18 @@ def test_noise_gives_chance_but_for_those_who_look():
     assert len(size_curves(trials, task_of(compared))) == len(trials)
 
 
+def test_chance_in_sample_knows_that_a_source_is_one():
+    """Ten detections at one place are one: labels dealt to them one by one would make nothing look like a find."""
+    rng = np.random.default_rng(0)
+    source, label = np.repeat(np.arange(240), 10), np.repeat(rng.integers(0, 8, 240), 10)
+    vectors = np.repeat(rng.normal(size=(240, 3)), 10, axis=0)
+    compared = compared_of(vectors, source, label)
+    _, records = records_of(compared, task_of(compared), methods=["k-means"], sizes=(8, 32))
+    for record in records:
+        assert record["in_sample_chance"] == pytest.approx(record["in_sample"], abs=0.06)
+    assert best_in_sample(records, "latents", MANY_TO_ONE)["in_sample"] > 0.3
+
+
 def test_noise_of_hdbscan_is_wrong_and_said():
     vectors, source, label = planted(num_sources=600, num_classes=2)
     far = np.random.default_rng(0).random(len(vectors)) < 0.2
@@ -191,6 +203,17 @@ def test_scores_are_those_of_scikit_learn():
         one_source["balanced_accuracy_high"] - one_source["balanced_accuracy_low"]
         != score["balanced_accuracy_high"] - score["balanced_accuracy_low"]
     )
+
+
+def test_a_class_that_a_resample_lacks_takes_nothing_from_its_scores():
+    truth = np.repeat([0, 1, 2], [200, 200, 5])
+    source = np.array([str(row) for row in range(400)] + ["one"] * 5)
+    score = score_predictions(truth, truth, source, ["a", "b", "c"], num_resamples=200)
+    assert (score["macro_f1_low"], score["macro_f1_high"]) == (1, 1)
+    assert (score["balanced_accuracy_low"], score["balanced_accuracy_high"]) == (1, 1)
+    assert score["recalls"]["a"] == [1, 1, 1]
+    assert score["recalls"]["c"][0] == 1
+    assert np.isnan(score["recalls"]["c"][1:]).all()  # of one source there is no interval
 
 
 def test_sizes_beyond_the_rows_are_left_out():

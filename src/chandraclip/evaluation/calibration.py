@@ -10,18 +10,12 @@ NUM_BINS = 15
 NUM_DRAWS = 200
 
 
-def balancing_weights(labels: np.ndarray) -> np.ndarray:
-    """(N,) weights of mean 1 by which every class that occurs counts the same.
-
-    A classifier fitted with balanced classes speaks of a sample in which they are as frequent as each other. With these
-    weights the test sample is such a one, and the share that is right is the balanced accuracy.
-    """
-    counts = np.bincount(labels)
-    return len(labels) / (np.count_nonzero(counts) * counts[labels])
-
-
 def calibration(
-    probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, seed: int = 0
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None = None,
+    seed: int = 0,
+    sources: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Expected calibration error and what the reliability picture shows.
 
@@ -29,6 +23,8 @@ def calibration(
         probabilities: (N, C), labels: (N,) int.
         weights: (N,), all 1 by default.
         seed: of the draws of the floor.
+        sources: (N,) names; for the floor detections of one are right or wrong together, which is the most that they
+            can depend on each other. By default each is its own.
 
     Returns:
         error: sum over `NUM_BINS` bins of confidence of their share of the rows times |share right - mean confidence|;
@@ -46,7 +42,8 @@ def calibration(
     share = np.bincount(place, weight, minlength=NUM_BINS)
     difference = gaps(predicted == labels)
     rng = np.random.default_rng(seed)
-    drawn = [np.abs(gaps(rng.random(len(labels)) < confidence)).sum() for _ in range(NUM_DRAWS)]
+    ids = np.arange(len(labels)) if sources is None else np.unique(sources, return_inverse=True)[1]
+    drawn = [np.abs(gaps(rng.random(len(labels))[ids] < confidence)).sum() for _ in range(NUM_DRAWS)]
     held = share > 0
     mean = np.bincount(place, weight * confidence, minlength=NUM_BINS)[held] / share[held]
     return {

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
 from chandraclip.data.schema import SOURCE_CLASSES
@@ -76,17 +77,18 @@ def class_task(
         seed: of the folds.
     """
     groups = TASKS[title]
-    labels = np.array([groups.get(name) for name in class_names], dtype=object)
-    known = np.array([label is not None for label in labels])
+    labels = pd.Series(class_names, dtype=object).map(groups)
+    known = labels.notna().to_numpy()
+    unnamed = int(pd.isna(class_names).sum())
     left_out = {
-        "no class, or one too rare": int(sum(name is None for name in class_names)),
-        "of another class": int((~known).sum() - sum(name is None for name in class_names)),
+        "no class, or one too rare": unnamed,
+        "of another class": int((~known).sum()) - unnamed,
         "without one of the representations": int((known & ~usable).sum()),
     }
     rows = known & usable & np.isin(split, ("train", "validation", "test"))
     kept = []
     for name in dict.fromkeys(groups.values()):
-        own = rows & (labels == name)
+        own = rows & (labels == name).to_numpy()
         in_train, in_test = (np.unique(sources[own & (split == part)]).size for part in ("train", "test"))
         enough = np.unique(sources[own]).size >= num_folds if num_folds else in_train >= MIN_SOURCES and in_test
         if enough:
@@ -96,7 +98,7 @@ def class_task(
     if len(kept) < 2:
         return None
     numbers = {name: number for number, name in enumerate(kept)}
-    label = np.array([numbers.get(name, -1) for name in labels])
+    label = labels.map(numbers).fillna(-1).to_numpy(np.int64, copy=True)
     label[~rows] = -1
     folds = _folds(label, sources, num_folds, seed) if num_folds else [_split_fold(label, split)]
     if not len(folds[0].validation):
@@ -175,8 +177,8 @@ def score_predictions(
     total, right, called = sums[:, :size], sums[:, size : 2 * size], sums[:, 2 * size :]
     with np.errstate(invalid="ignore", divide="ignore"):
         recall = (right / total)[:, occurs]
-        f1 = np.nan_to_num(2 * right / (total + called))[:, occurs]
-    balanced, macro = np.nanmean(recall, axis=1), f1.mean(axis=1)
+        f1 = np.where(total > 0, 2 * right / (total + called), np.nan)[:, occurs]  # as the recall, of those drawn
+    balanced, macro = np.nanmean(recall, axis=1), np.nanmean(f1, axis=1)
     low, high = interval(balanced[1:])
     f1_low, f1_high = interval(macro[1:])
     confusion = np.zeros((size, size + 1))
@@ -192,9 +194,14 @@ def score_predictions(
         "macro_f1_high": f1_high,
         "accuracy": float(right[0].sum() / total[0].sum()),
         "recalls": {
-            names[number]: [float(recall[0, place]), *interval(recall[1:, place])]
+            names[number]: [float(recall[0, place]), *_interval_of(recall[1:, place], sources[truth == number])]
             for place, number in enumerate(present.tolist())
         },
         "labels": list(names),
         "confusion": confusion[:, : size + bool((predicted < 0).any())].tolist(),
     }
+
+
+def _interval_of(values: np.ndarray, sources: np.ndarray) -> tuple[float, float]:
+    """Of a class: resampling a single source tells nothing of others."""
+    return interval(values) if np.unique(sources).size > 1 else (float("nan"), float("nan"))

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
+from sklearn.utils.class_weight import compute_sample_weight
 from tqdm.auto import tqdm
 
 from chandraclip.evaluation.bootstrap import NUM_RESAMPLES, interval, resampled_auc
-from chandraclip.evaluation.calibration import balancing_weights, calibration
-from chandraclip.evaluation.classes import BINARY, EIGHT, Task, score_predictions
+from chandraclip.evaluation.calibration import calibration
+from chandraclip.evaluation.classes import EIGHT, Task, score_predictions
 from chandraclip.evaluation.classifiers import CLASSIFIERS, FOREST, predict_classes
+from chandraclip.evaluation.clustering import PUBLISHED as PUBLISHED_CLUSTERS
 from chandraclip.evaluation.compared import Compared
 from chandraclip.evaluation.umlcaxs import source_votes
 
@@ -37,10 +39,15 @@ class Published:
     source: str
 
 
+PUBLISHED_PPAD = 0.25
 PUBLISHED = (
-    Published("8 latents of spectra, clusters", EIGHT, 0.40, "clusters", "arXiv:2510.14102"),
-    Published("8 latents of spectra, clusters", BINARY, 0.69, "clusters", "arXiv:2510.14102"),
-    Published("8 latents of photons (PPAD)", EIGHT, 0.25, FOREST, "code of arXiv:2502.01627, split by window"),
+    *(
+        Published("8 latents of spectra, clusters", task, value, "clusters", "arXiv:2510.14102")
+        for task, value in PUBLISHED_CLUSTERS.items()
+    ),
+    Published(
+        "8 latents of photons (PPAD)", EIGHT, PUBLISHED_PPAD, FOREST, "code of arXiv:2502.01627, split by window"
+    ),
     Published("8 hand features, same rows", EIGHT, 0.36, FOREST, "code of arXiv:2502.01627, split by window"),
 )
 
@@ -106,7 +113,7 @@ def score_classifier(
     predicted = given.argmax(axis=1)
     score = score_predictions(truth, predicted, names, task.names, None, num_resamples, seed)
     score |= _areas(given, truth, names, num_resamples, seed)
-    score["calibration"] = calibration(given, truth, balancing_weights(truth), seed)
+    score["calibration"] = calibration(given, truth, compute_sample_weight("balanced", truth), seed, names)
     if counts is not None:
         score["decades"] = _decades(truth, given, names, task, counts[rows], num_resamples, seed)
     score["votes"] = votes(given, truth, names, task.names, num_resamples, seed)

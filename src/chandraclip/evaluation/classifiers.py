@@ -13,8 +13,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
-
-from chandraclip.evaluation.calibration import balancing_weights
+from sklearn.utils.class_weight import compute_sample_weight
 
 LINEAR, KNN, FOREST = "linear", "knn", "random_forest"
 CLASSIFIERS = (LINEAR, KNN, FOREST)
@@ -62,7 +61,7 @@ def predict_classes(
 def balanced_log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Mean over classes of the mean -log probability of the true class."""
     chosen = np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)
-    return float(-(balancing_weights(labels) * np.log(chosen)).mean())
+    return float(-(compute_sample_weight("balanced", labels) * np.log(chosen)).mean())
 
 
 def _settings(
@@ -79,7 +78,7 @@ def _settings(
     elif method == KNN:
         most = min(max(NEIGHBOURS), len(train))
         nearest = NearestNeighbors(n_neighbors=most).fit(train).kneighbors(asked, return_distance=False)
-        weight = balancing_weights(labels)
+        weight = compute_sample_weight("balanced", labels)
         for number in sorted({min(number, most) for number in NEIGHBOURS}):
             table = np.zeros((len(asked), num_classes))
             chosen = nearest[:, :number]

@@ -92,8 +92,9 @@ def run_trials(
         total=len(compared.representations) * len(methods), desc=f"clusters, {task.title}", unit="method", delay=5.0
     )
     for name, representation in compared.representations.items():
+        vectors = [reduce_dimensions(representation, fold.train, max_dimensions) for fold in task.folds]
         for method in methods:
-            trials += _trials_of(name, representation, method, task, sizes, max_rows, max_dimensions, seed)
+            trials += _trials_of(name, vectors, method, task, sizes, max_rows, seed)
             bar.update()
     bar.close()
     return trials
@@ -101,32 +102,30 @@ def run_trials(
 
 def _trials_of(
     name: str,
-    representation: Representation,
+    of_folds: Sequence[np.ndarray],
     method: str,
     task: Task,
     sizes: tuple[int, ...],
     max_rows: int,
-    max_dimensions: int,
     seed: int,
 ) -> Iterator[Trial]:
     """The folds of one method, gathered by size."""
     size_class = len(task.names)
     by_size: dict[int, list[tuple[int, Any]]] = {}
-    for number, fold in enumerate(task.folds):
-        vectors = reduce_dimensions(representation, fold.train, max_dimensions)
+    for number, (fold, vectors) in enumerate(zip(task.folds, of_folds)):
         rows = np.random.default_rng(seed).permutation(fold.train)[:max_rows]
         for fitted in fit_clusterings(method, vectors[rows], None if method == DENSITY else sizes, seed):
             parts = {part: fitted.predict(vectors[getattr(fold, part)]) for part in ("train", "validation", "test")}
             by_size.setdefault(fitted.size, []).append((number, (fitted.num_clusters, parts)))
-    for size, of_folds in by_size.items():
-        if len(of_folds) < len(task.folds):
+    for size, fitted_folds in by_size.items():
+        if len(fitted_folds) < len(task.folds):
             continue  # a fold had too few rows
         predicted = {key: np.full(len(task.labels), -1, np.int8) for key in ASSIGNMENTS}
         validated = {key: np.full(len(task.labels), -1) for key in ASSIGNMENTS}
         in_sample: dict[tuple[str, str], list[float]] = {key: [] for key in ASSIGNMENTS}
         noise = 0
         tables = []
-        for number, (num_clusters, parts) in of_folds:
+        for number, (num_clusters, parts) in fitted_folds:
             fold = task.folds[number]
             train = task.labels[fold.train]
             counts = contingency(train, parts["train"], size_class, num_clusters)
@@ -144,12 +143,12 @@ def _trials_of(
             name,
             method,
             size,
-            float(np.mean([num_clusters for _, (num_clusters, _) in of_folds])),
+            float(np.mean([num_clusters for _, (num_clusters, _) in fitted_folds])),
             noise / len(judged),
             predicted,
             {key: balanced_accuracy(task.labels[chosen], validated[key][chosen], size_class) for key in ASSIGNMENTS},
             {key: float(np.mean(values)) for key, values in in_sample.items()},
-            of_folds[0][1][1]["train"].astype(np.int16),
+            fitted_folds[0][1][1]["train"].astype(np.int16),
             *tables[0],
         )
 
@@ -170,12 +169,17 @@ def _recall_of(counts: np.ndarray, assigned: np.ndarray, labels: np.ndarray) -> 
     return float((right[total > 0] / total[total > 0]).mean())
 
 
-def _chance(trial: Trial, task: Task, key: tuple[str, str], seed: int) -> float:
-    """Balanced accuracy in-sample where the labels are dealt anew: an assignment to them is above 1 / C."""
+def _chance(trial: Trial, task: Task, sources: np.ndarray, key: tuple[str, str], seed: int) -> float:
+    """Balanced accuracy in-sample where the labels of sources are dealt anew: an assignment to them is above 1 / C.
+
+    A source's detections keep one label, as they are in one cluster more often than those of two sources.
+    """
     rng = np.random.default_rng(seed)
+    rows = task.folds[0].train
+    _, first, ids = np.unique(sources[rows], return_index=True, return_inverse=True)
     found = []
     for _ in range(NUM_SHUFFLES):
-        dealt = rng.permutation(task.labels[task.folds[0].train])
+        dealt = rng.permutation(task.labels[rows][first])[ids]
         table = contingency(dealt, trial.train_clusters, *trial.counts.shape)
         found.append(_recall_of(table, assign_classes(table, *key), dealt))
     return float(np.mean(found))
@@ -193,7 +197,7 @@ def summarise(
     Returns:
         One record each: representation, method, assignment, normalisation, size, num_clusters, noise, validation,
         balanced_accuracy with low and high, chance; in_sample, the best over sizes on train, its size, and its chance
-        level from shuffled labels.
+        level from labels shuffled among sources.
     """
     judged = np.concatenate([fold.test for fold in task.folds])
     groups: dict[tuple[str, str], list[Trial]] = {}
@@ -220,7 +224,7 @@ def summarise(
                     **{name: score[name] for name in _SHOWN},
                     "in_sample": published.in_sample[key],
                     "in_sample_size": published.size,
-                    "in_sample_chance": _chance(published, task, key, seed),
+                    "in_sample_chance": _chance(published, task, sources, key, seed),
                 }
             )
     return records

@@ -24,7 +24,7 @@ from chandraclip.catalog.resampling import ENERGY_MAX, ENERGY_MIN, NUM_POINTS, m
 from chandraclip.data.schema import CONTEXT_COLUMNS, MODALITY_COLUMNS
 from chandraclip.errors import InputFileError, OptionError
 from chandraclip.evaluation.dataset import column_batches, join_columns
-from chandraclip.evaluation.embeddings import EMBEDDINGS, EmbeddingTable
+from chandraclip.evaluation.embeddings import EMBEDDINGS, LATENTS, EmbeddingTable
 from chandraclip.evaluation.regression import HAND, MIN_COVERAGE, Standardizer
 from chandraclip.evaluation.variables import HAND_FEATURES, hand_features
 
@@ -106,6 +106,9 @@ def compare_folders(
             source is in different splits; no representation that half of the rows have.
         OptionError: a folder twice, or a column that is none.
     """
+    known_columns = (*EMBEDDINGS, *LATENTS)
+    if unknown := sorted({part for column in columns or () for part in column.split("+")} - set(known_columns)):
+        raise OptionError(f"{', '.join(unknown)}: no column of embeddings; there are {', '.join(known_columns)}")
     names = folder_names([Path(folder) for folder in folders])
     tables = common_detections([EmbeddingTable.load(folder) for folder in folders])
     first = tables[0]

@@ -224,7 +224,18 @@ def reproduce_published(path: Path, num_folds: int = 5, seed: int = 0) -> dict[s
         raise InputFileError(path, f"not readable as CSV ({error})") from error
     if missing := {"name", "master_class", "detection_count", *FEATURES} - set(table.columns):
         raise InputFileError(path, f"columns {sorted(missing)} are not in it")
+    for name in FEATURES:
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        if bad := int((numbers.isna() & table[name].notna()).sum()):
+            raise InputFileError(path, f"{bad} values are no numbers", name)
+        table[name] = numbers.where(np.isfinite(numbers))
     table = table.dropna(subset=[*FEATURES, "master_class"]).reset_index(drop=True)
+    if len(table) < num_folds:
+        raise InputFileError(path, f"{len(table)} rows have every feature and a class; {num_folds} are needed")
+    if unknown := set(table["master_class"]) - set(GROUPS):
+        raise InputFileError(path, f"types {sorted(map(str, unknown))} are none of the recipe's {list(GROUPS)}")
+    if table["name"].duplicated().any():
+        raise InputFileError(path, "a source has two rows, and would be in two folds", "name")
     values, types = table[list(FEATURES)].to_numpy(np.float64), table["master_class"].to_numpy(object)
     fold = np.random.default_rng(seed).permutation(len(table)) % num_folds
     predicted = np.full(len(table), None, dtype=object)
@@ -239,8 +250,9 @@ def reproduce_published(path: Path, num_folds: int = 5, seed: int = 0) -> dict[s
     result: dict[str, Any] = {"rows": len(table), "rows_of_one_detection": int(single.sum())}
     for title, mapping in {"types": {name: name for name in GROUPS}, "groups": GROUPS}.items():
         labels = list(dict.fromkeys(mapping.values()))
-        truth = np.array([labels.index(mapping[name]) for name in types])
-        found = np.array([labels.index(mapping[name]) if name is not None else -1 for name in predicted])
+        place = {name: labels.index(mapping[name]) for name in GROUPS}
+        truth = pd.Series(types).map(place).to_numpy(np.int64)
+        found = pd.Series(predicted, dtype=object).map(place).fillna(-1).to_numpy(np.int64)
         for which, rows in {"all": np.ones(len(table), bool), "one detection": single}.items():
             result[f"{title}, {which}"] = {
                 "agreement": float((truth == found)[rows].mean()),
