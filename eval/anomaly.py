@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     likes = find_likes(truth.counts, truth.theta, table.name, options.num_like)
     given = {name: given_likes(score, likes) for name, score in raw.items()}
     records = judge({"raw": raw, "given": given}, truth, options.num_resamples, options.seed)
-    names = class_names(table, facts)
+    names = table.classes(facts)
     classes = class_enrichment(given[chosen][truth.judged], names[truth.judged])
 
     output = options.output or Path(options.embeddings) / "anomaly"
@@ -104,11 +104,6 @@ def main(arguments: list[str] | None = None) -> None:
     print_tables(records, classes, chosen, options)
     print("wrote " + ", ".join(map(str, files)))
     now_try(["scripts/report.py", output])
-
-
-def class_names(table: Any, facts: Any) -> Any:
-    """(N,) true classes where the dataset has them, else those of the embeddings; None where unknown."""
-    return facts.get("true_class", table.class_names)
 
 
 def default_representation(raw: Any) -> str:
@@ -160,7 +155,7 @@ def write_top(path: Path, table: Any, facts: Any, truth: Any, score: Any, chosen
     from chandraclip.files import write_text
 
     judged = np.flatnonzero((truth.counts >= truth.min_counts) & np.isfinite(score))
-    names = class_names(table, facts)
+    names = table.classes(facts)
     rows = []
     for row in judged[np.argsort(-score[judged], kind="stable")[:num_listed]].tolist():
         about = {"name": table.name[row], "obsid": table.keys["obsid"][row], "region": table.keys["region_id"][row]}

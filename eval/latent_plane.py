@@ -76,9 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     plane = Plane.of(latents)
     points = plane.points(latents)
     neighbours = neighbours_of_others(standardized(latents, False), table.name, options.num_neighbours)
-    classes = table.class_names
-    if "true_class" in facts:  # the rare ones have no class of the catalogue
-        classes = np.where(classes == None, facts["true_class"], classes)  # noqa: E711, an element each
+    classes = table.classes(facts)
 
     soft = np.flatnonzero(hardness <= np.quantile(hardness, options.soft_share))
     shares, limit = soft_neighbours(hardness, soft, neighbours, options.soft_share)
@@ -86,6 +84,12 @@ def main(arguments: list[str] | None = None) -> None:
         np.stack([shares, np.ones(len(shares))], axis=1), table.name[soft], options.num_resamples, options.seed
     )
     low, high = interval(sums[:, 0] / np.maximum(sums[:, 1], 1))
+    chance = chance_of_soft(hardness <= limit, table.name)[soft].mean()
+    components = components_of(options.dataset, table, latents.shape[1])
+    baseline = None
+    if components is not None:
+        by_components = neighbours_of_others(standardized(components, False), table.name, options.num_neighbours)
+        baseline = float(soft_neighbours(hardness, soft, by_components, options.soft_share)[0].mean())
     seed = int(np.argmin(hardness))
     found = neighbours[seed]
     headline = [
@@ -94,7 +98,9 @@ def main(arguments: list[str] | None = None) -> None:
             value=float(shares.mean()),
             low=low,
             high=high,
-            chance=options.soft_share,
+            chance=float(chance),
+            baseline=baseline,
+            baseline_name=None if baseline is None else f"PCA {latents.shape[1]} of the same spectra",
         )
     ]
     rows = [
@@ -121,6 +127,9 @@ def main(arguments: list[str] | None = None) -> None:
     }
     decoded = None
     if options.model:
+        made_by = table.provenance.get("model")
+        if made_by and Path(made_by).name != Path(options.model).name:
+            print(f"warning: the embeddings were made by {made_by}, the spectra are decoded by {options.model}")
         decoded = decode(options.model, [plane.latents(path) for path in paths_across(points)], latents.shape[1])
     output = options.output or Path(options.embeddings) / "latent_plane"
     path = write_metrics(output, "latent_plane", table, headline, results)
@@ -136,10 +145,32 @@ def main(arguments: list[str] | None = None) -> None:
     print(
         f"\n{100 * shares.mean():.0f} % [{100 * low:.0f}, {100 * high:.0f}] of the {options.num_neighbours} nearest "
         f"detections of other sources of the softest {100 * options.soft_share:g} % are among these; "
-        f"chance {100 * options.soft_share:g} %. 95 % interval: bootstrap over sources."
+        f"chance {100 * chance:.1f} %, by PCA of the spectra "
+        f"{'-' if baseline is None else f'{100 * baseline:.0f} %'}. 95 % interval: bootstrap over sources."
     )
     print(f"wrote {path}, {picture}, {output / 'neighbours.csv'}")
     now_try(["scripts/report.py", output])
+
+
+def chance_of_soft(is_soft: Any, names: Any) -> Any:
+    """(N,) share of the soft among the detections of other sources than each one's own."""
+    import numpy as np
+
+    group = np.unique(names, return_inverse=True)[1]
+    own, own_soft = np.bincount(group)[group], np.bincount(group, is_soft)[group]
+    return (is_soft.sum() - own_soft) / (len(names) - own)
+
+
+def components_of(dataset: str, table: Any, size: int) -> Any:
+    """(N, size) principal components of the resampled spectra of the same detections; None where some have none."""
+    import numpy as np
+
+    from chandraclip.evaluation.compared import resampled_spectra, spectrum_components
+
+    spectra = resampled_spectra(dataset, table)
+    if spectra is None or not spectra[1].all():
+        return None
+    return spectrum_components(*spectra, np.ones(len(table), bool), size)
 
 
 def decode(model: str, paths: list[Any], size: int) -> tuple[Any, list[Any], str]:

@@ -1,6 +1,6 @@
 """Maps of each representation before and after alignment, and how wide neighbourhoods are in each.
 
-    python eval/maps.py outputs/embeddings/default outputs/data/default --output outputs/results/maps
+    python eval/maps.py outputs/embeddings/align/default outputs/data/default --output outputs/results/align/maps
 
 Writes metrics.json, one map a modality (maps_*.png), layouts.csv (the places on the maps, by key) and spread.png. UMAP
 is an extra: pip install 'chandraclip[maps]'; --no_maps gives the numbers without it.

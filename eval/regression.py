@@ -35,7 +35,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
-    from chandraclip.errors import InputFileError
+    from chandraclip.errors import InputFileError, OptionError
     from chandraclip.evaluation.dataset import join_columns
     from chandraclip.evaluation.embeddings import EmbeddingTable
     from chandraclip.evaluation.figures import plot_regression
@@ -68,6 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
     result = regression_metrics(table, columns, variables, num_resamples=options.num_resamples, seed=options.seed)
 
     records, compared = result["records"], result["representations"]
+    if not records:
+        raise OptionError("no variable has enough rows in train, validation and test: another --where or --variables")
     cell = {(r["variable"], r["representation"], r["method"]): r for r in records}
     scored = list(dict.fromkeys(record["variable"] for record in records))
 

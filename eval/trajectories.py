@@ -1,6 +1,6 @@
 """Which sources moved in latent space from one observation to another, by more than photon noise moves a constant one.
 
-    python eval/trajectories.py outputs/embeddings/default outputs/data/default --output outputs/results/trajectories
+    python eval/trajectories.py outputs/embeddings/align/default outputs/data/default
 
 Writes trajectories.csv (every source, what moved most first), metrics.json, paths.png and ranking.png. The photons of
 each source are dealt anew to its observations, with each one's exposure, response and background, and embedded with
@@ -217,10 +217,7 @@ def describe(
     import pandas as pd
 
     first = np.flatnonzero(np.diff(source, prepend=-1))
-    known = pd.Series(table.class_names[first])
-    if "true_class" in facts:
-        known = pd.Series(facts["true_class"][first]).fillna(known)
-    columns = {"class": known.fillna("-").to_numpy()}
+    columns = {"class": pd.Series(table.classes(facts)[first]).fillna("-").to_numpy()}
     if "true_flux_b" in facts:
         flux = np.log10(np.maximum(facts["true_flux_b"], 1e-30))
         columns["true_flux_range"] = np.maximum.reduceat(flux, first) - np.minimum.reduceat(flux, first)

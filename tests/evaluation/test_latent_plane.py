@@ -104,7 +104,7 @@ def test_the_program_searches_from_the_softest_bright_source(planted, script, tm
     script("eval/latent_plane.py")([str(embeddings), str(dataset), "--output", str(tmp_path / "out")])
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     headline, results = metrics["headline"][0], metrics["results"]
-    assert headline["chance"] == 0.05
+    assert 0.04 < headline["chance"] < 0.05  # a source is no neighbour of its own
     assert headline["low"] <= headline["value"] <= headline["high"]
     assert headline["value"] > 3 * headline["chance"]  # the softest lie together, in a plane of noise beside
     assert results["detections"] == 240

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -66,6 +67,11 @@ class EmbeddingTable:
         names = np.array([*SOURCE_CLASSES, None], dtype=object)
         known = (self.source_class >= 0) & (self.source_class < len(SOURCE_CLASSES))
         return names[np.where(known, self.source_class, -1)]
+
+    def classes(self, facts: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(N,) object: the simulated class (`true_class` of the facts), else the known one, None where neither is."""
+        true = facts.get("true_class")
+        return self.class_names if true is None else np.where(pd.isna(true), self.class_names, true)
 
     @property
     def name(self) -> np.ndarray:

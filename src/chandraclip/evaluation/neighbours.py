@@ -67,7 +67,7 @@ def nearest(queries: np.ndarray, references: np.ndarray, k: int, device: str = "
         for first in range(0, num_references, num_columns):
             part = right[first : first + num_columns]
             _largest_of_groups(rows, part, tile[: len(rows)], largest[: len(rows), first // _GROUP :])
-        # Sorted, so that candidates stand in order of index and the stable sort below keeps ties so.
+        # Sorted, so that candidates stand in order of index and the sorts below keep ties so.
         groups = largest[: len(rows)].topk(num_best, dim=1).indices.sort(dim=1).values
         for at in range(0, len(rows), num_at_once):
             candidates = (groups[at : at + num_at_once, :, None] * _GROUP + inside).flatten(1)

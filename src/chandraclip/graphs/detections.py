@@ -34,10 +34,7 @@ def facts_of(dataset: str, table: EmbeddingTable) -> dict[str, np.ndarray]:
 
 def object_types(table: EmbeddingTable, facts: Mapping[str, np.ndarray]) -> np.ndarray:
     """(N,) str, each detection's type: the simulated class where there is one, else the known class, else "unknown"."""
-    types = pd.Series(table.class_names).fillna(UNKNOWN)
-    if TRUE_CLASS in facts:
-        types = pd.Series(facts[TRUE_CLASS], dtype=object).fillna(types)
-    return types.to_numpy(str)
+    return pd.Series(table.classes(facts)).fillna(UNKNOWN).to_numpy(str)
 
 
 def describe_detections(

@@ -197,6 +197,8 @@ class Catalog:
         if text is not None:
             return Question(repr(text), {TEXT: self.model.of_text(text)})
         if files is not None:
+            if nh_gal is not None and not 0 < nh_gal < 1e4:
+                raise QueryError(f"nh_gal {nh_gal:g} is no Galactic column in 1e20 cm-2: above 0, such as 1.6")
             observation = open_files(files, () if any_instrument else self.instruments)
             vectors = self.model.of_observation(observation, nh_gal)
             names = [part.path.name for part in (observation.spectrum, observation.events) if part is not None]
