@@ -70,6 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(arguments.seed)
     model = make_model(arguments.model_type, arguments.model_config).to(accelerator.device)
     extractor = make_feature_extractor(type(model), arguments.feature_extractor_config)
+    model.check_feature_extractor(extractor)
     dataset = arguments.dataset or default_dataset(
         arguments.num_detections, arguments.simulation_seed, accelerator, beside=arguments.output_dir
     )

@@ -479,3 +479,70 @@ def test_mixed_precision_keeps_the_folding_and_the_flux():
             torch.testing.assert_close(found.log_shape, expected.log_shape, rtol=1e-6, atol=1e-6)
             again = instrument.fold(expected.log_shape, model.decoder.log_energy)
     torch.testing.assert_close(again, counts, rtol=1e-6, atol=0)
+
+
+def test_a_batch_in_which_no_row_has_a_response():
+    columns = rows_of(made_up_responses(), 2)
+    columns["response_id"] = [None, None]
+    batch = extractor()(columns)
+    for training in (True, False):
+        output = make_model().train(training)(**batch)
+        assert output.loss == 0
+        assert torch.isfinite(output.latents).all()
+
+
+def test_an_unknown_exposure_is_not_taken_for_a_second():
+    """The flux is told as unknown; nothing else of the spectrum depends on the exposure."""
+    columns = rows_of(made_up_responses(), 2)
+    columns["spectrum_counts"] = [5 * counts for counts in columns["spectrum_counts"]]
+    columns["exposure"] = [None, None]
+    batch = extractor()(columns)
+    model = make_model()
+    with torch.no_grad():
+        latents = model.encode(**batch)
+        columns["exposure"] = [3e4, 1e5]
+        known = {**extractor()(columns)}
+        known["spectrum_summary"][:, 0] = torch.nan
+        torch.testing.assert_close(latents, model.encode(**known), rtol=1e-4, atol=1e-4)
+
+
+def test_good_channels_beside_a_bad_one_keep_their_background():
+    responses = made_up_responses()
+    columns = rows_of(responses, 1)
+    size = len(columns["spectrum_counts"][0])
+    columns["spectrum_background"], columns["background_scale"] = [np.full(size, 10.0)], [0.1]
+    columns["spectrum_quality"] = [np.zeros(size, np.int64)]
+    prepare, model = extractor(responses), make_model()
+    place = prepare.prepared(responses[columns["response_id"][0]]).bin_of_channel
+    one_bin = np.flatnonzero(place == place.max() // 2)
+    columns["spectrum_quality"][0][one_bin[0]] = 1
+    resolved = prepare.resolve(columns)
+    expected = model.expected_counts(resolved, prepare(resolved)).values
+    assert (expected[one_bin[1:]] >= 1.0).all()  # 10 counts x 0.1 and the source
+
+
+def test_the_model_and_its_feature_extractor_have_one_band():
+    make_model().check_feature_extractor(FoldedSpectrumFeatureExtractor())
+    with pytest.raises(ValueError, match="detector bins"):
+        make_model().check_feature_extractor(FoldedSpectrumFeatureExtractor(energy_min=0.3))
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "reason"),
+    [
+        ("matrix_data", lambda values: values[:-1], "same size"),
+        ("matrix_data", lambda values: [np.nan, *values[1:]], "not finite"),
+        ("matrix_indices", lambda values: [5000, *values[1:]], "indices"),
+    ],
+)
+def test_a_damaged_response_names_its_file(dataset: Path, tmp_path: Path, column: str, change: Any, reason: str):
+    import pyarrow.parquet as pq
+
+    (file,) = sorted((dataset / "responses").glob("*.parquet"))[:1]
+    rows = pq.read_table(file).slice(0, 1)
+    index = rows.column_names.index(column)
+    values = pa.array([list(change(rows[column][0].as_py()))], rows.schema.field(index).type)
+    (tmp_path / "responses").mkdir()
+    pq.write_table(rows.set_column(index, rows.schema.field(index), values), tmp_path / "responses" / file.name)
+    with pytest.raises(InputFileError, match=f"{file.name}.*is damaged.*{reason}"):
+        read_responses(tmp_path)

@@ -288,3 +288,28 @@ def test_real_spectra_of_acis_and_epic_unfold(real_data: Path, name: str) -> Non
     assert values[seen].mean() == pytest.approx(1.0, abs=1e-5)
     # Photons in a bin of constant logarithmic width fall with energy in every one of these.
     assert values[(energies > 0.7) & (energies < 1.5)].mean() > values[(energies > 4) & (energies < 6)].mean()
+
+
+def test_half_precision_keeps_the_energies() -> None:
+    """A place among 238 bins, and the phase of the highest octave, are nothing that bfloat16 can hold."""
+    torch.manual_seed(1)
+    model = SpectrumVaeModel(SpectrumVaeConfig())
+    latents = torch.randn(8, 2)
+    with torch.no_grad():
+        exact = model.decoder(latents)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model.decoder(latents).float()
+    error = (half - exact).square().mean().sqrt()
+    assert error < 0.05 * exact.std(dim=1).mean()
+
+
+def test_the_model_and_its_feature_extractor_have_one_band() -> None:
+    model = make_model()
+    model.check_feature_extractor(UnfoldedSpectrumFeatureExtractor())
+    with pytest.raises(ValueError, match=r"238 bins of 0.3-10.0 keV, the feature extractor's 238 of 0.5-10.0"):
+        model.check_feature_extractor(UnfoldedSpectrumFeatureExtractor(energy_min=0.5))
+
+
+def test_counts_without_a_response_are_refused(columns: dict[str, Any], batch: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(ValueError, match="load_reconstructing"):
+        make_model().expected_counts(columns, batch)

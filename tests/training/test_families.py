@@ -125,6 +125,7 @@ def test_weights_that_are_missing_are_not_drawn_at_random(recurrent, towers, tmp
         ("pretrain", ["--model_options", '{"hiden_size": 8}'], "no option hiden_size; it has .*hidden_size"),
         ("pretrain", ["--model_type", "spectrum_autoencodr"], "model_type must be one of"),
         ("pretrain", ["--feature_extractor_options", '{"points": 8}'], "no option points; it has .*num_points"),
+        ("pretrain", ["--feature_extractor_options", '{"num_points": 80}'], "reads 400 points.*gives 80"),
         ("align", ["--model_options", '{"model_type": "clip"}'], "no option model_type"),
     ],
 )

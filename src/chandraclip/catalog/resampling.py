@@ -73,7 +73,7 @@ def net_channels(
     Raises:
         ValueError: a row whose edges, background or flags do not go with its counts.
     """
-    if (edges is None or not np.any(edges.valid)) and (quality is None or not len(quality.values)):
+    if (edges is None or not len(edges.values)) and (quality is None or not len(quality.values)):
         alike = _of_one_grid(counts, background, background_scale, energy_min, energy_max)
         if alike is not None:
             return alike

@@ -50,7 +50,11 @@ def load_responses(dataset: str | Path) -> dict[str, Response]:
         raise InputFileError(dataset, f"its config `responses` does not load ({error})") from error
     result: dict[str, Response] = {}
     for rows in loaded.values():
-        result |= _responses(rows.with_format("arrow")[:].cast(RESPONSE_SCHEMA))
+        try:
+            table = rows.with_format("arrow")[:].cast(RESPONSE_SCHEMA)
+        except (ValueError, pa.ArrowException) as error:
+            raise InputFileError(dataset, f"its config `responses` has other columns ({error})") from error
+        result |= _responses(table, dataset)
     return result
 
 
@@ -73,12 +77,19 @@ def read_responses(dataset: str | Path) -> dict[str, Response]:
             rows = pq.read_table(path, schema=RESPONSE_SCHEMA)
         except (OSError, pa.ArrowException) as error:
             raise InputFileError(path, f"not a readable Parquet file: {error}") from error
-        result |= _responses(rows)
+        result |= _responses(rows, path)
     return result
 
 
-def _responses(rows: pa.Table) -> dict[str, Response]:
-    return {str(rows["response_id"][index]): _response(rows.slice(index, 1)) for index in range(rows.num_rows)}
+def _responses(rows: pa.Table, file: str | Path) -> dict[str, Response]:
+    result = {}
+    for index in range(rows.num_rows):
+        name = str(rows["response_id"][index])
+        try:
+            result[name] = _response(rows.slice(index, 1))
+        except ValueError as error:
+            raise InputFileError(file, f"the response {name} is damaged: {error}") from error
+    return result
 
 
 def _response(row: pa.Table) -> Response:
@@ -90,6 +101,10 @@ def _response(row: pa.Table) -> Response:
         (values("matrix_data"), values("matrix_indices"), values("matrix_indptr")),
         shape=(energy_lo.size, channel_lo.size),
     )
+    matrix.check_format(full_check=True)  # an index beyond the matrix would be read from other memory
+    first_channel = row["first_channel"][0].as_py()
+    if first_channel is None or not np.isfinite(matrix.data).all():
+        raise ValueError("no first_channel, or a probability that is not finite")
     return Response(
         energy_lo=energy_lo,
         energy_hi=values("energy_edges_hi"),
@@ -97,5 +112,5 @@ def _response(row: pa.Table) -> Response:
         matrix=matrix,
         channel_energy_lo=channel_lo,
         channel_energy_hi=values("channel_energy_hi"),
-        first_channel=row["first_channel"][0].as_py(),
+        first_channel=first_channel,
     )

@@ -110,6 +110,24 @@ def background_columns(batch: Mapping[str, Any] | pa.Table) -> tuple[Ragged | No
     return list_column(batch, "spectrum_background", np.float64), scalar_column(batch, "background_scale")
 
 
+def exposure_column(batch: Mapping[str, Any] | pa.Table, counts: Ragged) -> np.ndarray:
+    """(B,) s, NaN where not known.
+
+    Raises:
+        ValueError: a row with counts has an exposure that is given and not positive.
+    """
+    exposure = scalar_column(batch, "exposure")
+    if exposure is None:
+        return np.full(len(counts), np.nan)
+    wrong = np.flatnonzero((np.diff(counts.offsets) > 0) & ~(exposure > 0) & ~is_null(batch, "exposure"))
+    if wrong.size:
+        raise ValueError(
+            f"row {wrong[0]}: a spectrum needs a positive exposure, this is {exposure[wrong[0]]} s "
+            "(null or None where it is not known)"
+        )
+    return exposure
+
+
 def text_column(column: Any, name: str) -> list[str]:
     """A column of texts; null ones are empty.
 

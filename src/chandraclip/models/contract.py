@@ -71,6 +71,13 @@ class TowerModel(ChandraPreTrainedModel):
         """
         raise NotImplementedError(f"a {self.config.model_type} does not decode to a spectrum")
 
+    def check_feature_extractor(self, extractor: ColumnFeatureExtractor) -> None:
+        """Whether what the extractor gives is what this configuration reads; they have options of their own.
+
+        Raises:
+            ValueError: it is not.
+        """
+
     def embedding_outputs(self) -> dict[str, tuple[str, str]]:
         """Column of the embeddings file -> (field of the output, mask in the batch)."""
         return {f"{self.modality}_latents": ("latents", f"{self.modality}_mask")}

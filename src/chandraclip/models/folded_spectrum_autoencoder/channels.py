@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chandraclip.catalog.ragged import Ragged, row_index
-from chandraclip.models.columns import list_column, scalar_column
+from chandraclip.models.columns import background_columns, list_column
 from chandraclip.models.feature_extraction import RESPONSE_COLUMN
 from chandraclip.models.folded_spectrum_autoencoder.detector_bins import DetectorBins
 
@@ -34,7 +34,7 @@ def expected_in_channels(
         bins: the D detector bins.
 
     Returns:
-        Float64, of the lengths of `spectrum_counts`; outside the bins the background is the scaled counts.
+        Float64, of the lengths of `spectrum_counts`; outside the good bins the background is the scaled counts.
     """
     counts = list_column(columns, "spectrum_counts", np.float64)
     assert counts is not None
@@ -55,14 +55,15 @@ def expected_in_channels(
         inside = place >= 0
         channels = np.bincount(place[inside], minlength=bins.num_bins)
         cells = result.offsets[rows][:, None] + np.arange(response.num_channels)
-        result.values[cells[:, inside]] = background[rows][:, place[inside]] / channels[place[inside]]
+        shared = background[rows][:, place[inside]] / channels[place[inside]]
+        # A bin that is not good has none here, and its good channels keep the scaled counts.
+        result.values[cells[:, inside]] = np.where(shared > 0, shared, result.values[cells[:, inside]])
         result.values[cells] += source
     return result
 
 
 def _add_scaled_background(columns: Mapping[str, Any], result: Ragged) -> None:
-    background = list_column(columns, "spectrum_background", np.float64)
-    scale = scalar_column(columns, "background_scale")
+    background, scale = background_columns(columns)
     if background is None or scale is None:
         return
     used = np.diff(result.offsets) > 0

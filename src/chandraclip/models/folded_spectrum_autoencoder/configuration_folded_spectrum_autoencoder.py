@@ -71,6 +71,10 @@ class FoldedSpectrumAutoencoderConfig(ChandraConfig):
         self.check_heads()
         if self.num_bins % self.patch_size:
             raise ValueError(f"num_bins {self.num_bins} is not a multiple of patch_size {self.patch_size}")
+        if not 0 < self.band_min < self.band_max:
+            raise ValueError(f"the band {self.band_min}-{self.band_max} keV is empty")
+        if len(self.summary_mean) != 3 or len(self.summary_std) != 3:
+            raise ValueError("summary_mean and summary_std have three numbers each")
         if not self.energy_min < self.energy_max:
             raise ValueError(f"the energies {self.energy_min}-{self.energy_max} keV are none")
         if not 3 <= self.num_knots <= self.num_energies:

@@ -12,7 +12,13 @@ from transformers.feature_extraction_utils import BatchFeature
 from chandraclip.catalog.quality import good_channels
 from chandraclip.catalog.ragged import Ragged, row_index
 from chandraclip.data.schema import MODALITY_COLUMNS
-from chandraclip.models.columns import column_names, is_null, list_column, scalar_column
+from chandraclip.models.columns import (
+    background_columns,
+    column_names,
+    exposure_column,
+    list_column,
+    scalar_column,
+)
 from chandraclip.models.feature_extraction import RESPONSE_COLUMN, ResponseFeatureExtractor
 from chandraclip.models.folded_spectrum_autoencoder.detector_bins import BinnedResponse, DetectorBins
 from chandraclip.models.folded_spectrum_autoencoder.folding import RESPONSE_KEYS, pack_responses
@@ -97,7 +103,7 @@ class FoldedSpectrumFeatureExtractor(ResponseFeatureExtractor):
         if counts is None:
             raise KeyError(f"a spectrum needs the column spectrum_counts, the batch has {column_names(batch)}")
         number, responses = self._responses(batch, counts)
-        exposure = _exposure(batch, counts)
+        exposure = exposure_column(batch, counts)
         binned = self._binned(batch, counts, number, responses)
         area = _area(batch, number, responses, np.nan_to_num(exposure, nan=1.0))
         reference = np.zeros((len(counts), self.num_bins))
@@ -184,20 +190,6 @@ class FoldedSpectrumFeatureExtractor(ResponseFeatureExtractor):
         }
 
 
-def _exposure(batch: Mapping[str, Any] | pa.Table, counts: Ragged) -> np.ndarray:
-    """(B,) s, NaN where not known."""
-    exposure = scalar_column(batch, "exposure")
-    if exposure is None:
-        return np.full(len(counts), np.nan)
-    wrong = np.flatnonzero((np.diff(counts.offsets) > 0) & ~(exposure > 0) & ~is_null(batch, "exposure"))
-    if wrong.size:
-        raise ValueError(
-            f"row {wrong[0]}: a spectrum needs a positive exposure, this is {exposure[wrong[0]]} s "
-            "(null or None where it is not known)"
-        )
-    return exposure
-
-
 def _area(
     batch: Mapping[str, Any] | pa.Table, number: np.ndarray, responses: list[BinnedResponse], exposure: np.ndarray
 ) -> np.ndarray:
@@ -222,8 +214,7 @@ def _background(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(total,) background counts of each channel of `counts`, and the scale (B,); 0 where there is none."""
     result, scales = np.zeros(len(counts.values)), np.zeros(len(counts))
-    background = list_column(batch, "spectrum_background", np.float64)
-    scale = scalar_column(batch, "background_scale")
+    background, scale = background_columns(batch)
     if background is None or scale is None:
         return result, scales
     given = np.diff(background.offsets)

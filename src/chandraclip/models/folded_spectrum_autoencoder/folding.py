@@ -29,7 +29,7 @@ def pack_responses(responses: list[BinnedResponse], num_bins: int) -> dict[str, 
     """The responses of a batch, each once, end to end.
 
     Args:
-        responses: U of them, of E_u photon-energy bins each.
+        responses: U of them, of E_u photon-energy bins each; an empty one stands where there are none.
         num_bins: D.
 
     Returns:
@@ -38,9 +38,10 @@ def pack_responses(responses: list[BinnedResponse], num_bins: int) -> dict[str, 
         response_transposed_indices and response_transposed_data: the matrices by photon energy and by detector bin.
     """
     size = max((response.energy.size for response in responses), default=1)
-    energy, width = np.ones((len(responses), size)), np.zeros((len(responses), size))
-    indptr = np.zeros((len(responses), size + 1), np.int64)
-    transposed = np.zeros((len(responses), num_bins + 1), np.int64)
+    number_of = max(len(responses), 1)  # rows without a response index the first
+    energy, width = np.ones((number_of, size)), np.zeros((number_of, size))
+    indptr = np.zeros((number_of, size + 1), np.int64)
+    transposed = np.zeros((number_of, num_bins + 1), np.int64)
     filled = 0
     for place, response in enumerate(responses):
         number = response.energy.size

@@ -18,6 +18,7 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.losses.gather import shared_uniform
 from chandraclip.losses.poisson import cash
 from chandraclip.models.contract import TowerModel
+from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 from chandraclip.models.folded_spectrum_autoencoder.channels import expected_in_channels
 from chandraclip.models.folded_spectrum_autoencoder.configuration_folded_spectrum_autoencoder import (
     FoldedSpectrumAutoencoderConfig,
@@ -44,7 +45,8 @@ class FoldedSpectrumAutoencoderOutput(ModelOutput):
         loss: scalar, Cash's statistic a good bin, mean of the rows that have a spectrum. In training with the other
             terms of the loss, and of photons that the latents have not seen.
         latents: (B, latent_size).
-        log_flux: (B, num_energies) natural log of the incident photons/cm2/s/keV at the configuration's energies.
+        log_flux: (B, num_energies) natural log of the incident photons/cm2/s/keV at the configuration's energies;
+            where the exposure is not known, of photons/cm2/keV.
         expected: (B, D) counts expected in each bin, source and background.
         background_level: (B, 1) factor on the measured background.
         loss_parts: name -> scalar without gradient.
@@ -67,12 +69,14 @@ class Seen:
         background: expected of the background.
         reference: what a power law of 1 photon/cm2/s/keV at 1 keV would have given.
         good: 1 or 0.
+        unknown: (B,) bool, rows whose exposure is not known; None: none.
     """
 
     counts: Tensor
     background: Tensor
     reference: Tensor
     good: Tensor
+    unknown: Tensor | None = None
 
     @property
     def net(self) -> Tensor:
@@ -88,7 +92,7 @@ class Seen:
 
     def share(self, counts: Tensor, share: Tensor) -> Seen:
         """A copy that has `counts` and looked for a share (B, 1) of the time."""
-        return Seen(counts, self.background * share, self.reference * share, self.good)
+        return Seen(counts, self.background * share, self.reference * share, self.good, self.unknown)
 
 
 @dataclass
@@ -150,17 +154,20 @@ class FoldedSpectrumEncoder(FoldedSpectrumPreTrainedModel):
         spectrum_binned_background: Tensor,
         spectrum_reference: Tensor,
         spectrum_good: Tensor,
+        spectrum_summary: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor:
         """
         Args:
             spectrum_binned_counts, spectrum_binned_background, spectrum_reference, spectrum_good: (B, D), from
                 `FoldedSpectrumFeatureExtractor`.
+            spectrum_summary: (B, 3); its first is NaN in rows whose exposure is not known. None: all are.
 
         Returns:
             (B, latent_size); the mean, where the model is variational.
         """
-        seen = Seen(spectrum_binned_counts, spectrum_binned_background, spectrum_reference, spectrum_good)
+        unknown = None if spectrum_summary is None else spectrum_summary[:, 0].isnan()
+        seen = Seen(spectrum_binned_counts, spectrum_binned_background, spectrum_reference, spectrum_good, unknown)
         return self.look(seen)[0]
 
     def look(self, seen: Seen) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -198,7 +205,10 @@ class FoldedSpectrumEncoder(FoldedSpectrumPreTrainedModel):
         """(B, 3) as the feature extractor's `spectrum_summary`, of the net counts of `Seen`."""
         total, background = seen.counts.sum(dim=1), seen.background.sum(dim=1)
         share = (background / (total + 0.5)).clamp(max=1.0)
-        return torch.stack([seen.flux[:, 0].clamp(min=1e-12).log10(), total.clamp(min=0.5).log10(), share], dim=1)
+        flux = seen.flux[:, 0].clamp(min=1e-12).log10()
+        if seen.unknown is not None:
+            flux = flux.masked_fill(seen.unknown, torch.nan)
+        return torch.stack([flux, total.clamp(min=0.5).log10(), share], dim=1)
 
 
 class IncidentDecoder(FoldedSpectrumPreTrainedModel):
@@ -268,6 +278,7 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
         spectrum_background_counts: Tensor,
         spectrum_area: Tensor,
         spectrum_response: Tensor,
+        spectrum_summary: Tensor | None = None,
         spectrum_mask: Tensor | None = None,
         **batch: Any,
     ) -> FoldedSpectrumAutoencoderOutput:
@@ -277,6 +288,7 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
             spectrum_background_counts: (B, 1).
             spectrum_area: (B, E) cm2 s.
             spectrum_response: (B,) int64.
+            spectrum_summary: (B, 3); its first is NaN in rows whose exposure is not known. None: all are.
             spectrum_mask: (B,) bool, rows that count in the loss; all by default.
             batch: `response_*`, as `folding.pack_responses` gives them; other keys are not read.
         """
@@ -285,6 +297,7 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
             spectrum_binned_background.float(),
             spectrum_reference.float(),
             spectrum_good.float(),
+            None if spectrum_summary is None else spectrum_summary[:, 0].isnan(),
         )
         instrument = Instrument(spectrum_area, spectrum_response, {name: batch[name] for name in RESPONSE_KEYS})
         if not self.training:
@@ -368,6 +381,14 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
         log_flux = log_shape + (amplitude / total).clamp(min=1e-30).log()
         return log_flux, expected
 
+    @property
+    def bins(self) -> DetectorBins:
+        return DetectorBins(self.config.band_min, self.config.band_max, self.config.num_bins)
+
+    def check_feature_extractor(self, extractor: ColumnFeatureExtractor) -> None:
+        if isinstance(extractor, FoldedSpectrumFeatureExtractor) and extractor.bins != self.bins:
+            raise ValueError(f"the model's detector bins are {self.bins}, the feature extractor's {extractor.bins}")
+
     @torch.no_grad()
     def expected_counts(self, columns: Mapping[str, Any], batch: Mapping[str, Tensor]) -> Ragged:
         """Counts that the model expects in every channel of `spectrum_counts`, of source and background.
@@ -378,7 +399,7 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
 
         Returns:
             Float64, of the lengths of spectrum_counts; empty where a row has no spectrum for this model. Outside the
-            model's band the background is the scaled counts.
+            model's good bins the background is the scaled counts.
         """
         was_training = self.training
         self.eval()
@@ -394,7 +415,7 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
             (level * of_bins).double().cpu().numpy(),
             batch["spectrum_area"].double().cpu().numpy(),
             batch["spectrum_mask"].cpu().numpy().astype(bool),
-            DetectorBins(self.config.band_min, self.config.band_max, self.config.num_bins),
+            self.bins,
         )
 
 

@@ -25,7 +25,7 @@ from chandraclip.catalog.resampling import (
 )
 from chandraclip.data.schema import MODALITY_COLUMNS
 from chandraclip.models.batches import as_columns
-from chandraclip.models.columns import background_columns, column_names, is_null, list_column, scalar_column
+from chandraclip.models.columns import background_columns, column_names, exposure_column, list_column
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 
 NORMALIZATIONS = ("min_max", "sqrt", "asinh")
@@ -63,6 +63,8 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
     ):
         if normalization not in NORMALIZATIONS:
             raise ValueError(f"normalization must be one of {NORMALIZATIONS}, it is {normalization!r}")
+        if num_points < 2:
+            raise ValueError(f"num_points must be 2 or more, it is {num_points}")
         if not 0 < energy_min < energy_max:
             raise ValueError(f"the band {energy_min}-{energy_max} keV is empty")
         super().__init__(**kwargs)
@@ -208,7 +210,7 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         counts = list_column(batch, "spectrum_counts", np.float64)
         if counts is None:
             raise KeyError(f"a spectrum needs the column spectrum_counts, the batch has {column_names(batch)}")
-        exposure = self._exposure(batch, counts)
+        exposure = exposure_column(batch, counts)
 
         channels = net_channels(
             counts,
@@ -229,19 +231,6 @@ class SpectrumFeatureExtractor(ColumnFeatureExtractor):
         quality, grouping = (list_column(batch, f"spectrum_{name}", np.int64) for name in ("quality", "grouping"))
         good = good_channels(counts, quality, grouping)
         return low, high, good, smoothed_background(counts, *background_columns(batch), high - low, good)
-
-    def _exposure(self, batch: Mapping[str, Any] | pa.Table, counts: Ragged) -> np.ndarray:
-        """(B,) s, NaN where not known."""
-        exposure = scalar_column(batch, "exposure")
-        if exposure is None:
-            return np.full(len(counts), np.nan)
-        wrong = np.flatnonzero((np.diff(counts.offsets) > 0) & ~(exposure > 0) & ~is_null(batch, "exposure"))
-        if wrong.size:
-            raise ValueError(
-                f"row {wrong[0]}: a spectrum needs a positive exposure, this is {exposure[wrong[0]]} s "
-                "(null or None where it is not known)"
-            )
-        return exposure
 
     def _normalize(self, rate: np.ndarray, observed: np.ndarray | None = None) -> np.ndarray:
         """(rows, num_points) rates on the scale of the row's own, or of another spectrum of the row."""

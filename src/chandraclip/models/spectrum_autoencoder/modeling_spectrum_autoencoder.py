@@ -14,6 +14,7 @@ from transformers.utils import ModelOutput
 
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.models.contract import TowerModel
+from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 from chandraclip.models.layers import ChandraPreTrainedModel, EncoderLayer, Standardize, masked_mean
 from chandraclip.models.spectrum_autoencoder.configuration_spectrum_autoencoder import SpectrumAutoencoderConfig
 from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import SpectrumFeatureExtractor
@@ -116,6 +117,12 @@ class SpectrumReconstructionModel(TowerModel):
     def decode(self, latents: Tensor) -> Tensor:
         """(B, latent_size) latents to (B, num_points), in the units of `spectrum_values`."""
         return self.decoder(latents)
+
+    def check_feature_extractor(self, extractor: ColumnFeatureExtractor) -> None:
+        if isinstance(extractor, SpectrumFeatureExtractor) and extractor.num_points != self.config.num_points:
+            raise ValueError(
+                f"the model reads {self.config.num_points} points, the feature extractor gives {extractor.num_points}"
+            )
 
     def forward(
         self, spectrum_values: Tensor, spectrum_summary: Tensor, spectrum_mask: Tensor | None = None, **kwargs: Any

@@ -43,7 +43,7 @@ class UnfoldedSpectrumFeatureExtractor(ResponseFeatureExtractor):
 
     model_input_names = ["spectrum_values", "spectrum_seen_bins", "spectrum_mask"]  # noqa: RUF012
     columns = (*MODALITY_COLUMNS["spectrum"], "arf", "response_id")
-    optional_columns = columns[1:]
+    optional_columns = MODALITY_COLUMNS["spectrum"][1:]
     value_unit = "photons/cm2/s in a bin, over the mean"
 
     def __init__(

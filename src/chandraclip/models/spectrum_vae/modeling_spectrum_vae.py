@@ -18,7 +18,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
 from chandraclip.catalog.ragged import Ragged
+from chandraclip.models.columns import column_names
 from chandraclip.models.contract import TowerModel
+from chandraclip.models.feature_extraction import RESPONSE_COLUMN, ColumnFeatureExtractor
 from chandraclip.models.layers import ChandraPreTrainedModel, fourier_features, masked_mean
 from chandraclip.models.spectrum_vae.configuration_spectrum_vae import SpectrumVaeConfig
 from chandraclip.models.spectrum_vae.feature_extraction_spectrum_vae import UnfoldedSpectrumFeatureExtractor
@@ -142,7 +144,9 @@ class DeepONet(SpectrumVaePreTrainedModel):
             place = (torch.arange(config.num_bins, device=latents.device) + 0.5) / config.num_bins
         else:
             place = (energies / config.energy_min).log() / math.log(config.energy_max / config.energy_min)
-        features = fourier_features(place.to(latents.dtype), config.num_frequencies)
+        # bfloat16 holds neither neighbouring bins nor the phase of the highest octaves.
+        exact = place.to(torch.promote_types(latents.dtype, torch.float32))
+        features = fourier_features(exact, config.num_frequencies).to(self.bias.dtype)
         templates = self.trunk(features) / math.sqrt(config.num_templates)
         return (self.branch(latents) @ templates.T + self.bias).clamp(max=_MAX_LOG)
 
@@ -227,10 +231,29 @@ class SpectrumVaeModel(SpectrumVaePreTrainedModel, TowerModel):
 
         Returns:
             float64, as long as spectrum_counts; empty in rows without counts, ARF or RMF.
+
+        Raises:
+            ValueError: neither `feature_extractor` nor `response` is at hand.
         """
         if self.feature_extractor is not None:
             columns = self.feature_extractor.resolve(columns)
+        elif RESPONSE_COLUMN not in column_names(columns):
+            raise ValueError("set model.feature_extractor, or load both with chandraclip.models.load_reconstructing")
         values = batch["spectrum_values"].to(self.device)
         photons = self.decode(self.encoder(values)).double().cpu().numpy()
-        edges = np.geomspace(self.config.energy_min, self.config.energy_max, self.config.num_bins + 1)
-        return expected_counts(columns, photons, edges)
+        return expected_counts(columns, photons, self.energy_edges)
+
+    @property
+    def energy_edges(self) -> np.ndarray:
+        """(num_bins + 1,) keV."""
+        return np.geomspace(self.config.energy_min, self.config.energy_max, self.config.num_bins + 1)
+
+    def check_feature_extractor(self, extractor: ColumnFeatureExtractor) -> None:
+        if not isinstance(extractor, UnfoldedSpectrumFeatureExtractor):
+            return
+        given = extractor.energy_edges
+        if len(given) != len(self.energy_edges) or not np.allclose(given, self.energy_edges):
+            raise ValueError(
+                f"the model has {self.config.num_bins} bins of {self.config.energy_min}-{self.config.energy_max} keV, "
+                f"the feature extractor's {extractor.num_bins} of {extractor.energy_min}-{extractor.energy_max} keV"
+            )
