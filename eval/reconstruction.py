@@ -29,7 +29,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dataset", required=True, help="folder or Hub id of the dataset that was reconstructed")
     parser.add_argument("--train", help="dataset of whose train split mean and PCA are; default: the same")
     parser.add_argument("--output", type=Path, help="folder for the results; default RECONSTRUCTIONS/reconstruction")
-    parser.add_argument("--split", default="all", help="of those reconstructed (default: all)")
+    parser.add_argument("--split", default="test", help="train, validation, test (default) or all")
     parser.add_argument("--num_fits", type=int, default=10, help="power laws fitted a decade (default: %(default)s)")
     parser.add_argument(
         "--fits", type=Path, help="JSON of fits made elsewhere: objects of counts, exposure_s, cstat, nbins"
@@ -46,8 +46,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
-
-    import numpy as np
 
     from chandraclip.errors import InputFileError
     from chandraclip.evaluation.count_spectra import ShapeModel
@@ -78,15 +76,18 @@ def main(arguments: list[str] | None = None) -> None:
     except ValueError as error:
         raise InputFileError(options.dataset, f"is not what {table.path} was made of: {error}") from error
     given = read_fits(options.fits, rows) if options.fits else {}
-    shapes = ShapeModel.fit(train_spectra(options.train or options.dataset))
+    config = None if options.train else table.provenance.get("dataset_config")
+    shapes = ShapeModel.fit(train_spectra(options.train or options.dataset, config))
     scores, expected = score_models(tables, observed, shapes)
     totals, names = observed.totals, table.name
     records = summarize(scores, totals, names, options.num_resamples, options.seed)
     others = [name for name in scores if name != first]
     compared = differences(scores, first, others, totals, names, options.num_resamples, options.seed)
 
-    if not np.isfinite(scores[first].mae).all() or shapes is None:
+    if shapes is None:
         print(f"{options.train or options.dataset}: train has too few spectra; the mean and PCA are left out")
+    elif table.train_points is None:
+        print(f"{table.path}: train has too few spectra; the MAE of mean and PCA is left out")
     fitted, fits = fit_power_laws(options, rows, observed, table)
     beside_fits = summarize(
         {POWER_LAW: fitted, **{name: _part(values, fits) for name, values in scores.items()}},
@@ -166,7 +167,7 @@ def spectra_of(dataset: str, table: Any) -> Any:
     return pa.concat_tables(parts).take(np.argsort(np.concatenate(places)))
 
 
-def train_spectra(dataset: str) -> Iterator[tuple[Any, np.ndarray]]:
+def train_spectra(dataset: str, config: str | None = None) -> Iterator[tuple[Any, np.ndarray]]:
     """Channels and counts of the train split, some rows at a time."""
     import numpy as np
     from tqdm.auto import tqdm
@@ -177,7 +178,7 @@ def train_spectra(dataset: str) -> Iterator[tuple[Any, np.ndarray]]:
     from chandraclip.data.schema import MODALITY_COLUMNS
     from chandraclip.evaluation.count_spectra import BandSpectra
 
-    splits = load_splits(dataset, "pairs")
+    splits = load_splits(dataset, "pairs", config)
     if "train" not in splits or "spectrum_counts" not in splits["train"].column_names:
         return
     train = splits["train"]
@@ -220,10 +221,11 @@ def fit_power_laws(options: argparse.Namespace, rows: Any, observed: Any, table:
     for number in tqdm(sorted(chosen), desc="power laws", unit="spectrum"):
         row = {name: rows[name][number].as_py() for name in rows.column_names}
         row |= {name: values[number].item() for name, values in table.keys.items()}
-        half = {**row, "exposure": row["exposure"] / 2 if row["exposure"] else None}
+        exposure, scale = row.get("exposure"), row.get("background_scale")
+        half = {**row, "exposure": exposure / 2 if exposure else None}
         first, last = held_out.offsets[number : number + 2]
         half["spectrum_counts"] = np.asarray(row["spectrum_counts"]) - held_out.values[first:last]
-        half["background_scale"] = None if row["background_scale"] is None else row["background_scale"] / 2
+        half["background_scale"] = None if scale is None else scale / 2
         band = slice(*np.searchsorted(observed.band.rows, [number, number + 1]))
         places = observed.band.channels[band] - first
         try:
@@ -264,7 +266,7 @@ def read_fits(path: Path, rows: Any) -> dict[int, dict[str, Any]]:
         reason = f"no JSON of fits: objects with {', '.join(needed)} ({type(error).__name__}: {error})"
         raise InputFileError(path, reason) from error
     counts = Ragged.from_arrow(rows["spectrum_counts"])
-    exposure = rows["exposure"].to_pylist()
+    exposure = rows["exposure"].to_pylist() if "exposure" in rows.column_names else [None] * len(counts)
     result = {}
     for row in range(len(counts)):
         total = int(counts.values[counts.offsets[row] : counts.offsets[row + 1]].sum())

@@ -132,12 +132,13 @@ def dataset_rows(dataset: str, split: str) -> tuple[Any, ...]:
     import pyarrow as pa
 
     from chandraclip.catalog.ragged import Ragged
+    from chandraclip.catalog.resampling import scaled_background
     from chandraclip.data.keys import with_keys
     from chandraclip.data.loading import load_splits
     from chandraclip.data.row_checks import usable_columns, without_bad_modalities
     from chandraclip.data.schema import MODALITY_COLUMNS, SOURCE_CLASSES
     from chandraclip.errors import InputFileError
-    from chandraclip.evaluation.count_spectra import NUM_BINS, BandSpectra
+    from chandraclip.evaluation.count_spectra import BandSpectra
 
     splits = load_splits(dataset, "pairs")
     if split not in splits:
@@ -156,16 +157,13 @@ def dataset_rows(dataset: str, split: str) -> tuple[Any, ...]:
     rows, is_agn = rows.filter(pa.array(kept)), classes[kept] == wanted[0]
     band = BandSpectra.of(rows)
     counts = band.binned(Ragged.from_arrow(rows["spectrum_counts"]).values[band.channels].astype(np.float64))
-    background = np.zeros((len(rows), NUM_BINS))
-    names = rows.column_names
-    if "spectrum_background" in names and "background_scale" in names:
+    known = {name for name in rows.column_names if not pa.types.is_null(rows[name].type)}
+    scaled = None
+    if {"spectrum_background", "background_scale"} <= known:
+        scale = rows["background_scale"].cast(pa.float64()).to_numpy()
         lists = Ragged.from_arrow(rows["spectrum_background"])
-        has = np.diff(lists.offsets) > 0
-        own = rows.filter(pa.array(has))
-        inside = BandSpectra.of(own)
-        flat = np.asarray(Ragged.from_arrow(own["spectrum_background"]).values[inside.channels], dtype=np.float64)
-        scale = own["background_scale"].cast(pa.float64()).fill_null(0.0).to_numpy()
-        background[has] = inside.binned(flat * scale[inside.rows])
+        scaled = scaled_background(Ragged.from_arrow(rows["spectrum_counts"]), lists, scale)
+    background = np.zeros_like(counts) if scaled is None else band.binned(scaled[band.channels])
     total = counts.sum(axis=1)
     kept = total > 0
     truth = {

@@ -116,7 +116,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     headline, results = [], {"engine": engine.name, "representation": options.representation}
     for panel, fits in found.items():
-        fits.sort(key=lambda fit: -fit.chosen.r2["test"])
+        # Those of the headline are the first, which must not be chosen on test.
+        fits.sort(key=lambda fit: -np.nan_to_num(fit.chosen.r2["validation"], nan=-np.inf))
         records = [fit.record() for fit in fits]
         results[panel] = records
         print(f"\n{panel}\n\n{markdown_table(records)}")

@@ -62,9 +62,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
+    from chandraclip.errors import OptionError
     from chandraclip.evaluation.results import markdown_table
     from chandraclip.files import write_json, write_text
 
+    names = ("models", "max_steps", "batch_size", "max_counts", "num_resamples")
+    settings = {"dataset": _place(options.dataset), **{name: getattr(options, name) for name in names}}
+    record = options.output / "settings.json"
+    if record.is_file() and json.loads(record.read_text()) != settings:
+        raise OptionError(f"{options.output} holds a comparison with other options ({record}): choose another --output")
+    write_json(record, settings)
     for seed in range(options.seeds):
         for command, product in commands(options, seed):
             if product.exists():
@@ -105,10 +112,10 @@ def commands(options: argparse.Namespace, seed: int) -> Iterator[tuple[list[str]
         ]
         training += ["--model_options", json.dumps(changed)] if changed else []
         yield ["training/pretrain.py", *training], model / "metrics.json"
-        yield ["scripts/embed.py", str(model), dataset, embeddings], Path(embeddings) / "embeddings.parquet"
+        yield ["scripts/embed.py", str(model), dataset, embeddings], Path(embeddings) / "embeddings.json"
         yield (
             ["scripts/reconstruct.py", str(model), dataset, reconstructions],
-            Path(reconstructions) / "reconstructions.parquet",
+            Path(reconstructions) / "reconstructions.json",
         )
     resamples = ["--num_resamples", str(options.num_resamples)]
     results = folder / "results"
@@ -147,7 +154,9 @@ def summary(options: argparse.Namespace) -> list[dict[str, Any]]:
     for (name, metric), items in found.items():
         values = [item["value"] for item in items if item["value"] is not None]
         first = items[0]
-        mean = f"{np.mean(values):.3f} +- {np.std(values):.3f}" if values else "-"
+        mean = f"{np.mean(values):.3f}" if values else "-"
+        if len(values) > 1:
+            mean += f" +- {np.std(values, ddof=1):.3f}"
         baseline = first.get("baseline")
         rows.append(
             {

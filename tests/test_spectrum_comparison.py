@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from chandraclip.errors import OptionError
+
 
 def load(path):
     spec = importlib.util.spec_from_file_location(f"program_{path.parent.name}_{path.stem}", path)
@@ -59,10 +61,19 @@ def test_numbers_are_means_over_the_seeds(script, tmp_path, capsys):
         (folder / "metrics.json").write_text(json.dumps({"results": {"records": records}}))
     options = script.parse_arguments(["data", "--output", str(tmp_path), "--seeds", "2", "--models", "gru_8"])
     rows = {row["number"]: row for row in script.summary(options)}
-    assert rows["classification"]["mean"] == "1.000 +- 0.500"
+    assert rows["classification"]["mean"] == "1.000 +- 0.707"
     faint = rows["gru_8: R2 of true_nh below 300 counts, ridge"]
     np.testing.assert_allclose(faint["values"], [0.2, 0.4])
     assert faint["baseline"] == "0.100 (hand features)"
+
+
+def test_a_comparison_with_other_options_is_not_gone_on_with(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "commands", lambda options, seed: iter(()))
+    monkeypatch.setattr(script, "summary", lambda options: [{"number": "x", "values": []}])
+    script.main(["data", "--output", str(tmp_path)])
+    script.main(["data", "--output", str(tmp_path), "--seeds", "1"])  # fewer or more seeds are the same comparison
+    with pytest.raises(OptionError, match="with other options"):
+        script.main(["data", "--output", str(tmp_path), "--max_steps", "5"])
 
 
 def test_bad_options(script, capsys):

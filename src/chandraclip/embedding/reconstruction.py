@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,10 @@ class Reconstructor:
         return Ragged(values, np.concatenate([[0], np.cumsum(lengths)]))
 
     @torch.no_grad()
-    def points(self, rows: pa.Table, expected: Ragged, mask: np.ndarray) -> np.ndarray:
-        """(B, 400) reconstructions on the scale of the published features; 0 outside the (B,) mask."""
+    def points(
+        self, rows: pa.Table, expected: Ragged, mask: np.ndarray, features: Mapping[str, np.ndarray]
+    ) -> np.ndarray:
+        """(B, 400) reconstructions on the scale of the published `features`; 0 outside the (B,) mask."""
         if not self.has_points:
             lengths = np.diff(expected.offsets)[mask]
             inside = Ragged(expected.values[mask[row_index(expected)]], np.concatenate([[0], np.cumsum(lengths)]))
@@ -114,8 +117,8 @@ class Reconstructor:
             return result
         parts = []
         for at in range(0, rows.num_rows, self.batch_size):
-            batch = self.extractor(rows.slice(at, self.batch_size))
-            inputs = {name: value.to(self.model.device) for name, value in batch.items()}
+            own = {name: torch.as_tensor(value[at : at + self.batch_size]) for name, value in features.items()}
+            inputs = {name: value.to(self.model.device) for name, value in own.items()}
             parts.append(self.model(**inputs).reconstruction.float().cpu().numpy())
         return np.concatenate(parts)
 
@@ -133,7 +136,7 @@ class Reconstructor:
             "half_expected_counts": half_expected,
             "held_out_counts": held_out,
             "points": _dense(batch["spectrum_values"]),
-            "reconstruction": _dense(self.points(rows, expected, mask)),
+            "reconstruction": _dense(self.points(rows, expected, mask, batch)),
         }.items():
             kept = Ragged(ragged.values, ragged.offsets, None).to_arrow(RECONSTRUCTIONS_SCHEMA.field(name).type)
             columns[name] = kept.take(pa.array(np.arange(len(mask)), mask=~mask))

@@ -79,6 +79,7 @@ class Observed:
             mae: (N,).
         """
         number = np.maximum(self.band.num_channels, 1)
+        none = self.band.num_channels == 0  # which no model can miss
         parts = []
         for seen, counts, model in (
             (self.counts, self.counts, expected),
@@ -88,6 +89,7 @@ class Observed:
             raised = np.maximum(model, least[self.band.rows])
             mean, variance = expected_cash(raised)
             value, perfect = self.band.sums(cash(counts, raised)), self.band.sums(mean)
+            value[none] = np.nan
             parts.append((value, perfect, np.sqrt(self.band.sums(variance))))
         (value, perfect, scatter), (held_out, held_out_perfect, _) = parts
         return Scores(
@@ -96,7 +98,7 @@ class Observed:
             held_out_cash=held_out / number,
             held_out_perfect=held_out_perfect / number,
             mae=np.full(len(value), np.nan) if mae is None else mae,
-            excess=(value - perfect) / scatter,  # the least expectation is above 0, and so is its scatter
+            excess=np.divide(value - perfect, scatter, out=np.full(len(value), np.nan), where=scatter > 0),
         )
 
 
