@@ -71,6 +71,31 @@ class TowerModel(ChandraPreTrainedModel):
         """
         raise NotImplementedError(f"a {self.config.model_type} does not decode to a spectrum")
 
+    def log_rate(self, latents: Tensor, batch: Mapping[str, Tensor], time: Tensor, row: Tensor) -> Tensor:
+        """The count rate that the latents of photon lists stand for, where a model that decodes photons is asked.
+
+        Args:
+            latents: (B, latent_size), of the lists of `batch`, or of others observed in the same good time.
+            batch: of the feature extractor.
+            time: (K,) float64, s, with the zero of the dataset's `event_time`.
+            row: (K,) int64, the list of each time.
+
+        Returns:
+            (K, 3) log of photons/s in the bands s, m and h (0.5-1.2, 1.2-2, 2-7 keV).
+
+        Raises:
+            NotImplementedError: the family has no decoder of rates.
+        """
+        raise NotImplementedError(f"a {self.config.model_type} does not decode to a count rate")
+
+    def expected_photons(self, latents: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """(B, 3) photons a band in the good time of the lists of `batch`: the integral of `exp(log_rate)`.
+
+        Raises:
+            NotImplementedError: the family has no decoder of rates.
+        """
+        raise NotImplementedError(f"a {self.config.model_type} does not decode to a count rate")
+
     def check_feature_extractor(self, extractor: ColumnFeatureExtractor) -> None:
         """Whether what the extractor gives is what this configuration reads; they have options of their own.
 
