@@ -129,6 +129,7 @@ class AbsorbedModel:
             raise ValueError(f"abundance {abundance}: must be a number of 0 or more")
         self.model, self.absorption = model, absorption
         self.emission, self.redshift, self.abundance = EMISSIONS[model], float(redshift), float(abundance)
+        self._last_depth: tuple[np.ndarray, np.ndarray] = (np.zeros(0), np.zeros(0))
 
     def photon_flux(
         self, energy_lo: np.ndarray, energy_hi: np.ndarray, shape: np.ndarray, column: np.ndarray
@@ -155,9 +156,16 @@ class AbsorbedModel:
             cells = np.zeros((len(shape), len(edges) - 1))
             cells[:, full] = self._emitted(edges[full], edges[full + 1], shape)
             emitted = cells[:, ::2]
-        depth = optical_depth(0.5 * (low + high), self.absorption)
-        flux[:, wide] = emitted * np.exp(-np.asarray(column)[:, None] * depth)
+        flux[:, wide] = emitted * np.exp(-np.asarray(column)[:, None] * self._depth(0.5 * (low + high)))
         return flux
+
+    def _depth(self, energy: np.ndarray) -> np.ndarray:
+        """`optical_depth`, kept for the last energies: a fit asks for the same some thousand times."""
+        known, depth = self._last_depth
+        if not np.array_equal(known, energy):
+            depth = optical_depth(energy, self.absorption)
+            self._last_depth = (energy, depth)
+        return depth
 
     def _emitted(self, low: np.ndarray, high: np.ndarray, shape: np.ndarray) -> np.ndarray:
         stretch = 1.0 + self.redshift
