@@ -5,7 +5,8 @@
 Each source is seen on axis with ACIS-S, far off axis and years later with ACIS-I, and through the area and matrix of
 the files given (EPIC-pn's, say). A triple is a source through one instrument, itself through another, and another
 source through that other: the share in which it lies nearer to itself. Beside it, R2 of column and slope by a ridge
-regression that has seen ACIS alone. Models are put side by side; writes metrics.json.
+regression that has seen ACIS alone. Models are put side by side, and beside them the three hardness ratios, which
+divide each band's counts by the instrument's area; writes metrics.json.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 LOOKS = {"ACIS-S": (1, 0.3, 52000.0), "ACIS-I": (0, 8.0, 58500.0), "files": (0, 0.3, 52000.0)}
 TRUTHS = {"true_nh": "log10 N_H", "true_gamma": "Gamma"}
 REPRESENTATION = "spectrum_latents"
+# What an astronomer has without a model, corrected for the area: the baseline.
+BY_HAND, BY_HAND_COLUMNS = "hardness ratios", ("hard_hm", "hard_hs", "hard_ms")
+MIN_SOURCES = 10  # of a regression, on either side
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -58,14 +62,19 @@ def main(arguments: list[str] | None = None) -> None:
 
     from chandraclip.embedding.embedder import EmbedConfig, Embedder
     from chandraclip.embedding.points import embed_points
-    from chandraclip.evaluation.results import markdown_table
-    from chandraclip.files import write_json
+    from chandraclip.errors import InputFileError
+    from chandraclip.evaluation.results import Headline, markdown_table, write_simulated_metrics
     from chandraclip.model_folder import model_folder, model_id
     from chandraclip.simulate.instrument.response import builtin_instrument, instrument_from_files
 
     third = instrument_from_files(options.arf, options.rmf)
     acis = builtin_instrument()
     responses = {one.response_id: one for one in (*acis.responses, *third.responses)}
+    embedders = {}
+    for model in options.models:
+        embedders[model] = Embedder(EmbedConfig(str(model_folder(model)), "simulated looks", 64), responses)
+        if REPRESENTATION not in (gives := embedders[model].outputs):
+            raise InputFileError(model, f"the model gives {', '.join(gives)} and no {REPRESENTATION}")
     looks: dict[str, pa.Table] = {}
     for name, (number, theta, mjd) in LOOKS.items():
         through = third if name == "files" else acis
@@ -73,36 +82,35 @@ def main(arguments: list[str] | None = None) -> None:
         looks[label] = simulate_look(options, len(looks), through, number, theta, mjd)
     triples: list[dict[str, Any]] = []
     regressions: list[dict[str, Any]] = []
-    for model in options.models:
-        embedder = Embedder(EmbedConfig(str(model_folder(model)), "simulated looks", 64), responses)
-        points = {name: embed_points(embedder, rows, [REPRESENTATION]) for name, rows in looks.items()}
+    for model in (BY_HAND, *options.models):
+        if model == BY_HAND:
+            points = {name: by_hand(rows) for name, rows in looks.items()}
+        else:
+            points = {name: embed_points(embedders[model], rows, [REPRESENTATION]) for name, rows in looks.items()}
         triples += [{"model": model, **row} for row in measure_triples(points, options.seed)]
         regressions += [{"model": model, **row} for row in measure_regressions(points, looks, options.seed)]
     facts = [{"model": model, "model_id": model_id(model_folder(model))} for model in options.models]
-    write_json(
-        options.output / "metrics.json",
+    overall = {row["model"]: row for row in triples if row["through"] == "all"}
+    path = write_simulated_metrics(
+        options.output,
+        "one source through several instruments",
+        {"models": facts, "representations": [REPRESENTATION], "dataset": "simulated looks"},
+        [
+            Headline(
+                f"nearer to itself than to another, {model}",
+                value=overall[model]["nearer to itself"],
+                low=overall[model]["low"],
+                high=overall[model]["high"],
+                chance=0.5,
+                baseline=overall[BY_HAND]["nearer to itself"],
+                baseline_name=BY_HAND,
+            )
+            for model in options.models
+        ],
         {
-            "evaluation": "one source through several instruments",
-            "embeddings": {"models": facts, "representations": [REPRESENTATION], "dataset": "simulated looks"},
-            "headline": [
-                {
-                    "metric": f"nearer to itself than to another, {row['model']}",
-                    "value": row["nearer to itself"],
-                    "low": row["low"],
-                    "high": row["high"],
-                    "chance": 0.5,
-                    "baseline": None,
-                    "published": None,
-                    "comparable": None,
-                }
-                for row in triples
-                if row["through"] == "all"
-            ],
-            "results": {
-                "options": {name: str(value) for name, value in vars(options).items()},
-                "triples": triples,
-                "regressions": regressions,
-            },
+            "options": {name: str(value) for name, value in vars(options).items()},
+            "triples": triples,
+            "regressions": regressions,
         },
     )
     print(markdown_table(triples))
@@ -112,7 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"\n{options.num_sources} sources, {options.counts[0]:g} to {options.counts[1]:g} counts a look; chance of a "
         "triple: 0.5, of R2: 0. Intervals: 95 %, bootstrap over sources."
     )
-    print(f"wrote {options.output / 'metrics.json'}")
+    print(f"wrote {path}")
     now_try(["scripts/report.py", options.output, "--output", options.output / "report.md"])
 
 
@@ -184,22 +192,39 @@ def simulate_look(
     return build_table(columns)
 
 
+def by_hand(rows: pa.Table) -> np.ndarray:
+    """(S, 3) hardness ratios of a look, NaN where one is not defined."""
+    import numpy as np
+
+    return np.stack([rows[name].cast("float64").fill_null(np.nan).to_numpy() for name in BY_HAND_COLUMNS], axis=1)
+
+
 def measure_triples(points: dict[str, np.ndarray], seed: int) -> list[dict[str, Any]]:
     """Share of triples in which a source lies nearer to itself, of each ordered pair of instruments and of all.
 
     Args:
         points: instrument -> (S, D) of the same sources; each number counts in units of its scatter over all looks.
         seed: of the bootstrap over sources.
+
+    Raises:
+        QueryError: fewer than two sources have a point through every instrument, so that there is no other to be near.
     """
     import numpy as np
 
+    from chandraclip.errors import QueryError
     from chandraclip.evaluation.bootstrap import interval, resampled_sums
 
     together = np.concatenate(list(points.values()))
     usable = np.isfinite(together).all(axis=1).reshape(len(points), -1).all(axis=0)
+    size = int(usable.sum())
+    if size < 2:
+        lacking = [f"{np.isfinite(values).all(axis=1).sum()} in {name}" for name, values in points.items()]
+        raise QueryError(
+            f"{size} of {len(usable)} sources have a point through every instrument, and a triple needs two: "
+            f"there are {', '.join(lacking)}"
+        )
     scale = together[np.isfinite(together).all(axis=1)].std(axis=0)
     scaled = {name: values[usable] / np.where(scale > 0, scale, 1.0) for name, values in points.items()}
-    size = int(usable.sum())
     shares = {}
     for one, left in scaled.items():
         for other, right in scaled.items():
@@ -220,7 +245,10 @@ def measure_triples(points: dict[str, np.ndarray], seed: int) -> list[dict[str, 
 
 
 def measure_regressions(points: dict[str, np.ndarray], looks: dict[str, pa.Table], seed: int) -> list[dict[str, Any]]:
-    """R2 of what the sources are, by ridge regression on half of them through the first two instruments."""
+    """R2 of what the sources are, by ridge regression on half of them through the first two instruments.
+
+    None where fewer than ten sources that have the quantity are left to fit or to judge.
+    """
     import numpy as np
     from sklearn.linear_model import RidgeCV
     from sklearn.metrics import r2_score
@@ -236,10 +264,14 @@ def measure_regressions(points: dict[str, np.ndarray], looks: dict[str, pa.Table
         truth = np.log10(np.maximum(truth, 1e-3)) if column == "true_nh" else truth
         usable = np.isfinite(truth) & np.all([np.isfinite(values).all(axis=1) for values in points.values()], axis=0)
         fit = usable & for_fit
-        model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
-        model.fit(np.concatenate([points[name][fit] for name in known]), np.tile(truth[fit], len(known)))
         test = usable & ~for_fit
-        scores = {name: float(r2_score(truth[test], model.predict(values[test]))) for name, values in points.items()}
+        scores: dict[str, float | None] = dict.fromkeys(points)
+        if min(fit.sum(), test.sum()) >= MIN_SOURCES:
+            model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
+            model.fit(np.concatenate([points[name][fit] for name in known]), np.tile(truth[fit], len(known)))
+            scores |= {
+                name: float(r2_score(truth[test], model.predict(values[test]))) for name, values in points.items()
+            }
         rows.append({"quantity": label, "sources": int(test.sum()), **{f"R2 {name}": v for name, v in scores.items()}})
     return rows
 

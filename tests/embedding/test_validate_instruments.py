@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from chandraclip.models import FoldedSpectrumFeatureExtractor, SpectrumFeatureExtractor
+from chandraclip.errors import InputFileError, QueryError
+from chandraclip.models import EventFeatureExtractor, FoldedSpectrumFeatureExtractor, SpectrumFeatureExtractor
 from chandraclip.models.contract import make_model
 from chandraclip.ogip.header import ObservationHeader
 from chandraclip.ogip.spectrum import Spectrum
@@ -64,6 +65,37 @@ def test_a_source_without_a_point_in_one_look_is_left_out(script: SimpleNamespac
     assert script.measure_triples({"a": points, "b": lost}, seed=0)[0]["sources"] == 49
 
 
+def test_fewer_than_two_sources_with_points_are_no_triple(script: SimpleNamespace):
+    points = np.random.default_rng(0).standard_normal((5, 3))
+    lost = np.full_like(points, np.nan)
+    lost[3] = 1.0
+    with pytest.raises(QueryError, match=r"1 of 5 sources .* needs two: there are 5 in a, 1 in b"):
+        script.measure_triples({"a": points, "b": lost}, seed=0)
+
+
+def test_hardness_ratios_are_points_of_their_own(script: SimpleNamespace):
+    rows = pa.table({"hard_hm": [0.1, None], "hard_hs": [0.2, 0.3], "hard_ms": [0.4, 0.5]})
+    np.testing.assert_array_equal(script.by_hand(rows), [[0.1, 0.2, 0.4], [np.nan, 0.3, 0.5]])
+
+
+def test_a_regression_of_few_sources_has_no_score(script: SimpleNamespace):
+    truth = pa.table({"true_nh": [10.0] * 12, "true_gamma": [2.0, *[None] * 11]})
+    points = np.random.default_rng(0).standard_normal((12, 2))
+    rows = script.measure_regressions({"a": points, "b": points, "c": points}, dict.fromkeys("abc", truth), seed=0)
+    assert [row["R2 a"] for row in rows] == [None, None]
+
+
+def test_a_model_without_spectrum_latents_is_refused_by_name(script: SimpleNamespace, tmp_path: Path):
+    make_model("event_transformer", SMALL).save_pretrained(tmp_path)
+    EventFeatureExtractor().save_pretrained(tmp_path)
+    paths = ["--arf", str(tmp_path / "one.arf"), "--rmf", str(tmp_path / "one.rmf")]
+    builtin = SimpleNamespace(responses=(), names=("made up",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chandraclip.simulate.instrument.response.instrument_from_files", lambda *_: builtin)
+        with pytest.raises(InputFileError, match=f"{tmp_path}: the model gives event_latents and no spectrum_latents"):
+            script.main([str(tmp_path), *paths])
+
+
 def test_the_regression_has_seen_the_first_two_instruments_alone(script: SimpleNamespace):
     rng = np.random.default_rng(0)
     gamma = rng.normal(1.9, 0.4, 300)
@@ -99,10 +131,13 @@ def test_models_are_put_side_by_side(
     paths = ["--arf", str(files["arf"]), "--rmf", str(files["rmf"])]
     script.main([*map(str, models), *paths, "--num_sources", "40", "--output", str(tmp_path / "results")])
     content = json.loads((tmp_path / "results" / "metrics.json").read_text())
-    assert [item["chance"] for item in content["headline"]] == [0.5, 0.5]
-    assert len(content["results"]["triples"]) == 2 * 7
-    assert {row["model"] for row in content["results"]["regressions"]} == set(map(str, models))
-    assert all(row["sources"] == 40 for row in content["results"]["triples"])
+    triples = content["results"]["triples"]
+    hand = next(row["nearer to itself"] for row in triples if row["model"] == "hardness ratios")
+    assert [(item["chance"], item["baseline"]) for item in content["headline"]] == [(0.5, hand)] * 2
+    assert hand > 0.75  # three ACIS looks of 300 counts and more
+    assert len(triples) == 3 * 7
+    assert {row["model"] for row in content["results"]["regressions"]} == {"hardness ratios", *map(str, models)}
+    assert all(row["sources"] == 40 for row in triples if row["model"] in set(map(str, models)))
     assert "nearer to itself" in capsys.readouterr().out
 
 
