@@ -3,8 +3,9 @@
     python scripts/draw_attention.py outputs/spectrum outputs/spectrum_recurrent outputs/data/default
 
 The gradient of the latents for any model, rolled-out attention for transformers (`models.where_it_looks`); of the
-bright detections of a split, so many a class. Writes attention.png (dotted: the same models with random weights),
-attention.csv (a row a model, measure, class and energy) and attention.json (shares of the bands).
+bright detections of a split that every model finds a spectrum in, so many a class. Writes attention.png (dotted: the
+same models with random weights), attention.csv (a row a model, measure, class and energy) and attention.json (shares of
+the bands).
 """
 
 from __future__ import annotations
@@ -51,26 +52,31 @@ def main(arguments: list[str] | None = None) -> None:
     from transformers import AutoModel
 
     from chandraclip.data.schema import SOURCE_CLASSES
+    from chandraclip.evaluation.compared import folder_names
     from chandraclip.evaluation.results import markdown_table
     from chandraclip.files import atomic_path, write_json
     from chandraclip.models.contract import load_feature_extractor, load_tower
     from chandraclip.models.feature_extraction import use_responses_of
     from chandraclip.models.where_it_looks import BANDS_OF_INTEREST, bin_edges, share_in_band, shares_in_bins
 
-    rows, classes = bright_rows(options)
+    labels = folder_names([Path(source) for source in options.models])
+    models = [load_tower(source, "spectrum").eval() for source in options.models]
+    extractors: list[Any] = [
+        load_feature_extractor(source, type(model)) for source, model in zip(options.models, models)
+    ]
+    for extractor in extractors:
+        use_responses_of(extractor, options.dataset)
+    batches, classes = features_of(extractors, *bright_rows(options))
     names = [SOURCE_CLASSES[number] for number in sorted(set(classes.tolist()))]
     curves: list[dict[str, Any]] = []
     shares: list[dict[str, Any]] = []
-    for source in tqdm(options.models, desc="models", unit="model"):
-        model = load_tower(source, "spectrum").eval()
-        extractor = load_feature_extractor(source, type(model))
-        use_responses_of(extractor, options.dataset)
+    bar = tqdm(total=len(models), desc="models", unit="model")
+    for label, model, extractor, batch in zip(labels, models, extractors, batches):
         torch.manual_seed(options.seed)
         untrained = AutoModel.from_config(model.config).eval()
-        label = Path(source).name
-        energies = extractor.energies  # type: ignore[attr-defined]
+        energies = extractor.energies
         for state, network in (("trained", model), ("untrained", untrained)):
-            for measure, weights in measured(network, extractor, rows, options.num_steps).items():
+            for measure, weights in measured(network, batch, options.num_steps).items():
                 means = {name: weights[classes == SOURCE_CLASSES.index(name)].mean(axis=0) for name in names}
                 means[ALL] = sum(means.values()) / len(names)
                 for name, mean in means.items():
@@ -84,6 +90,8 @@ def main(arguments: list[str] | None = None) -> None:
                         for band, limits in BANDS_OF_INTEREST.items()
                     }
                     shares.append({**facts, **inside})
+        bar.update()
+    bar.close()
     output = options.output
     output.mkdir(parents=True, exist_ok=True)
     picture = output / "attention.png"
@@ -99,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
     number = {name: int((classes == SOURCE_CLASSES.index(name)).sum()) for name in names}
     write_json(output / "attention.json", {**facts, "rows": number, "bands_kev": BANDS_OF_INTEREST, "shares": shares})
     print(markdown_table([row for row in shares if row["class"] == ALL]))
-    print(f"\nshares of each band; {len(rows)} detections of {options.min_counts} counts and more, {number}")
+    print(f"\nshares of each band; {len(classes)} detections of {options.min_counts} counts and more, {number}")
     print(f"wrote {picture}, {output / 'attention.csv'}, {output / 'attention.json'}")
 
 
@@ -135,11 +143,33 @@ def bright_rows(options: argparse.Namespace) -> tuple[pa.Table, np.ndarray]:
     return split.select(places)[:], classes[places]
 
 
-def measured(model: Any, extractor: Any, rows: pa.Table, num_steps: int) -> dict[str, np.ndarray]:
+def features_of(extractors: list[Any], rows: pa.Table, classes: np.ndarray) -> tuple[list[Any], np.ndarray]:
+    """A batch a model of the rows that all find a spectrum in, and the classes of these; two rows a class or none.
+
+    A row without one would change the mean spectrum and the scatter that the gradient is measured against.
+
+    Raises:
+        QueryError: no class has two such rows.
+    """
+    import numpy as np
+
+    from chandraclip.errors import QueryError
+
+    batches = [dict(extractor(rows)) for extractor in extractors]
+    usable = np.logical_and.reduce([batch["spectrum_mask"].numpy() for batch in batches])
+    usable &= np.isin(classes, [number for number in np.unique(classes) if (usable & (classes == number)).sum() >= 2])
+    if not usable.any():
+        raise QueryError(f"no class has two of the {len(classes)} detections in which every model finds a spectrum")
+    if not usable.all():
+        print(f"{(~usable).sum()} of {len(usable)} detections are left out: a model finds no spectrum in them")
+        batches = [dict(extractor(rows.filter(usable))) for extractor in extractors]
+    return batches, classes[usable]
+
+
+def measured(model: Any, batch: dict[str, Any], num_steps: int) -> dict[str, np.ndarray]:
     """Measure -> (rows, N) weights of sum 1: "gradient", and "attention" where the model has any."""
     from chandraclip.models.where_it_looks import attention, saliency
 
-    batch = dict(extractor(rows))
     found = {"gradient": saliency(model, batch, num_steps)}
     on_points = attention(model, batch)
     return found if on_points is None else {**found, "attention": on_points}

@@ -6,11 +6,13 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
-from chandraclip.errors import InputFileError
+from chandraclip.errors import InputFileError, QueryError
 from chandraclip.models.contract import make_feature_extractor, make_model
 
 pytestmark = pytest.mark.slow
@@ -24,13 +26,39 @@ MODELS = {
 
 
 @pytest.fixture
-def draw(repository: Path):
+def script(repository: Path):
     spec = importlib.util.spec_from_file_location("draw_attention", repository / "scripts" / "draw_attention.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.main
+    return module
+
+
+@pytest.fixture
+def draw(script):
+    return script.main
+
+
+class Extractor:
+    """Finds a spectrum in some rows alone."""
+
+    def __init__(self, *without: int):
+        self.without = without
+
+    def __call__(self, rows: pa.Table) -> dict[str, torch.Tensor]:
+        number = torch.tensor(rows["number"].to_pylist())
+        return {"number": number, "spectrum_mask": ~torch.isin(number, torch.tensor(self.without))}
+
+
+def test_rows_in_which_a_model_finds_no_spectrum_are_left_out_for_all(script, capsys: pytest.CaptureFixture[str]):
+    rows, classes = pa.table({"number": range(8)}), np.array([0, 0, 0, 2, 2, 5, 5, 5])
+    batches, left = script.features_of([Extractor(0), Extractor(4)], rows, classes)
+    assert left.tolist() == [0, 0, 5, 5, 5]
+    assert all(batch["number"].tolist() == [1, 2, 5, 6, 7] for batch in batches)
+    assert "3 of 8 detections are left out" in capsys.readouterr().out
+    with pytest.raises(QueryError, match="no class has two of the 8 detections"):
+        script.features_of([Extractor(0, 1, 3, 5, 6)], rows, classes)
 
 
 def test_every_family_is_drawn_by_class_beside_an_untrained_one(draw, dataset: Path, tmp_path: Path):
@@ -38,7 +66,7 @@ def test_every_family_is_drawn_by_class_beside_an_untrained_one(draw, dataset: P
     for number, (model_type, options) in enumerate(MODELS.items()):
         torch.manual_seed(number + 5)
         model = make_model(model_type, options)
-        folders.append(tmp_path / model_type)
+        folders.append(tmp_path / model_type / "saved")
         model.save_pretrained(folders[-1])
         make_feature_extractor(type(model), {}).save_pretrained(folders[-1])
     output = tmp_path / "out"
@@ -51,10 +79,10 @@ def test_every_family_is_drawn_by_class_beside_an_untrained_one(draw, dataset: P
     shares = pd.DataFrame(content["shares"])
     measures = shares.groupby("model")["measure"].unique().map(sorted).to_dict()
     assert measures == {
-        "spectrum_autoencoder": ["attention", "gradient"],
-        "spectrum_recurrent_autoencoder": ["gradient"],
-        "spectrum_vae": ["gradient"],
-        "folded_spectrum_autoencoder": ["attention", "gradient"],
+        "spectrum_autoencoder/saved": ["attention", "gradient"],
+        "spectrum_recurrent_autoencoder/saved": ["gradient"],
+        "spectrum_vae/saved": ["gradient"],
+        "folded_spectrum_autoencoder/saved": ["attention", "gradient"],
     }
     assert set(shares["weights"]) == {"trained", "untrained"}
     inside = shares[["soft", "medium", "hard"]].sum(axis=1)
