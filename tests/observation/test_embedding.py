@@ -13,6 +13,8 @@ import chandraclip.observation as observation
 from chandraclip.errors import InputFileError
 from chandraclip.observation import Observation
 
+FOLDING = {"spectrum": "folded_spectrum_autoencoder", "event": "event_transformer"}
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -71,6 +73,32 @@ def test_a_model_of_one_modality_gives_its_latents(source, tmp_path):
     assert source.embed(tmp_path).shape == (SMALL["latent_size"],)
     with pytest.raises(ValueError, match="the model reads events, and the observation has spectrum"):
         Observation(spectrum=source.spectrum).embed(tmp_path)
+
+
+def test_a_spectrum_that_a_folding_model_cannot_use_is_said(source, caplog):
+    from dataclasses import replace
+
+    from chandraclip.models import (
+        ChandraClipConfig,
+        ChandraClipModel,
+        ChandraClipProcessor,
+        FoldedSpectrumFeatureExtractor,
+    )
+    from registered_models import build, processor
+
+    parts = {f"{modality}_config": build(family).config for modality, family in FOLDING.items()}
+    network = ChandraClipModel(ChandraClipConfig(**parts, text_config=build("chandraclip").config.text_config)).eval()
+    usual = processor()
+    folding = ChandraClipProcessor(FoldedSpectrumFeatureExtractor(), usual.event_feature_extractor, usual.tokenizer)
+    assert list(source.embeddings(network, folding)) == ["spectrum", "events"]
+    lost = {"response": None, "response_problem": "source.rmf is not there"}
+    channels = {"channel": np.arange(1, 1025), "counts": np.ones(1024, np.int64), "background_counts": None}
+    without = replace(source.spectrum, **lost, **channels, quality=None, grouping=None)
+    assert list(Observation(without, source.events).embeddings(network, folding)) == ["events"]
+    assert f"{source.spectrum.path} is left out" in caplog.text
+    assert "there is none: source.rmf is not there" in caplog.text
+    with pytest.raises(ValueError, match=r"there is none: source\.rmf is not there"):
+        Observation(without).embeddings(network, folding)
 
 
 def test_a_model_that_does_not_load_is_said(source, tmp_path, model):

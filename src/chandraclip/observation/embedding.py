@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from chandraclip.ogip.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
 
 # The models' word for a modality -> ours.
 _MODALITIES = {"spectrum": "spectrum", "event": "events"}
@@ -65,8 +68,11 @@ def embeddings(
     )
     if spectrum is not None and "spectrum" in usable:
         row[RESPONSE_COLUMN] = spectrum.response
-        if getattr(prepare, "reads_responses", False) and spectrum.response is None and usable == ["spectrum"]:
-            raise ValueError(f"the model folds through the response, and there is none: {spectrum.response_problem}")
+        if getattr(prepare, "reads_responses", False) and spectrum.response is None:
+            problem = f"the model folds through the response, and there is none: {spectrum.response_problem}"
+            if usable == ["spectrum"]:
+                raise ValueError(problem)
+            logger.warning("%s is left out: %s", spectrum.path, problem)
     options = {"without_context": without_context} if getattr(prepare, "context", None) else {}
     prepared = prepare(row, **options)
     tensors = {name: value.to(network.device) for name, value in prepared.items() if torch.is_tensor(value)}
