@@ -72,6 +72,21 @@ def test_texts_need_texts_and_vectors_of_the_same_model(make_embeddings):
         References(table).along(np.ones((1, 7)), 3)
 
 
+def test_latents_are_compared_in_units_of_their_scatter_from_their_mean(make_embeddings):
+    """An offset and a number of large scatter would make all cosines 1, or those of this number alone."""
+    table = make_embeddings(num_sources=30)
+    latents = np.random.default_rng(0).normal(size=(60, 3))
+    moved = (latents * [1.0, 1e3, 1e-2] + [50.0, 0.0, 0.0]).astype(np.float32)
+    masks = {"spectrum_latents": np.arange(60) != 4}
+    table = dataclasses.replace(table, arrays={"spectrum_latents": moved}, masks=masks)
+    found = References(table).like_xrays({"spectrum_latents": moved[:2]}, 59)
+    known = np.delete(latents, 4, axis=0)
+    unit = (known - known.mean(axis=0)) / known.std(axis=0)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    order = np.argsort(-(unit[:2] @ unit.T), axis=1)
+    np.testing.assert_array_equal(found.rows, np.delete(np.arange(60), 4)[order])
+
+
 def test_a_question_may_leave_out_all_but_some(make_embeddings):
     table = make_embeddings(num_sources=5)
     vectors = {"spectrum_embedding": table.arrays["spectrum_embedding"][:1]}

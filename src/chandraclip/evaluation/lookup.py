@@ -12,6 +12,7 @@ from chandraclip.data.keys import KEY
 from chandraclip.evaluation.dataset import join_columns
 from chandraclip.evaluation.embeddings import EmbeddingTable
 from chandraclip.evaluation.indexes import EXACT, Index, build_index, check_kind
+from chandraclip.evaluation.regression import Standardizer
 from chandraclip.evaluation.retrieval import unit_vectors
 from chandraclip.evaluation.retrieval_tasks import text_groups
 
@@ -100,6 +101,9 @@ class References:
     def like_xrays(self, vectors: Mapping[str, np.ndarray], k: int, without: np.ndarray | None = None) -> Found:
         """Detections with X-rays like these, by the representations given, of those that have the same.
 
+        Embeddings are compared by their directions; latents, which have no common origin or unit, by the directions
+        they have from the mean of the references, each number in units of its scatter there.
+
         Args:
             vectors: column of the embeddings file -> (Q, D).
             k: how many.
@@ -113,13 +117,11 @@ class References:
             raise ValueError(f"no detection of {self.table.path} has {' and '.join(names)}")
 
         def side_by_side() -> _Pool:
-            values, mask = self.table.joint(names)
-            # Each of length one, so that the cosine of all together is the mean of theirs.
-            parts = np.cumsum([self.table.arrays[name].shape[1] for name in names])[:-1]
-            return np.concatenate([unit_vectors(part) for part in np.split(values, parts, axis=1)], axis=1), mask
+            mask = np.logical_and.reduce([self.table.masks[name] for name in names])
+            return self._side_by_side({name: self.table.arrays[name] for name in names}), mask
 
         index, pool = self._index(names, side_by_side)
-        asked = np.concatenate([unit_vectors(part) for part in vectors.values()], axis=1)
+        asked = self._side_by_side(vectors)
         return _search(index, pool, asked, k, without, names)
 
     def along(self, directions: np.ndarray, k: int, by: str = "xray", without: np.ndarray | None = None) -> Found:
@@ -154,6 +156,16 @@ class References:
     def recall(self, k: int) -> dict[str, float]:
         """What was compared -> share of the exact k nearest that its index finds, of the indexes in use."""
         return {"+".join(names): index.recall(k) for names, (index, _) in self._indexes.items()}
+
+    def _side_by_side(self, vectors: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Each representation of length one, so that the cosine of all together is the mean of theirs."""
+        parts = []
+        for name, values in vectors.items():
+            known = self.table.arrays[name][self.table.masks[name]]
+            if name in _LATENTS and len(known) and values.shape[1] == known.shape[1]:
+                values = Standardizer.fit(known)(values)
+            parts.append(unit_vectors(values))
+        return np.concatenate(parts, axis=1)
 
     def _index(self, names: tuple[str, ...], values: Callable[[], _Pool]) -> tuple[Index, np.ndarray]:
         if names not in self._indexes:
