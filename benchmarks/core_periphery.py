@@ -102,9 +102,7 @@ def main() -> None:
         "planted_nodes_found": float(found.core[planted].mean()),
         "periphery_called_core": float(found.core[~planted].mean()),
     }
-    for name, value in result.items():
-        print(f"{name:<22} {value}")
-    write_result(__file__, result, "cpnet found a better core")
+    write_result(__file__, result, "cpnet found a better core", lines=True)
 
 
 if __name__ == "__main__":

@@ -94,9 +94,7 @@ def main() -> None:
         "dense_mib": stacked.numel() * stacked.element_size() / 2**20,
         "largest_difference_from_fold": difference,
     }
-    for name, value in result.items():
-        print(f"{name:<32}{value:.4g}" if isinstance(value, float) else f"{name:<32}{value}")
-    write_result(__file__, result)
+    write_result(__file__, result, lines=True)
 
 
 if __name__ == "__main__":

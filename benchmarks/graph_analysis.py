@@ -68,9 +68,7 @@ def main() -> None:
         "largest_difference": difference,
         "max_core_number": int(ours.core_number.max()),
     }
-    for name, value in result.items():
-        print(f"{name:<20} {value}")
-    write_result(__file__, result)
+    write_result(__file__, result, lines=True)
 
 
 if __name__ == "__main__":

@@ -131,9 +131,7 @@ def main() -> None:
         "kib_a_row_first": float(a_row[0]),
         "kib_a_row_last": float(a_row[-1]),
     }
-    for name, value in result.items():
-        print(f"{name:<20} {value}")
-    write_result(__file__, result)
+    write_result(__file__, result, lines=True)
 
 
 if __name__ == "__main__":

@@ -119,11 +119,11 @@ def tables_of(scores: Any, chosen: Any) -> dict[str, list[dict[str, Any]]]:
 
 def headline_of(scores: Any, compared: Any) -> list[Any]:
     """The linear probe of every representation beside that of hand features; forests where one was published."""
+    from chandraclip.evaluation.class_programs import beside_hand_features
     from chandraclip.evaluation.classes import EIGHT
     from chandraclip.evaluation.classification import PUBLISHED_PPAD
     from chandraclip.evaluation.classifiers import FOREST, LINEAR
     from chandraclip.evaluation.regression import HAND
-    from chandraclip.evaluation.results import Headline
 
     headline = []
     for task, of in scores.items():
@@ -131,20 +131,9 @@ def headline_of(scores: Any, compared: Any) -> list[Any]:
             of_ppad = task == EIGHT and method == FOREST and name.split(": ")[-1] == "event_latents"
             if compared.representations[name].is_baseline or not (method == LINEAR or of_ppad):
                 continue
-            hand = of.get((HAND, method))
-            headline.append(
-                Headline(
-                    f"{task} balanced accuracy ({method.replace('_', ' ')}, {name})",
-                    value=score["balanced_accuracy"],
-                    low=score["balanced_accuracy_low"],
-                    high=score["balanced_accuracy_high"],
-                    chance=score["chance"],
-                    baseline=hand["balanced_accuracy"] if hand else None,
-                    baseline_name="hand features" if hand else None,
-                    published=PUBLISHED_PPAD if of_ppad else None,
-                    comparable=False if of_ppad else None,
-                )
-            )
+            metric = f"{task} balanced accuracy ({method.replace('_', ' ')}, {name})"
+            published = PUBLISHED_PPAD if of_ppad else None
+            headline.append(beside_hand_features(metric, score, of.get((HAND, method)), published))
     return headline
 
 

@@ -41,7 +41,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--max_rows", type=int, default=10_000, help="train detections that are fitted (default: %(default)s)"
     )
     parser.add_argument(
-        "--max_dimensions", type=int, default=16, help="longer vectors: so many components; 0: all (default 16)"
+        "--max_dimensions",
+        type=int,
+        default=16,
+        help="longer vectors: so many components; 0: all (default 16); not of the umlcaxs recipe, which takes 16",
     )
     parser.add_argument(
         "--published_table", type=Path, help="uniquely_classified.csv of umlcaxs: how often do we give its class?"
@@ -187,28 +190,17 @@ def best_rows(records: Any, compared: Any) -> list[dict[str, Any]]:
 
 def headline_of(tasks: Any, compared: Any, published: Any) -> list[Any]:
     """Clusters of every representation, one to one, beside those of hand features and the published figure."""
+    from chandraclip.evaluation.class_programs import beside_hand_features
     from chandraclip.evaluation.cluster_methods import ONE_TO_ONE
     from chandraclip.evaluation.regression import HAND
-    from chandraclip.evaluation.results import Headline
 
     headline = []
     for title, found in tasks.items():
         best = {row["representation"]: row for row in found["best"] if row["assignment"] == ONE_TO_ONE}
         for name, row in best.items():
             if not compared.representations[name].is_baseline:
-                headline.append(
-                    Headline(
-                        f"{title} balanced accuracy (clusters, {name})",
-                        value=row["balanced_accuracy"],
-                        low=row["balanced_accuracy_low"],
-                        high=row["balanced_accuracy_high"],
-                        chance=row["chance"],
-                        baseline=best[HAND]["balanced_accuracy"] if HAND in best else None,
-                        baseline_name="hand features" if HAND in best else None,
-                        published=published[title],
-                        comparable=False,
-                    )
-                )
+                metric = f"{title} balanced accuracy (clusters, {name})"
+                headline.append(beside_hand_features(metric, row, best.get(HAND), published[title]))
     return headline
 
 

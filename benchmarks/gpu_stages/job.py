@@ -97,7 +97,7 @@ class Job:
         return self.work / "rows"
 
     def model(self, name: str) -> Path:
-        """Where a stage saves a model: "spectrum", "events" or "align"."""
+        """Where a stage saves a model: "events", "align", "spectrum" for the default tower, other families by name."""
         return self.work / "models" / name
 
     def flops(self, name: str) -> float | None:

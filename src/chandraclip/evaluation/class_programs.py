@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chandraclip.evaluation.classes import Task
     from chandraclip.evaluation.compared import Compared
+    from chandraclip.evaluation.results import Headline
 
 
 def class_parser(description: str | None, evaluation: str) -> argparse.ArgumentParser:
@@ -66,3 +67,22 @@ def class_tasks(compared: Compared, num_folds: int, seed: int) -> Iterator[tuple
         yield title, task
     if not found:
         raise InputFileError(table.path, "no class has detections enough in train, validation and test")
+
+
+def beside_hand_features(
+    metric: str, score: dict[str, Any], hand: dict[str, Any] | None, published: float | None = None
+) -> Headline:
+    """The balanced accuracy of one representation, with that of hand features; published ones are of real spectra."""
+    from chandraclip.evaluation.results import Headline
+
+    return Headline(
+        metric,
+        value=score["balanced_accuracy"],
+        low=score["balanced_accuracy_low"],
+        high=score["balanced_accuracy_high"],
+        chance=score["chance"],
+        baseline=hand["balanced_accuracy"] if hand else None,
+        baseline_name="hand features" if hand else None,
+        published=published,
+        comparable=None if published is None else False,
+    )

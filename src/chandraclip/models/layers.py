@@ -145,6 +145,13 @@ class ChandraPreTrainedModel(PublishingModel):
             init.copy_(module.std, torch.tensor(module.constants[1]))
 
 
+class AttentionFreePreTrainedModel(ChandraPreTrainedModel):
+    """Of families without attention: a backend that is asked for is refused, not passed by."""
+
+    _supports_sdpa = False
+    _supports_attention_backend = False
+
+
 def fourier_features(position: Tensor, num_frequencies: int) -> Tensor:
     """[x, sin(pi 2^k x), cos(pi 2^k x)] for k = 0 ... num_frequencies - 1, (...,) to (..., 1 + 2 num_frequencies).
 

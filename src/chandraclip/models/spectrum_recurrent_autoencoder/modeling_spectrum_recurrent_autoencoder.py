@@ -9,21 +9,19 @@ from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from chandraclip.models.layers import ChandraPreTrainedModel, Standardize
+from chandraclip.models.layers import AttentionFreePreTrainedModel, Standardize
 from chandraclip.models.spectrum_autoencoder.modeling_spectrum_autoencoder import SpectrumReconstructionModel
 from chandraclip.models.spectrum_recurrent_autoencoder.configuration_spectrum_recurrent_autoencoder import (
     SpectrumRecurrentAutoencoderConfig,
 )
 
 
-class SpectrumRecurrentPreTrainedModel(ChandraPreTrainedModel):
+class SpectrumRecurrentPreTrainedModel(AttentionFreePreTrainedModel):
     config: SpectrumRecurrentAutoencoderConfig
     # The annotation alone is a string here, and the library does not resolve it.
     config_class = SpectrumRecurrentAutoencoderConfig
     base_model_prefix = "spectrum_recurrent_autoencoder"
     main_input_name = "spectrum_values"
-    _supports_sdpa = False
-    _supports_attention_backend = False
     _no_split_modules = ["RecurrentLayer"]  # noqa: RUF012
 
     @torch.no_grad()

@@ -21,7 +21,7 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.models.columns import column_names
 from chandraclip.models.contract import TowerModel
 from chandraclip.models.feature_extraction import RESPONSE_COLUMN, ColumnFeatureExtractor
-from chandraclip.models.layers import ChandraPreTrainedModel, fourier_features, masked_mean
+from chandraclip.models.layers import AttentionFreePreTrainedModel, fourier_features, masked_mean
 from chandraclip.models.spectrum_vae.configuration_spectrum_vae import SpectrumVaeConfig
 from chandraclip.models.spectrum_vae.feature_extraction_spectrum_vae import UnfoldedSpectrumFeatureExtractor
 from chandraclip.models.spectrum_vae.folding import expected_counts
@@ -49,13 +49,11 @@ class SpectrumVaeOutput(ModelOutput):
     loss_parts: dict[str, Tensor] | None = None
 
 
-class SpectrumVaePreTrainedModel(ChandraPreTrainedModel):
+class SpectrumVaePreTrainedModel(AttentionFreePreTrainedModel):
     config: SpectrumVaeConfig
     config_class = SpectrumVaeConfig  # the annotation alone is a string here, and the library does not resolve it
     base_model_prefix = "spectrum_vae"
     main_input_name = "spectrum_values"
-    _supports_sdpa = False
-    _supports_attention_backend = False
     _no_split_modules = ["HiddenLayer"]  # noqa: RUF012
 
     @torch.no_grad()
