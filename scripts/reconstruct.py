@@ -24,13 +24,20 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=64, help="detections a forward pass (default 64)")
     parser.add_argument("--device", help="torch device; default: cuda where there is one, else cpu")
     parser.add_argument("--seed", type=int, default=0, help="of the halves (default: %(default)s)")
+    parser.add_argument(
+        "--fit_steps",
+        type=int,
+        default=0,
+        help="fit the latents to each spectrum in so many steps, say 200, where a family can (default: %(default)s)",
+    )
     parser.add_argument("--revision", help="of a model on the Hub")
     parser.add_argument("--dataset_config", help="of the dataset; default: pairs, or its only or default one")
     options = parser.parse_args(arguments)
     if options.batch_size < 1:
         parser.error("--batch_size must be at least 1")
-    if options.seed < 0:
-        parser.error("--seed must be at least 0")
+    for name in ("seed", "fit_steps"):
+        if getattr(options, name) < 0:
+            parser.error(f"--{name} must be at least 0")
     return options
 
 
@@ -54,6 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
         seed=options.seed,
         config=options.dataset_config,
         revision=options.revision,
+        fit_steps=options.fit_steps,
     )
     print(f"{options.output / RECONSTRUCTIONS_FILE}: {sum(facts['rows'].values())} detections {facts['rows']}")
     print(f"model {facts['model']} ({facts['model_id'][:12]}), dataset {facts['dataset']}")

@@ -106,6 +106,8 @@ def test_refusals(model, dataset, tmp_path) -> None:  # noqa: F811
         reconstruct_dataset(model, str(dataset), tmp_path / "out", split="tests")
     with pytest.raises(InputFileError, match=r"expected reconstructions\.parquet"):
         ReconstructionTable.load(tmp_path)
+    with pytest.raises(InputFileError, match="a spectrum_autoencoder does not fit its latents to counts"):
+        reconstruct_dataset(model, str(dataset), tmp_path / "out", fit_steps=5)
     reconstruct_dataset(model, str(dataset), tmp_path / "out")
     with pytest.raises(InputFileError, match="no row of 'train' has a spectrum"):
         ReconstructionTable.load(tmp_path / "out", "train")
@@ -142,7 +144,7 @@ def test_program(model, dataset, tmp_path, repository, capsys) -> None:  # noqa:
     assert list(facts["rows"]) == ["validation"]
     assert facts["simulated_rows"] == facts["rows"]["validation"]
     assert "reconstructions.parquet" in capsys.readouterr().out
-    for wrong in (["--batch_size", "0"], ["--seed", "-1"]):
+    for wrong in (["--batch_size", "0"], ["--seed", "-1"], ["--fit_steps", "-1"]):
         with pytest.raises(SystemExit) as stopped:
             program.main([model, str(dataset), str(tmp_path / "out"), *wrong])
         assert stopped.value.code == 2

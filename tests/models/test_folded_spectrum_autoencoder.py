@@ -17,6 +17,7 @@ import chandraclip
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.response_table import load_responses, read_responses
 from chandraclip.errors import InputFileError
+from chandraclip.losses.poisson import cash
 from chandraclip.models import (
     ChandraClipProcessor,
     FoldedSpectrumAutoencoderConfig,
@@ -26,6 +27,7 @@ from chandraclip.models import (
 from chandraclip.models.feature_extraction import use_responses_of
 from chandraclip.models.folded_spectrum_autoencoder.detector_bins import BinnedResponse
 from chandraclip.models.folded_spectrum_autoencoder.folding import fold, pack_responses
+from chandraclip.models.folded_spectrum_autoencoder.latent_fits import fit_latents
 from chandraclip.models.folded_spectrum_autoencoder.modeling_folded_spectrum_autoencoder import Instrument
 from chandraclip.models.folded_spectrum_autoencoder.thinning import normal_of, row_uniforms, thin
 from chandraclip.ogip.response import Response
@@ -216,6 +218,71 @@ def test_training_scores_photons_that_the_latents_have_not_seen():
     parts = output.loss_parts
     assert {"cash", "background", "smoothness", "lines", "consistency"} == set(parts)
     assert output.loss.item() == pytest.approx(sum(part.item() for part in parts.values()))
+
+
+def test_the_parts_of_a_spectrum_are_looks_through_areas_that_complement_each_other():
+    model, batch = make_model(area_scatter=1.0).train(), dict(extractor()(make_columns(3, (9000, 4000, 6000))))
+    looks: list[Any] = []
+    look, expect = model.encoder.look, model.expect
+    expected: list[torch.Tensor] = []
+
+    def kept(one: Any) -> Any:
+        looks.append(one)
+        return look(one)
+
+    def same_source(decoded: Any, seen: Any, level: Any, instrument: Any, other: Any) -> Any:
+        expected.append(expect(first.setdefault("decoded", decoded), seen, 0 * level, instrument, other)[1])
+        return None, expected[-1]
+
+    first: dict[str, Any] = {}
+    model.encoder.look, model.expect = kept, same_source
+    torch.manual_seed(0)
+    model(**batch)
+    one, two = looks
+    assert torch.equal(one.counts + two.counts, batch["spectrum_binned_counts"])
+    torch.testing.assert_close(one.reference + two.reference, batch["spectrum_reference"])
+    assert ((one.looked.amax(dim=1) - one.looked.amin(dim=1)) > 0.1).all()
+    # Photons go to each part as its area says: 30,000 of them, in a hundred bins.
+    chi = (one.counts - batch["spectrum_binned_counts"] * one.looked).square()
+    variance = batch["spectrum_binned_counts"] * one.looked * (1 - one.looked)
+    assert 0.7 < (chi.sum() / variance.sum()).item() < 1.4
+    # What one part expects of the other is the incident spectrum through the other's area.
+    ratio = (expected[0] - two.background) / (expected[1] - one.background)
+    by_area = two.looked / one.looked
+    scale = (ratio / by_area)[one.good > 0]
+    assert scale.isfinite().all()
+    rows = (ratio / by_area).where(one.good > 0, torch.nan)
+    spread = rows.nan_to_num(0).amax(dim=1) / rows.nan_to_num(torch.inf).amin(dim=1)
+    torch.testing.assert_close(spread, torch.ones(3), rtol=1e-2, atol=0)
+
+
+def test_latents_that_are_fitted_expect_the_counts_better_and_each_row_for_itself():
+    model, prepare = make_model(), extractor()
+    columns = make_columns(3, (20_000, 30, 5000))
+    batch = dict(prepare(columns))
+    whole, instrument = model.looks(**batch)
+    start, level, _ = model.encoder.look(whole)
+
+    def statistic(latents: torch.Tensor, log_level: torch.Tensor) -> torch.Tensor:
+        expected = model.expect(model.decoder(latents), whole, log_level, instrument)[1]
+        return (cash(whole.counts, expected) * whole.good).sum(dim=1)
+
+    background = batch["spectrum_background_counts"]
+    for value, same in zip(fit_latents(model, whole, instrument, background, 0), (start, level)):
+        torch.testing.assert_close(value, same)
+    fitted = fit_latents(model, whole, instrument, background, 60)
+    gain = (statistic(start, level) - statistic(*fitted)).detach()
+    assert gain[0] > 100.0
+    assert (gain > 0).all()
+    moved = (fitted[0] - start).norm(dim=1) / start.norm(dim=1)
+    assert moved[1] < 0.5 * moved[0]  # thirty photons do not pay for a move
+    assert all(parameter.grad is None for parameter in model.parameters())
+    alone = {name: value[2:] if name.startswith("spectrum_") else value for name, value in batch.items()}
+    again = fit_latents(model, *model.looks(**alone), background[2:], 60)
+    torch.testing.assert_close(again[0], fitted[0][2:], rtol=1e-3, atol=1e-4)
+    resolved = prepare.resolve(columns)
+    counts = [model.expected_counts(resolved, batch, fit_steps=steps).values for steps in (0, 60)]
+    assert np.abs(counts[0] - counts[1]).max() > 1
 
 
 def test_a_variational_model_draws_in_training_alone():
@@ -458,6 +525,7 @@ def test_a_file_without_response_is_refused_with_the_reason(real_data: Path, tmp
         ({"num_knots": 500}, "num_knots must be 3 to"),
         ({"energy_min": 20.0}, "keV are none"),
         ({"line_weight": -1.0}, "line_weight must not be negative"),
+        ({"area_scatter": -0.5}, "area_scatter must not be negative"),
     ],
 )
 def test_impossible_configurations_are_refused(options: dict[str, Any], message: str):

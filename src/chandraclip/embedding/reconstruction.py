@@ -72,17 +72,21 @@ class Reconstructor:
         source: folder of the model.
         batch_size: rows a forward pass.
         device: torch device; ``"cpu"`` runs one thread.
+        fit_steps: the latents are fitted to each spectrum, and to each half of one; 0: the encoder's own.
 
     Raises:
-        InputFileError: as `load_reconstructing`.
+        InputFileError: as `load_reconstructing`; steps for a family that does not fit latents.
     """
 
-    def __init__(self, source: str | Path, batch_size: int = 64, device: str = "cpu"):
+    def __init__(self, source: str | Path, batch_size: int = 64, device: str = "cpu", fit_steps: int = 0):
         if device == "cpu":
             torch.set_num_threads(1)
         model, self.extractor = load_reconstructing(source)
         self.model: TowerModel = nn.Module.to(model, torch.device(device)).eval()
         self.batch_size = batch_size
+        if fit_steps and not model.fits_latents:
+            raise InputFileError(source, f"a {model.config.model_type} does not fit its latents to counts (fit_steps)")
+        self.fitting = {"fit_steps": fit_steps} if fit_steps else {}
         self.published = SpectrumFeatureExtractor()
         # An autoencoder of just these features is judged by what it gives, not by a way over channels and back.
         self.has_points = (
@@ -98,7 +102,7 @@ class Reconstructor:
             if isinstance(self.extractor, ResponseFeatureExtractor):
                 part = self.extractor.resolve(part)
             batch = {name: value.to(self.model.device) for name, value in self.extractor(part).items()}
-            parts.append(self.model.expected_counts(part, batch))
+            parts.append(self.model.expected_counts(part, batch, **self.fitting))
         lengths = np.concatenate([np.diff(part.offsets) for part in parts])
         values = np.concatenate([part.values for part in parts])
         return Ragged(values, np.concatenate([[0], np.cumsum(lengths)]))
@@ -158,6 +162,7 @@ def reconstruct_dataset(
     seed: int = 0,
     config: str | None = None,
     revision: str | None = None,
+    fit_steps: int = 0,
 ) -> dict[str, Any]:
     """Write ``OUTPUT/reconstructions.parquet``, its provenance, and mean and covariance of the points of train.
 
@@ -171,6 +176,7 @@ def reconstruct_dataset(
         seed: of the halves.
         config: of the dataset; None: `pairs` where it has that, else its only or default one.
         revision: of a model on the Hub.
+        fit_steps: of a fit of the latents to each spectrum's counts; 0: those of the encoder.
 
     Returns:
         The provenance.
@@ -180,7 +186,7 @@ def reconstruct_dataset(
             or a column, or another process writes to `output`.
     """
     folder = model_folder(model, revision)
-    reconstructor = Reconstructor(folder, batch_size, device)
+    reconstructor = Reconstructor(folder, batch_size, device, fit_steps)
     splits = load_splits(dataset, "pairs", config)
     if split != "all" and split not in splits:
         raise InputFileError(dataset, f"there is no split {split!r}, only {list(splits)}")
@@ -201,6 +207,7 @@ def reconstruct_dataset(
         "dataset_config": config,
         "split": split,
         "seed": seed,
+        "fit_steps": fit_steps,
         "rows": {name: len(rows) for name, rows in chosen.items()},
         "simulated_rows": sum(num_simulated(rows) for rows in chosen.values()),
         "bad_rows": {name: find_bad_rows(rows, ["spectrum"]).counts for name, rows in chosen.items()},

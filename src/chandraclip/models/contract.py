@@ -58,6 +58,7 @@ class TowerModel(ChandraPreTrainedModel):
     encoder_class: ClassVar[type[PreTrainedModel]]
     encoder: nn.Module
     feature_extractor: ColumnFeatureExtractor | None = None
+    fits_latents: ClassVar[bool] = False  # whether `expected_counts` takes fit_steps
 
     def encode(self, *inputs: Tensor, **batch: Tensor) -> Tensor:
         """(B, latent_size) latents; rows that lack the modality have finite ones that mean nothing."""

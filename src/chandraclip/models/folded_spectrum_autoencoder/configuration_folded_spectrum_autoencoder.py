@@ -28,6 +28,8 @@ class FoldedSpectrumAutoencoderConfig(ChandraConfig):
         smoothness_weight: of the squared second differences of the log continuum.
         line_weight: of the mean line, an excess over the continuum in the log.
         min_thinning: a thinned copy has this share of the photons or more; 0.5 or less.
+        area_scatter: in training the two copies of a spectrum have areas of their own: scatter of the log odds of a
+            photon to go to one, as each of three smooth curves over the energy. 0: the same share at all energies.
         max_loss_counts: a row with more counts than these counts as if it had so many, in training.
         summary_mean, summary_std: standardise `spectrum_summary` (log10 photon flux density at 1 keV, log10 counts,
             background share).
@@ -61,6 +63,7 @@ class FoldedSpectrumAutoencoderConfig(ChandraConfig):
     smoothness_weight: float = 1e-3
     line_weight: float = 1e-2
     min_thinning: float = 0.05
+    area_scatter: float = 0.0
     max_loss_counts: float = 200.0
     summary_mean: list[float] | tuple[float, ...] = (-4.5, 2.0, 0.1)
     summary_std: list[float] | tuple[float, ...] = (1.0, 0.7, 0.2)
@@ -81,7 +84,7 @@ class FoldedSpectrumAutoencoderConfig(ChandraConfig):
             raise ValueError(f"num_knots must be 3 to num_energies {self.num_energies}, it is {self.num_knots}")
         if not 0 < self.min_thinning <= 0.5:
             raise ValueError(f"min_thinning must be in (0, 0.5], it is {self.min_thinning}")
-        for name in ("kl_weight", "consistency_weight", "smoothness_weight", "line_weight"):
+        for name in ("kl_weight", "consistency_weight", "smoothness_weight", "line_weight", "area_scatter"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, it is {getattr(self, name)}")
 

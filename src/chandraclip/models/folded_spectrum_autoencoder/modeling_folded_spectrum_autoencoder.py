@@ -28,7 +28,8 @@ from chandraclip.models.folded_spectrum_autoencoder.feature_extraction_folded_sp
     FoldedSpectrumFeatureExtractor,
 )
 from chandraclip.models.folded_spectrum_autoencoder.folding import RESPONSE_KEYS, fold
-from chandraclip.models.folded_spectrum_autoencoder.thinning import normal_of, row_uniforms, thin
+from chandraclip.models.folded_spectrum_autoencoder.latent_fits import fit_latents
+from chandraclip.models.folded_spectrum_autoencoder.thinning import area_tilt, normal_of, row_uniforms, thin
 from chandraclip.models.layers import ChandraPreTrainedModel, EncoderLayer, Standardize, masked_mean
 
 NUM_CHANNELS = 6  # numbers a detector bin that the encoder sees
@@ -70,6 +71,7 @@ class Seen:
         reference: what a power law of 1 photon/cm2/s/keV at 1 keV would have given.
         good: 1 or 0.
         unknown: (B,) bool, rows whose exposure is not known; None: none.
+        looked: (B, 1 or D) share of the row's area x exposure that this look had; None: all.
     """
 
     counts: Tensor
@@ -77,6 +79,7 @@ class Seen:
     reference: Tensor
     good: Tensor
     unknown: Tensor | None = None
+    looked: Tensor | None = None
 
     @property
     def net(self) -> Tensor:
@@ -91,8 +94,8 @@ class Seen:
         return self.net / self.reference.sum(dim=1, keepdim=True).clamp(min=1e-12)
 
     def share(self, counts: Tensor, share: Tensor) -> Seen:
-        """A copy that has `counts` and looked for a share (B, 1) of the time."""
-        return Seen(counts, self.background * share, self.reference * share, self.good, self.unknown)
+        """A copy that has `counts` and looked with a share of the area: (B, 1), or (B, D), its own in each bin."""
+        return Seen(counts, self.background * share, self.reference * share, self.good, self.unknown, share)
 
 
 @dataclass
@@ -259,6 +262,7 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
     """
 
     modality = "spectrum"
+    fits_latents = True
     feature_extractor_class = FoldedSpectrumFeatureExtractor
     encoder_class = FoldedSpectrumEncoder
     encoder: FoldedSpectrumEncoder
@@ -292,14 +296,16 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
             spectrum_mask: (B,) bool, rows that count in the loss; all by default.
             batch: `response_*`, as `folding.pack_responses` gives them; other keys are not read.
         """
-        whole = Seen(
-            spectrum_binned_counts.float(),
-            spectrum_binned_background.float(),
-            spectrum_reference.float(),
-            spectrum_good.float(),
-            None if spectrum_summary is None else spectrum_summary[:, 0].isnan(),
+        whole, instrument = self.looks(
+            spectrum_binned_counts,
+            spectrum_binned_background,
+            spectrum_reference,
+            spectrum_good,
+            spectrum_area,
+            spectrum_response,
+            spectrum_summary,
+            **batch,
         )
-        instrument = Instrument(spectrum_area, spectrum_response, {name: batch[name] for name in RESPONSE_KEYS})
         if not self.training:
             latents, log_level, _ = self.encoder.look(whole)
             log_flux, expected = self.expect(self.decoder(latents), whole, log_level, instrument)[:2]
@@ -315,13 +321,35 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
         reported = {name: part.detach() for name, part in means.items()}
         return FoldedSpectrumAutoencoderOutput(loss=loss, latents=latents, loss_parts=reported)
 
+    @staticmethod
+    def looks(
+        spectrum_binned_counts: Tensor,
+        spectrum_binned_background: Tensor,
+        spectrum_reference: Tensor,
+        spectrum_good: Tensor,
+        spectrum_area: Tensor,
+        spectrum_response: Tensor,
+        spectrum_summary: Tensor | None = None,
+        **batch: Any,
+    ) -> tuple[Seen, Instrument]:
+        """What was recorded, and through what, of a batch as `forward` takes it."""
+        whole = Seen(
+            spectrum_binned_counts.float(),
+            spectrum_binned_background.float(),
+            spectrum_reference.float(),
+            spectrum_good.float(),
+            None if spectrum_summary is None else spectrum_summary[:, 0].isnan(),
+        )
+        return whole, Instrument(spectrum_area, spectrum_response, {name: batch[name] for name in RESPONSE_KEYS})
+
     def halves(self, whole: Seen, background_counts: Tensor, instrument: Instrument) -> dict[str, Tensor]:
         """The terms of the training loss (B,), and latents (B, latent_size), from two parts of each spectrum."""
         config = self.config
         draw = shared_uniform(whole.counts.device)
         least = math.log(config.min_thinning / (1 - config.min_thinning))
         place = row_uniforms(whole.counts, draw, 1, stream=0)
-        share = torch.sigmoid(least * (1 - 2 * place))
+        tilt = config.area_scatter * area_tilt(whole.counts, draw, self.bins.edges)
+        share = torch.sigmoid(least * (1 - 2 * place) + tilt)
         kept = thin(whole.counts, share, row_uniforms(whole.counts, draw, whole.counts.shape[1], stream=1))
         looks = whole.share(kept, share), whole.share(whole.counts - kept, 1 - share)
         latents, levels, variances = zip(*map(self.encoder.look, looks))
@@ -372,12 +400,11 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
         log_shape, log_amplitude = decoded.log_shape, decoded.log_amplitude
         other = seen if other is None else other
         shape = instrument.fold(log_shape, self.decoder.log_energy.float()) * seen.good
-        total = shape.sum(dim=1, keepdim=True).clamp(min=1e-30)
+        own, others = (shape if look.looked is None else shape * look.looked for look in (seen, other))
+        total = own.sum(dim=1, keepdim=True).clamp(min=1e-30)
         amplitude = seen.net * log_amplitude.exp()
-        ratio = other.reference.sum(dim=1, keepdim=True) / seen.reference.sum(dim=1, keepdim=True).clamp(min=1e-12)
-        source = shape / total * amplitude * ratio
+        source = others / total * amplitude
         expected = (source + other.background * log_level.exp()).clamp(min=SMALLEST_EXPECTED)
-        # Of the whole observation; `shape` is folded through all of its exposure, of which `seen` has a share.
         log_flux = log_shape + (amplitude / total).clamp(min=1e-30).log()
         return log_flux, expected
 
@@ -390,12 +417,13 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
             raise ValueError(f"the model's detector bins are {self.bins}, the feature extractor's {extractor.bins}")
 
     @torch.no_grad()
-    def expected_counts(self, columns: Mapping[str, Any], batch: Mapping[str, Tensor]) -> Ragged:
+    def expected_counts(self, columns: Mapping[str, Any], batch: Mapping[str, Tensor], fit_steps: int = 0) -> Ragged:
         """Counts that the model expects in every channel of `spectrum_counts`, of source and background.
 
         Args:
             columns: the rows, with their responses: `FoldedSpectrumFeatureExtractor.resolve` of them.
             batch: what the feature extractor made of them.
+            fit_steps: of a fit of the latents to the counts (`latent_fits`); 0: those of the encoder.
 
         Returns:
             Float64, of the lengths of spectrum_counts; empty where a row has no spectrum for this model. Outside the
@@ -404,14 +432,17 @@ class FoldedSpectrumAutoencoderModel(FoldedSpectrumPreTrainedModel, TowerModel):
         was_training = self.training
         self.eval()
         try:
-            output = self(**batch)
+            whole, instrument = self.looks(**batch)
+            background_counts = batch["spectrum_background_counts"].float()
+            latents, log_level = fit_latents(self, whole, instrument, background_counts, fit_steps)
+            log_flux = self.expect(self.decoder(latents), whole, log_level, instrument)[0]
         finally:
             self.train(was_training)
-        level, of_bins = output.background_level, batch["spectrum_binned_background"]
+        level, of_bins = log_level.exp(), batch["spectrum_binned_background"]
         return expected_in_channels(
             columns,
             self.decoder.energies().log().numpy(),
-            output.log_flux.double().cpu().numpy(),
+            log_flux.double().cpu().numpy(),
             (level * of_bins).double().cpu().numpy(),
             batch["spectrum_area"].double().cpu().numpy(),
             batch["spectrum_mask"].cpu().numpy().astype(bool),

@@ -6,6 +6,7 @@ depend on how a batch is cut. So it is a hash of the row's counts and of one num
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -58,7 +59,7 @@ def thin(counts: Tensor, share: Tensor, uniform: Tensor) -> Tensor:
 
     Args:
         counts: (B, D) whole numbers.
-        share: (B, 1) in (0, 1), the probability that a photon is kept.
+        share: (B, 1 or D) in (0, 1), the probability that a photon is kept.
         uniform: (B, D) in (0, 1).
 
     Returns:
@@ -76,3 +77,23 @@ def thin(counts: Tensor, share: Tensor, uniform: Tensor) -> Tensor:
     width = (counts * share * (1 - share)).clamp(min=0.0).sqrt()
     many = counts * share + width * normal + (1 - 2 * share) * (normal.square() - 1) / 6
     return torch.minimum(torch.where(counts > _LARGEST_EXACT, many.round().clamp(min=0.0), kept), counts)
+
+
+def area_tilt(counts: Tensor, draw: Tensor, edges: np.ndarray) -> Tensor:
+    """Log odds of a photon to go to one of two parts: random smooth curves over the log of the energy, a row's own.
+
+    A share of its own in each bin is an instrument of another area, exactly: photons are lost one by one. So the two
+    parts see one source with areas that complement each other.
+
+    Args:
+        counts: (B, D). draw: as `row_uniforms`.
+        edges: (D + 1,) keV, of the bins.
+
+    Returns:
+        (B, D), the sum of three Chebyshev polynomials times standard normal numbers.
+    """
+    logarithm = torch.from_numpy(np.log(edges)).to(counts)
+    middle = logarithm[1:] + logarithm[:-1]
+    place = (middle - logarithm[0] - logarithm[-1]) / (logarithm[-1] - logarithm[0])  # -1 to 1
+    curves = torch.stack([place, 2 * place.square() - 1, 4 * place**3 - 3 * place])
+    return normal_of(row_uniforms(counts, draw, len(curves), stream=4)) @ curves
