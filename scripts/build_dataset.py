@@ -2,6 +2,7 @@
 """Builds a dataset folder: sharded Parquet, a card, a manifest. Goes on where a killed build stopped.
 
     python scripts/build_dataset.py files INPUT_DIR OUTPUT_DIR
+    python scripts/build_dataset.py lists PHOTON_LISTS.parquet OUTPUT_DIR
     python scripts/build_dataset.py simulate --num_detections 20000 --seed 0 OUTPUT_DIR
     python scripts/build_dataset.py simulate --from_catalog DETECTIONS [--sources MASTER] --seed 0 OUTPUT_DIR
 
@@ -11,6 +12,7 @@ Then: datasets.load_dataset(OUTPUT_DIR, "pairs").
 from __future__ import annotations
 
 import argparse
+import logging
 from collections import Counter
 from pathlib import Path
 
@@ -27,7 +29,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     files = commands.add_parser("files", help="package mission files (PHA, ARF, RMF, event lists)")
     files.add_argument("input_dir", metavar="INPUT_DIR", type=Path, help="searched with all its subfolders")
     files.add_argument("--texts", type=Path, help='JSON lines: {"name" or "obsid": ..., "summary": ...}')
-    files.add_argument("--license", default="unknown", help="identifier of the Hub, for the card (default: unknown)")
+    lists = commands.add_parser(
+        "lists", help="package a table of photon lists: name, event_time, gti_start, gti_stop (docs/your_data.md)"
+    )
+    lists.add_argument("table", metavar="PHOTON_LISTS", type=Path, help="Parquet, a row a source in an observation")
+    for command in (files, lists):
+        command.add_argument(
+            "--license", default="unknown", help="identifier of the Hub, for the card (default: unknown)"
+        )
     simulate = commands.add_parser("simulate", help="simulate detections")
     what = simulate.add_mutually_exclusive_group(required=True)
     what.add_argument("--num_detections", type=int, help="so many, drawn from the population")
@@ -42,7 +51,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     simulate.add_argument("--rmf", type=Path, help="observe with this RMF")
     simulate.add_argument("--no_pileup", action="store_true", help="an ideal detector reads every photon by itself")
     simulate.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    for command in (files, simulate):
+    for command in (files, lists, simulate):
         command.add_argument("output_dir", metavar="OUTPUT_DIR", type=Path, help="the dataset's folder")
         command.add_argument("--num_processes", type=int, default=1, help="the bytes do not depend on it (default: 1)")
         command.add_argument("--overwrite", action="store_true", help="replace a build of other inputs or parameters")
@@ -64,6 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     # slow to import: --help is not
     from chandraclip.data.build_from_files import build_from_files
+    from chandraclip.data.build_from_lists import build_from_lists
     from chandraclip.simulate.dataset import build_from_catalog, build_from_simulation
 
     if options.command == "simulate" and options.from_catalog:
@@ -88,6 +98,16 @@ def main(arguments: list[str] | None = None) -> None:
             rmf=options.rmf,
             pileup=not options.no_pileup,
         )
+    elif options.command == "lists":
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("chandraclip").setLevel(logging.INFO)
+        result = build_from_lists(
+            options.table,
+            options.output_dir,
+            options.num_processes,
+            options.overwrite,
+            license_id=options.license,
+        )
     else:
         result = build_from_files(
             options.input_dir,
@@ -105,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"  {split:<12}{num_rows:>10,} detections  {len(shards)} file(s)  {size / 1e6:.1f} MB")
     print(f"  {'responses':<12}{sum(entry['num_rows'] for entry in manifest['responses']):>10,} matrices")
     if manifest["skipped"]:
-        print(f"  skipped {len(manifest['skipped'])} file(s):")
+        print(f"  skipped {len(manifest['skipped'])} {'row' if options.command == 'lists' else 'file'}(s):")
         for entry in manifest["skipped"]:
             place = f"[{entry['extension']}]" if "extension" in entry else ""
             print(f"    {entry['file']}{place}: {entry['reason']}")

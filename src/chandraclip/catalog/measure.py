@@ -57,7 +57,7 @@ def measure_catalog(columns: Mapping[str, Any], responses: Mapping[str, Response
           net counts, over the exposure and psf_frac_aper_b. As in CSC never negative, and 0 where the band's counts
           are an upper limit (`is_upper_limit`).
         - hard_hm, hard_hs, hard_ms: `hardness_ratios`, with the ARF at the band's effective energy times the exposure.
-        - var_prob_b, var_index_b: `gregory_loredo` of the events in 0.5-7 keV.
+        - var_prob_b, var_index_b: `gregory_loredo` of the events in 0.5-7 keV, or of all where they have no energies.
 
     Raises:
         ValueError: an arf, channel_energy_edges or flags do not fit their response or spectrum, lists differ in
@@ -68,12 +68,30 @@ def measure_catalog(columns: Mapping[str, Any], responses: Mapping[str, Response
     if columns.get("spectrum_counts") is not None:
         result |= _measure_spectra(columns, responses, num_rows)
     if columns.get("event_time") is not None:
-        energy = columns["event_energy"]
-        low, high = BANDS["b"]
-        kept = (energy.values >= low) & (energy.values < high)
+        kept = in_band_b(columns["event_time"], columns["event_energy"])
         variability = gregory_loredo(_select(columns["event_time"], kept), columns["gti_start"], columns["gti_stop"])
         result["var_prob_b"], result["var_index_b"] = variability.var_prob, variability.var_index
     return result
+
+
+def in_band_b(time: Ragged, energy: Ragged) -> np.ndarray:
+    """(photons,) bool, those of 0.5-7 keV; of a list without energies all, since it was cut to some band already.
+
+    Args:
+        time, energy: N photon lists, event_time and event_energy; a list without energies is null or empty.
+
+    Raises:
+        ValueError: a list has another number of energies than of times.
+    """
+    lengths, num_energies = np.diff(time.offsets), np.diff(energy.offsets)
+    has_energy = num_energies > 0
+    if (lengths != num_energies)[has_energy].any():
+        row = int(np.argmax(has_energy & (lengths != num_energies)))
+        raise ValueError(f"row {row}: {lengths[row]} photons and {num_energies[row]} energies")
+    low, high = BANDS["b"]
+    kept = np.ones(len(time.values), dtype=bool)
+    kept[np.repeat(has_energy, lengths)] = (energy.values >= low) & (energy.values < high)
+    return kept
 
 
 def fill_measured(table: pa.Table, responses: Mapping[str, Response]) -> pa.Table:

@@ -51,6 +51,13 @@ class Ragged:
             valid=np.asarray(array.is_valid()),
         )
 
+    def take(self, rows: np.ndarray) -> Ragged:
+        """The rows of indices, in their order."""
+        lengths = np.diff(self.offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Ragged(self.values[places], offsets, None if self.valid is None else self.valid[rows])
+
     def to_arrow(self, list_type: pa.DataType) -> pa.Array:
         """As an Arrow list array of `list_type`."""
         mask = None if self.valid is None else pa.array(~np.asarray(self.valid, dtype=bool))

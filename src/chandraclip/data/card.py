@@ -91,11 +91,14 @@ COLUMN_DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "response_id": ("", "the RMF, a row of `responses`"),
     "channel_energy_edges": ("keV", "channel edges; null: ACIS, channel n from 14.6 (n - 1) to 14.6 n eV"),
     "event_time": ("s", "photon arrival times since `tstart`, sorted"),
-    "event_energy": ("keV", "photon energies"),
+    "event_energy": ("keV", "photon energies; null where a list gives times alone"),
     "gti_start": ("s", "starts of the good-time intervals, since `tstart`"),
     "gti_stop": ("s", "their ends"),
     "tstart": ("s", "start of the first good-time interval, mission elapsed time"),
-    "events_note": ("", "why the photons are not those of the spectrum; null where they are, channel by channel"),
+    "events_note": (
+        "",
+        "why the photons are not those of the spectrum, or what they lack; null where there is nothing to say",
+    ),
     "summary": ("", "text about the source"),
     "bibcodes": ("", "ADS bibcodes of the papers it summarizes"),
     "summary_model": ("", "what wrote the summary"),
@@ -219,6 +222,8 @@ def _summary(manifest: Mapping[str, Any]) -> str:
             f"({', '.join(SOURCE_CLASSES)}), as a Chandra ACIS-like instrument would record them. "
             "**Nothing here was observed.**"
         )
+    if manifest["parameters"]["source"] == "lists":
+        return f"{rows} detections of X-ray sources: photon lists, packaged from a table of them."
     return f"{rows} detections of X-ray sources, packaged from mission files (spectra, responses, event lists)."
 
 
@@ -237,7 +242,7 @@ def build_command(manifest: Mapping[str, Any]) -> str:
         options += "" if parameters["pileup"] else "--no_pileup "
         command = f"simulate --from_catalog {parameters['detections']} {options}--seed {parameters['seed']} OUTPUT_DIR"
     else:
-        command = f"files {parameters['input']} OUTPUT_DIR"
+        command = f"{parameters['source']} {parameters['input']} OUTPUT_DIR"
     return f"python scripts/build_dataset.py {command}"
 
 
@@ -278,9 +283,14 @@ Files of different missions stand side by side: see `instrument`. Quantities tha
 that cannot be measured from the files (spectral fits, class) are null. Event lists without a region hold every photon
 of the file."""
 
+LIST_LIMITS = """\
+Photon lists as somebody else cut them from event files: the aperture, the background in it and the band are theirs.
+Where photons have no energies, `events_note` says so, and `var_prob_b` is of all. What needs a spectrum is null."""
+
 PRETTY_NAMES = {
     "files": "ChandraCLIP detections",
+    "lists": "ChandraCLIP photon lists",
     "simulation": "ChandraCLIP simulated detections",
     "catalog": "csc-mock: simulated detections of the rows of a catalogue",
 }
-LIMITS = {"files": FILE_LIMITS, "simulation": SIMULATED_LIMITS, "catalog": CATALOG_LIMITS}
+LIMITS = {"files": FILE_LIMITS, "lists": LIST_LIMITS, "simulation": SIMULATED_LIMITS, "catalog": CATALOG_LIMITS}

@@ -181,7 +181,8 @@ def _event_findings(table: pa.Table) -> Iterator[Finding]:
     has = np.asarray(table["event_time"].is_valid())
     for name, column in (("event_time", time), ("event_energy", energy), ("gti_start", start), ("gti_stop", stop)):
         yield name, has & column.where(~np.isfinite(column.values)), "not finite"
-    yield "event_energy", has & (energy.lengths != time.lengths), "not of the length of event_time"
+    given = energy.lengths > 0  # a list may lack energies
+    yield "event_energy", has & given & (energy.lengths != time.lengths), "not of the length of event_time"
     same = start.lengths == stop.lengths
     yield "gti_stop", has & ~same, "not of the length of gti_start"
     if same.all():

@@ -103,11 +103,11 @@ SPECTRUM_FIELDS = [
 EVENT_FIELDS = [
     # float64: a float32 resolves 8 ms at 100 ks, too coarse for pulsars and for NICER.
     pa.field("event_time", pa.list_(pa.float64())),  # s since `tstart`, sorted
-    pa.field("event_energy", pa.list_(pa.float32())),  # keV
+    pa.field("event_energy", pa.list_(pa.float32())),  # keV; null where a list gives times alone
     pa.field("gti_start", pa.list_(pa.float64())),  # s since `tstart`
     pa.field("gti_stop", pa.list_(pa.float64())),
     pa.field("tstart", pa.float64()),  # s, mission elapsed time of the first GTI start
-    pa.field("events_note", pa.string()),  # why the photons are not those of the spectrum; null where they are
+    pa.field("events_note", pa.string()),  # why photons are not the spectrum's, or what they lack; else null
 ]
 TEXT_FIELDS = [
     pa.field("summary", pa.string()),

@@ -80,9 +80,9 @@ class ReconstructionTable:
         """The rows of indices."""
         return replace(
             self,
-            expected=_take(self.expected, rows),
-            half_expected=_take(self.half_expected, rows),
-            held_out=_take(self.held_out, rows),
+            expected=self.expected.take(rows),
+            half_expected=self.half_expected.take(rows),
+            held_out=self.held_out.take(rows),
             keys={name: values[rows] for name, values in self.keys.items()},
             split=self.split[rows],
             points=self.points[rows],
@@ -180,10 +180,3 @@ def load_tables(paths: Sequence[str | Path], split: str = "all") -> dict[str, Re
             reason = f"its halves of the spectra are others than in {first.path}: reconstruct both with one --seed"
             raise InputFileError(table.path, reason)
     return chosen
-
-
-def _take(lists: Ragged, rows: np.ndarray) -> Ragged:
-    lengths = np.diff(lists.offsets)[rows]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    places = np.arange(offsets[-1]) + np.repeat(lists.offsets[rows] - offsets[:-1], lengths)
-    return Ragged(lists.values[places], offsets)
