@@ -34,10 +34,19 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="COLUMN",
         help="take these columns of the model's context as not known, e.g. nh_gal; with no name, all of them",
     )
+    parser.add_argument(
+        "--max_photons", type=int, help="read no more than the first so many photons of a list (default: all)"
+    )
+    parser.add_argument(
+        "--max_hours", type=float, help="read no more than the first so many hours of an observation (default: all)"
+    )
     options = parser.parse_args(arguments)
     for name in ("batch_size", "num_processes", "rows_per_part"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1")
+    for name in ("max_photons", "max_hours"):
+        if getattr(options, name) is not None and not getattr(options, name) > 0:
+            parser.error(f"--{name} must be above 0")
     return options
 
 
@@ -58,7 +67,14 @@ def main(arguments: list[str] | None = None) -> None:
     without_context = () if without is None else tuple(without) or (WHOLE_CONTEXT,)
     facts = embed_dataset(
         EmbedConfig(
-            options.model, options.dataset, options.batch_size, device, options.dataset_config, without_context
+            options.model,
+            options.dataset,
+            options.batch_size,
+            device,
+            options.dataset_config,
+            without_context,
+            options.max_photons,
+            options.max_hours,
         ),
         options.output,
         split=options.split,

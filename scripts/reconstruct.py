@@ -1,9 +1,11 @@
-"""What a spectrum model expects every detector channel to have counted: one Parquet file, a row a detection.
+"""What a model expects the detector to have recorded: one Parquet file, a row a detection.
 
     python scripts/reconstruct.py outputs/spectrum outputs/data/default outputs/reconstructions/spectrum
+    python scripts/reconstruct.py outputs/events outputs/data/default outputs/reconstructions/events
 
-For eval/reconstruction.py, which scores models of all families on the same counts. Each spectrum is also thinned to two
-halves: the model is shown one and scored on the other.
+Of a spectrum model the counts of every channel, for eval/reconstruction.py; of a model of photon lists that decodes
+count rates the rate at every photon, for eval/rates.py. These score models of all families on the same photons. Each
+spectrum or list is also thinned to two halves: the model is shown one and scored on the other.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from chandraclip.program import now_try, run_program
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="folder or Hub id of a spectrum model with a decoder")
+    parser.add_argument("model", help="folder or Hub id of a spectrum or event model with a decoder")
     parser.add_argument("dataset", help="folder or Hub id of the dataset")
-    parser.add_argument("output", type=Path, help="folder to write reconstructions.parquet and .json to")
+    parser.add_argument("output", type=Path, help="folder for reconstructions.parquet, or rates.parquet, and .json")
     parser.add_argument("--split", default="test", help="train, validation, test (default) or all")
     parser.add_argument("--batch_size", type=int, default=64, help="detections a forward pass (default 64)")
     parser.add_argument("--device", help="torch device; default: cuda where there is one, else cpu")
@@ -46,12 +48,18 @@ def main(arguments: list[str] | None = None) -> None:
 
     import torch
 
+    from chandraclip.embedding.rates import rate_dataset
     from chandraclip.embedding.reconstruction import reconstruct_dataset
+    from chandraclip.evaluation.rate_tables import RATES_FILE
     from chandraclip.evaluation.reconstructions import RECONSTRUCTIONS_FILE
+    from chandraclip.model_folder import model_folder
+    from chandraclip.models.contract import modality_of
 
     logging.basicConfig(format="%(message)s")
     logging.getLogger("chandraclip").setLevel(logging.INFO)
-    facts = reconstruct_dataset(
+    of_events = modality_of(model_folder(options.model, options.revision)) == "event"
+    write = rate_dataset if of_events else reconstruct_dataset
+    facts = write(
         options.model,
         options.dataset,
         options.output,
@@ -63,9 +71,11 @@ def main(arguments: list[str] | None = None) -> None:
         revision=options.revision,
         fit_steps=options.fit_steps,
     )
-    print(f"{options.output / RECONSTRUCTIONS_FILE}: {sum(facts['rows'].values())} detections {facts['rows']}")
+    written = options.output / (RATES_FILE if of_events else RECONSTRUCTIONS_FILE)
+    print(f"{written}: {sum(facts['rows'].values())} detections {facts['rows']}")
     print(f"model {facts['model']} ({facts['model_id'][:12]}), dataset {facts['dataset']}")
-    now_try(["eval/reconstruction.py", options.output, "--dataset", options.dataset])
+    evaluation = "eval/rates.py" if of_events else "eval/reconstruction.py"
+    now_try([evaluation, options.output, "--dataset", options.dataset])
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from chandraclip.data.provenance import num_simulated
 from chandraclip.data.row_checks import find_bad_rows, usable_columns, without_bad_modalities
 from chandraclip.data.schema import MODALITY_COLUMNS, SCHEMA_VERSION, TABLE_SCHEMA
 from chandraclip.embedding.embedder import EmbedConfig, Embedder
+from chandraclip.embedding.halves import cut_short
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.embeddings import EMBEDDINGS, EMBEDDINGS_FILE, EMBEDDINGS_SCHEMA, LATENTS, PROVENANCE_FILE
 from chandraclip.files import atomic_path, write_json
@@ -72,6 +73,7 @@ def _start_worker(config: EmbedConfig) -> None:
 def _embed_part(part: Part, folder: Path, dataset: str) -> int:
     assert _embedder is not None
     rows = without_bad_modalities(_splits[part.split][part.start : part.stop])
+    rows = cut_short(rows, _embedder.max_photons, _embedder.max_hours)
     try:
         table = _embedder(with_keys(dataset, rows, part.split, part.start))
     except InputFileError:
@@ -123,6 +125,8 @@ def embed_dataset(
         "dataset_id": dataset_id(config.dataset, splits),
         "dataset_config": config.config,
         "without_context": list(config.without_context),
+        "max_photons": config.max_photons,
+        "max_hours": config.max_hours,
         "split": split,
         "rows_per_part": rows_per_part,
         "schema_version": SCHEMA_VERSION,

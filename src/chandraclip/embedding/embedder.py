@@ -32,6 +32,8 @@ class EmbedConfig:
         device: torch device; ``"cpu"`` runs one thread a process.
         config: the dataset's config; None: `pairs` where it has that, else its only or default one.
         without_context: columns of the model's context that are taken as not known; `(WHOLE_CONTEXT,)` for all.
+        max_photons, max_hours: photon lists are cut short to so many photons, and to so much of the observation
+            (`halves.cut_short`); None: they are read whole.
     """
 
     model: str
@@ -40,6 +42,8 @@ class EmbedConfig:
     device: str = "cpu"
     config: str | None = None
     without_context: tuple[str, ...] = ()
+    max_photons: int | None = None
+    max_hours: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Embedder:
             torch.set_num_threads(1)  # two processes of two threads each spin
         self.device = torch.device(config.device)
         self.batch_size = config.batch_size
+        self.max_photons, self.max_hours = config.max_photons, config.max_hours
         # float32 always: `from_pretrained` would take the dtype of the checkpoint.
         model = transformers.AutoModel.from_pretrained(config.model, dtype=torch.float32)
         if not hasattr(model, "embedding_outputs"):

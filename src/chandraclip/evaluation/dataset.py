@@ -12,17 +12,21 @@ from chandraclip.data.keys import KEY, with_keys
 from chandraclip.data.loading import load_splits
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.embeddings import EmbeddingTable
+from chandraclip.evaluation.rate_tables import RateTable
 from chandraclip.evaluation.reconstructions import ReconstructionTable
 
+# What rows of the dataset are looked up for.
+Detections = EmbeddingTable | ReconstructionTable | RateTable
 
-def join_columns(dataset: str, config: str, columns: Sequence[str], table: EmbeddingTable) -> dict[str, np.ndarray]:
+
+def join_columns(dataset: str, config: str, columns: Sequence[str], table: Detections) -> dict[str, np.ndarray]:
     """Dataset columns for the rows of an embeddings table, matched by key.
 
     Args:
         dataset: folder or Hub id.
         config: e.g. ``"catalog"`` or ``"texts"``, where the dataset has it; else the one that was embedded.
         columns: wanted; those the dataset lacks are left out.
-        table: N embeddings.
+        table: N embeddings, reconstructions or rates.
 
     Returns:
         column -> (N,): float columns as float64 with NaN for null, others as objects with None for null.
@@ -48,13 +52,13 @@ def column_batches(
     dataset: str,
     config: str,
     columns: Sequence[str],
-    table: EmbeddingTable | ReconstructionTable,
+    table: Detections,
     batch_rows: int = 4096,
 ) -> Iterator[tuple[np.ndarray, pa.Table]]:
     """Dataset columns for the rows of an embeddings table, some rows at a time, where memory has no room for all.
 
     Args:
-        dataset, config, columns, table: as for `join_columns`; the table may be one of reconstructions.
+        dataset, config, columns, table: as for `join_columns`; the table of any kind.
         batch_rows: rows of the dataset that are read at a time.
 
     Yields:
@@ -82,7 +86,7 @@ def column_batches(
     _refuse_lost(dataset, table, found == 0)
 
 
-def _refuse_lost(dataset: str, table: EmbeddingTable | ReconstructionTable, lost: np.ndarray) -> None:
+def _refuse_lost(dataset: str, table: Detections, lost: np.ndarray) -> None:
     if lost.any():
         reason = f"{lost.sum()} of {len(table)} embedded detections are not in it, the first of {table.name[lost][0]!r}"
         raise InputFileError(dataset, reason)

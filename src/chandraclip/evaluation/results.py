@@ -17,6 +17,7 @@ from chandraclip.versions import source_commit
 
 if TYPE_CHECKING:
     from chandraclip.evaluation.embeddings import EmbeddingTable
+    from chandraclip.evaluation.rate_tables import RateTable
     from chandraclip.evaluation.reconstructions import ReconstructionTable
 
 METRICS_FILE = "metrics.json"
@@ -54,7 +55,7 @@ def is_simulated(table: EmbeddingTable) -> bool:
 def write_metrics(
     output: Path,
     evaluation: str,
-    table: EmbeddingTable | ReconstructionTable,
+    table: EmbeddingTable | ReconstructionTable | RateTable,
     headline: Iterable[Headline],
     results: dict[str, Any],
 ) -> Path:

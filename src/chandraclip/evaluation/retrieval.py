@@ -219,18 +219,31 @@ def retrieval_metrics(
     rankings = {"value": ranks, "chance": rank_in_classes(query_group, candidate_group, *same_class)}
     if query_class is not None and candidate_class is not None:
         rankings["class_oracle"] = rank_in_classes(query_group, candidate_group, query_class, candidate_class)
+    return ranking_metrics(rankings, query_source, num_resamples, seed)
+
+
+def ranking_metrics(
+    rankings: dict[str, Ranks], query_source: np.ndarray, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> dict[str, Any]:
+    """The metrics of `retrieval_metrics` of ranks that are known.
+
+    Args:
+        rankings: "value", with its intervals, and what stands beside it, all of the Q queries.
+        query_source: (Q,) source names, which the bootstrap resamples.
+    """
+    ranks = rankings["value"]
     summaries = {name: _summary(ranking) for name, ranking in rankings.items()}
 
     columns = _columns(ranks)
     sums = resampled_sums(
-        np.stack([*columns.values(), np.ones(len(queries))], axis=1), query_source, num_resamples, seed
+        np.stack([*columns.values(), np.ones(len(query_source))], axis=1), query_source, num_resamples, seed
     )
     intervals = {name: interval(sums[:, i] / sums[:, -1]) for i, name in enumerate(columns)}
     low, high = interval(resampled_medians(ranks.typical_rank(), query_source, num_resamples, seed))
     intervals["median_rank"] = low, high
     intervals["median_rank_share"] = low / ranks.num_candidates, high / ranks.num_candidates
     return {
-        "num_queries": len(queries),
+        "num_queries": len(query_source),
         "num_candidates": ranks.num_candidates,
         "num_sources": len(np.unique(query_source)),
         "metrics": {

@@ -256,6 +256,41 @@ def load_reconstructing(source: str | Path) -> tuple[TowerModel, ColumnFeatureEx
     return model, model.feature_extractor
 
 
+def decodes_rates(model_class: type[TowerModel]) -> bool:
+    """Whether a family has a decoder of count rates (`TowerModel.log_rate`)."""
+    return model_class.log_rate is not TowerModel.log_rate
+
+
+def load_rates(source: str | Path) -> tuple[TowerModel, ColumnFeatureExtractor]:
+    """An event model that decodes count rates and its feature extractor, from its folder or Hub id.
+
+    Raises:
+        InputFileError: as `load_tower` and `load_feature_extractor`; the family has no decoder of rates.
+    """
+    model = load_tower(source, "event")
+    if not decodes_rates(type(model)):
+        known = [name for name in families_of("event") if decodes_rates(FAMILIES[name])]
+        reason = f"a {model.config.model_type} has no decoder of count rates; these have: {', '.join(known) or 'none'}"
+        raise InputFileError(str(source), reason)
+    model.feature_extractor = load_feature_extractor(source, type(model))
+    return model, model.feature_extractor
+
+
+def modality_of(source: str | Path) -> str:
+    """The modality that a model of one modality reads, by its folder or Hub id.
+
+    Raises:
+        InputFileError: nothing loads from there, or it is of no family.
+    """
+    try:
+        config = AutoConfig.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise InputFileError(str(source), f"no model loads from here ({error})") from error
+    if config.model_type not in FAMILIES:
+        raise InputFileError(str(source), f"a {config.model_type!r} is none of the families {sorted(FAMILIES)}")
+    return FAMILIES[config.model_type].modality
+
+
 def load_feature_extractor(source: str | Path, model_class: type[TowerModel]) -> ColumnFeatureExtractor:
     """The feature extractor that was saved beside a tower.
 

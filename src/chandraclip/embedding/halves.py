@@ -1,0 +1,182 @@
+"""Photon lists dealt to two halves, and lists cut short: what of its photons a model is shown.
+
+Each photon of a Poisson process goes to one of two halves by the toss of a coin: the halves are independent, of equal
+expected rate, and a model that copies the noise of the first gains nothing in the second. The coin is a hash of the
+detection's key and the photon's place in time, so that all models are shown the same half, in whatever batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from chandraclip.catalog.bands import BANDS
+from chandraclip.catalog.measure import in_band_b
+from chandraclip.catalog.ragged import Ragged, row_index
+from chandraclip.data.keys import KEY
+from chandraclip.data.list_checks import inside_good_time
+
+RATE_BANDS = ("s", "m", "h")
+NO_BAND = -1  # of a photon without an energy
+_EVENT_LISTS = ("event_time", "event_energy", "gti_start", "gti_stop")
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True, eq=False)
+class PhotonLists:
+    """Photons of 0.5-7 keV in the good times of N rows, in order of time.
+
+    Attributes:
+        time: s, as in the dataset.
+        energy: keV, in the offsets of `time`; NaN where a list has no energies.
+        gti_start, gti_stop: s; where a row has none, from 0 to its last photon.
+        mask: (N,) bool, rows that have a photon list.
+    """
+
+    time: Ragged
+    energy: np.ndarray
+    gti_start: Ragged
+    gti_stop: Ragged
+    mask: np.ndarray
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> PhotonLists:
+        """Of dataset columns event_time, and event_energy, gti_start and gti_stop where there are any."""
+        number = len(rows)
+        time, energy, start, stop = (_list_column(rows, name) for name in _EVENT_LISTS)
+        row = row_index(time)
+        has_energy = np.diff(energy.offsets) > 0
+        energies = np.full(len(time.values), np.nan)
+        kept = in_band_b(time, energy)
+        energies[has_energy[row]] = energy.values
+        order = np.lexsort((energies, time.values, row))
+        order = order[kept[order]]
+        row, times, energies = row[order], time.values[order], energies[order]
+
+        without = np.flatnonzero(np.diff(start.offsets) == 0)
+        last = np.zeros(number)
+        np.maximum.at(last, row, times)
+        interval_row = np.concatenate([row_index(start), without])
+        starts = np.concatenate([start.values, np.zeros(len(without))])
+        stops = np.concatenate([stop.values, np.maximum(last[without], 1e-3)])
+        by_row = np.lexsort((starts, interval_row))
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(interval_row, minlength=number))])
+        start, stop = Ragged(starts[by_row], offsets), Ragged(stops[by_row], offsets)
+        inside = inside_good_time(row, times, start, stop)
+        lengths = np.bincount(row[inside], minlength=number)
+        found = Ragged(times[inside], np.concatenate([[0], np.cumsum(lengths)]))
+        return cls(found, energies[inside], start, stop, np.asarray(time.valid) & (lengths > 0))
+
+    @property
+    def band(self) -> np.ndarray:
+        """(photons,) int8: 0, 1, 2 for s, m and h, -1 where there is no energy."""
+        edges = [BANDS[name][0] for name in RATE_BANDS]
+        found = np.searchsorted(edges, self.energy, side="right") - 1
+        return np.where(np.isnan(self.energy), NO_BAND, found).astype(np.int8)
+
+    def select(self, kept: np.ndarray) -> PhotonLists:
+        """The lists with some of their photons, (photons,) bool; good times and rows stay."""
+        lengths = np.bincount(row_index(self.time)[kept], minlength=len(self.time))
+        time = Ragged(self.time.values[kept], np.concatenate([[0], np.cumsum(lengths)]))
+        return PhotonLists(time, self.energy[kept], self.gti_start, self.gti_stop, self.mask)
+
+    def columns(self) -> pa.Table:
+        """As columns of the dataset; a list without energies has null."""
+        offsets, valid = self.time.offsets, self.mask
+        row = row_index(self.time)
+        has = ~np.isnan(self.energy)
+        lacks = np.bincount(row, ~has, minlength=len(self.time)) > 0
+        kept = np.bincount(row, has & ~lacks[row], minlength=len(self.time))
+        energy = Ragged(self.energy[has & ~lacks[row]], np.concatenate([[0], np.cumsum(kept)]), valid & ~lacks)
+        doubles, floats = pa.list_(pa.float64()), pa.list_(pa.float32())
+        return pa.table(
+            {
+                "event_time": Ragged(self.time.values, offsets, valid).to_arrow(doubles),
+                "event_energy": energy.to_arrow(floats),
+                "gti_start": self.gti_start.to_arrow(doubles),
+                "gti_stop": self.gti_stop.to_arrow(doubles),
+            }
+        )
+
+
+def seen_half(keys: pa.Table, time: Ragged, seed: int = 0) -> np.ndarray:
+    """(photons,) bool: the half of each list that a model is shown.
+
+    Args:
+        keys: with the key columns of N rows.
+        time: their photons, in order of time.
+        seed: of the coin.
+    """
+    frame = pd.DataFrame({name: keys[name].to_numpy(zero_copy_only=False) for name in KEY})
+    frame = frame.astype({name: np.int64 for name in KEY if name != "name"})
+    code = pd.util.hash_pandas_object(frame, index=False).to_numpy(np.uint64)
+    place = np.arange(len(time.values)) - np.repeat(time.offsets[:-1], np.diff(time.offsets)) + 1
+    with np.errstate(over="ignore"):  # splitmix64 (Steele et al. 2014), which counts modulo 2^64
+        state = code[row_index(time)] ^ (_GOLDEN * np.uint64(seed + 1))
+        state = state + _GOLDEN * place.astype(np.uint64)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (state ^ (state >> np.uint64(31))) >> np.uint64(63) == 1
+
+
+def cut_short(rows: pa.Table, max_photons: int | None = None, max_hours: float | None = None) -> pa.Table:
+    """Rows whose photon lists end early: what a model would have read of them.
+
+    The good time ends with the list, so that a list cut short is one of a shorter observation and no fading source.
+
+    Args:
+        rows: with the columns of photon lists.
+        max_photons: the first so many of each list are kept, of all energies; the good time ends at the last of them.
+        max_hours: of the time from the start of the first good time.
+    """
+    if max_photons is None and max_hours is None:
+        return rows
+    time, energy, start, stop = (_list_column(rows, name) for name in _EVENT_LISTS)
+    row, number = row_index(time), len(rows)
+    lengths = np.diff(time.offsets)
+    end = np.full(number, np.inf)
+    first = np.zeros(number)
+    given = np.diff(start.offsets) > 0
+    np.minimum.at(lowest := np.full(number, np.inf), row_index(start), start.values)
+    first[given] = lowest[given]
+    if max_hours is not None:
+        end = first + max_hours * SECONDS_PER_HOUR
+    order = np.lexsort((time.values, row))
+    place = np.arange(len(order)) - np.repeat(time.offsets[:-1], lengths)
+    kept = np.ones(len(order), dtype=bool)
+    if max_photons is not None:
+        kept[order] = place < max_photons
+        long = lengths > max_photons
+        last = time.values[order][time.offsets[:-1][long] + max_photons - 1]
+        end[long] = np.minimum(end[long], last)
+    kept &= time.values <= end[row]
+    changed = {"event_time": time, "gti_start": start, "gti_stop": stop}
+    photons = {"event_time": _kept(time, kept)}
+    has_energy = np.diff(energy.offsets) > 0
+    photons["event_energy"] = _kept(energy, kept[has_energy[row]])
+    interval = row_index(start)
+    begun = start.values < end[interval]
+    changed["gti_start"] = _kept(start, begun)
+    changed["gti_stop"] = _kept(Ragged(np.minimum(stop.values, end[interval]), stop.offsets, stop.valid), begun)
+    for name, column in {**changed, **photons}.items():
+        if name in rows.column_names and not pa.types.is_null(rows[name].type):
+            kind = rows[name].type
+            rows = rows.set_column(rows.column_names.index(name), name, column.to_arrow(pa.list_(kind.value_type)))
+    return rows
+
+
+def _kept(lists: Ragged, kept: np.ndarray) -> Ragged:
+    lengths = np.bincount(row_index(lists)[kept], minlength=len(lists))
+    return Ragged(lists.values[kept], np.concatenate([[0], np.cumsum(lengths)]), lists.valid)
+
+
+def _list_column(rows: pa.Table, name: str) -> Ragged:
+    """A list column as float64; null in every row where there is none."""
+    if name not in rows.column_names or pa.types.is_null(rows[name].type):
+        return Ragged(np.zeros(0), np.zeros(len(rows) + 1, dtype=np.int64), np.zeros(len(rows), dtype=bool))
+    lists = Ragged.from_arrow(rows[name])
+    return Ragged(np.asarray(lists.values, dtype=np.float64), lists.offsets, lists.valid)

@@ -1,0 +1,177 @@
+"""The rates file: one row a photon list, its photons dealt to two halves and the rates that a model gives them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chandraclip.catalog.ragged import Ragged, row_index
+from chandraclip.data.keys import KEY
+from chandraclip.data.schema import KEY_FIELDS
+from chandraclip.errors import InputFileError
+
+RATES_FILE = "rates.parquet"
+RATES_PROVENANCE = "rates.json"
+NUM_CURVE_CELLS = 512  # of a picture
+_TIMES, _BANDS, _LOGS = pa.list_(pa.float64()), pa.list_(pa.int8()), pa.list_(pa.float32())
+RATES_SCHEMA = pa.schema(
+    [
+        *KEY_FIELDS,
+        # Photons of 0.5-7 keV in the good time, dealt to two halves at random; s, with the zero of the dataset. The
+        # band is 0, 1, 2 for s, m and h, and -1 in a list without energies.
+        pa.field("seen_time", _TIMES),
+        pa.field("seen_band", _BANDS),
+        pa.field("held_out_time", _TIMES),
+        pa.field("held_out_band", _BANDS),
+        pa.field("gti_start", _TIMES),
+        pa.field("gti_stop", _TIMES),
+        # ln of photons/s in the photon's band (in all three where there is none), by the latents of the seen half.
+        pa.field("held_out_log_rate", _LOGS),
+        pa.field("held_out_expected", _TIMES),  # photons of either half, a band
+        # The same of all photons by the latents of all, the seen ones first: what an autodecoder optimises.
+        pa.field("own_log_rate", _LOGS),
+        pa.field("own_expected", _TIMES),
+        pa.field("curve_log_rate", _LOGS),  # of all bands and photons, in the middle of equal cells of the observation
+    ]
+)
+_LISTS = RATES_SCHEMA.names[len(KEY_FIELDS) :]
+# Lists that are as long as another.
+_ALIKE = {"seen_band": "seen_time", "held_out_band": "held_out_time", "held_out_log_rate": "held_out_time",
+          "gti_stop": "gti_start"}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class RateTable:
+    """Rates of N photon lists.
+
+    Attributes:
+        keys: key column -> (N,).
+        split: (N,) str.
+        lists: column of `RATES_SCHEMA` -> lists.
+        provenance: what `rates.json` says.
+        path: where it came from.
+    """
+
+    keys: dict[str, np.ndarray]
+    split: np.ndarray
+    lists: dict[str, Ragged]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    path: Path = Path()
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    @property
+    def name(self) -> np.ndarray:
+        """(N,) source names."""
+        return self.keys["name"]
+
+    @property
+    def label(self) -> str:
+        """The model in a word or two: its family and latents."""
+        family, latents = (self.provenance.get(name) for name in ("model_type", "num_latents"))
+        return f"{family} {latents}" if family else str(self.path)
+
+    @property
+    def num_photons(self) -> np.ndarray:
+        """(N,) of both halves."""
+        return sum((np.diff(self.lists[name].offsets) for name in ("seen_time", "held_out_time")), np.zeros(len(self)))
+
+    def select(self, rows: np.ndarray) -> RateTable:
+        """The rows of indices."""
+        return replace(
+            self,
+            keys={name: values[rows] for name, values in self.keys.items()},
+            split=self.split[rows],
+            lists={name: values.take(rows) for name, values in self.lists.items()},
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, split: str = "all") -> RateTable:
+        """Read and check a folder that `scripts/reconstruct.py` wrote of a model of photon lists.
+
+        Args:
+            path: the folder.
+            split: rows to read.
+
+        Raises:
+            InputFileError: no such file, a column is missing, a key is repeated, no row of the split has photons, lists
+                of one row differ in length, or a rate is not finite.
+        """
+        file = Path(path) / RATES_FILE
+        if not file.is_file():
+            reason = f"no rates here: expected {RATES_FILE}, as scripts/reconstruct.py writes it of an event model"
+            raise InputFileError(path, reason)
+        try:
+            table = pq.read_table(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputFileError(file, f"not a readable Parquet file ({error})") from error
+        for name in RATES_SCHEMA.names:
+            if name not in table.column_names:
+                raise InputFileError(file, "this column is missing", name)
+        if table.select(KEY).group_by(list(KEY)).aggregate([]).num_rows < table.num_rows:
+            raise InputFileError(file, f"rows repeat the key ({', '.join(KEY)}) of another")
+        of_split = np.full(table.num_rows, split == "all") | (table["split"].to_numpy() == split)
+        table = table.filter(pa.array(of_split & table["seen_time"].is_valid().to_numpy()))
+        if not table.num_rows:
+            where = "" if split == "all" else f" of {split!r}"
+            raise InputFileError(file, f"no row{where} has photons")
+        lists = {name: Ragged.from_arrow(table[name]) for name in _LISTS}
+        for name, other in _ALIKE.items():
+            if not np.array_equal(lists[name].offsets, lists[other].offsets):
+                raise InputFileError(file, f"lists of another length than {other}", name)
+        both = lists["seen_time"].offsets + lists["held_out_time"].offsets
+        if not np.array_equal(lists["own_log_rate"].offsets, both):
+            raise InputFileError(file, "lists of another length than both halves", "own_log_rate")
+        for name in ("held_out_expected", "own_expected"):
+            if not (np.diff(lists[name].offsets) == 3).all() or not (lists[name].values >= 0).all():
+                raise InputFileError(file, "needs three numbers a row, none of them negative", name)
+        for name in ("held_out_log_rate", "own_log_rate", "held_out_expected", "own_expected"):
+            if not np.isfinite(lists[name].values).all():
+                row = int(row_index(lists[name])[~np.isfinite(lists[name].values)][0])
+                raise InputFileError(file, f"row {row} has a rate that is not finite", name)
+        provenance = Path(path) / RATES_PROVENANCE
+        return cls(
+            keys={name: table[name].to_numpy().astype(str if name == "name" else np.int64) for name in KEY},
+            split=table["split"].to_numpy().astype(str),
+            lists=lists,
+            provenance=json.loads(provenance.read_text()) if provenance.is_file() else {},
+            path=Path(path),
+        )
+
+
+def load_rate_tables(paths: Sequence[str | Path], split: str = "all") -> dict[str, RateTable]:
+    """Label -> rates by several models, of the photon lists that all have and in one order.
+
+    Args:
+        paths: folders written by `scripts/reconstruct.py`; models of one label are told apart by their folder.
+        split: rows to read.
+
+    Raises:
+        InputFileError: as `RateTable.load`; no detection is in all, or their halves are different ones.
+    """
+    tables = [RateTable.load(path, split) for path in paths]
+    labels = [table.label for table in tables]
+    if len(set(labels)) < len(labels):
+        labels = [f"{label} ({Path(path).name})" for label, path in zip(labels, paths)]
+    if len(set(labels)) < len(labels):
+        labels = [f"{label} ({path})" for label, path in zip(labels, paths)]
+    indexes = [pd.MultiIndex.from_arrays([table.keys[name] for name in KEY]) for table in tables]
+    common = indexes[0][np.logical_and.reduce([indexes[0].isin(index) for index in indexes])]
+    if not len(common):
+        raise InputFileError(paths[-1], f"no detection is also in {paths[0]}")
+    chosen = {label: one.select(index.get_indexer(common)) for label, one, index in zip(labels, tables, indexes)}
+    first = next(iter(chosen.values())).lists["held_out_time"]
+    for table in chosen.values():
+        own = table.lists["held_out_time"]
+        if not (np.array_equal(own.offsets, first.offsets) and np.array_equal(own.values, first.values)):
+            raise InputFileError(table.path, f"its halves are others than in {paths[0]}: write both with one --seed")
+    return chosen

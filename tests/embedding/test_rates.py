@@ -1,0 +1,163 @@
+"""The half of its photons that a model is shown, and the rates it is asked for."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.schema import build_table
+from chandraclip.embedding import rates
+from chandraclip.embedding.halves import PhotonLists, cut_short, seen_half
+from chandraclip.errors import InputFileError
+from chandraclip.evaluation.rate_tables import RATES_FILE, RateTable, load_rate_tables
+from chandraclip.evaluation.rates import CONSTANT, model_likelihoods, simple_likelihoods
+
+TYPES = {name: pa.list_(pa.float64()) for name in ("event_time", "event_energy", "gti_start", "gti_stop")}
+
+
+def make_rows(num_rows: int = 12, seed: int = 0) -> pa.Table:
+    """Constant sources with a gap in the good time; every fourth list without energies, the last row without a list."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(0, 120, num_rows)
+    times = [np.where(one < 500.0, one, one + 200.0) for one in (generator.uniform(0, 900, n) for n in lengths)]
+    energies = [None if i % 4 == 0 else generator.uniform(0.2, 8.0, n) for i, n in enumerate(lengths)]
+    times[-1] = energies[-1] = None
+    columns = {
+        "name": [f"S{number // 2}" for number in range(num_rows)],
+        "obsid": np.arange(num_rows),
+        "obi": np.zeros(num_rows, np.int64),
+        "region_id": np.ones(num_rows, np.int64),
+        "split": ["test"] * num_rows,
+        "event_time": Ragged.from_rows(times),
+        "event_energy": Ragged.from_rows(energies),
+        "gti_start": Ragged.from_rows([np.array([0.0, 700.0])] * num_rows),
+        "gti_stop": Ragged.from_rows([np.array([500.0, 1100.0])] * num_rows),
+    }
+    return build_table(columns)
+
+
+class ConstantRate:
+    """A stand-in for a model: the constant rate of what it is shown, half a photon added a band."""
+
+    device = torch.device("cpu")
+    shown: list
+
+    def __init__(self):
+        self.shown = []
+
+    def extract(self, rows):
+        lists = PhotonLists.of(rows)
+        self.shown += rows["event_time"].to_pylist()
+        counts = np.zeros((len(rows), 3))
+        np.add.at(counts, (np.repeat(np.arange(len(rows)), np.diff(lists.time.offsets)), lists.band), 1)
+        # Of a list without energies a third of the rate is in each band.
+        lacks = torch.as_tensor(np.asarray(rows["event_energy"].is_null()))
+        return {"counts": torch.as_tensor(counts), "lacks": lacks}
+
+    def encode(self, counts, lacks):
+        total = counts.sum(dim=1, keepdim=True)
+        return torch.where(lacks[:, None], (total + 0.5).expand(-1, 3) / 3, counts + 0.5)
+
+    def expected_photons(self, latents, batch):
+        return latents
+
+    def log_rate(self, latents, batch, time, row):
+        assert time.dtype == torch.float64
+        return torch.log(latents / 900.0)[row]
+
+
+@pytest.fixture
+def constant(monkeypatch):
+    model = ConstantRate()
+    instance = object.__new__(rates.Rates)
+    vars(instance).update(model=model, extractor=model.extract, batch_size=5)
+    return SimpleNamespace(model=model, rates=instance)
+
+
+def written(table, folder):
+    import pyarrow.parquet as pq
+
+    folder.mkdir()
+    pq.write_table(table, folder / RATES_FILE)
+    return folder
+
+
+def test_a_constant_rate_has_the_likelihood_of_a_constant_rate(constant, tmp_path):
+    rows = make_rows()
+    table = RateTable.load(written(constant.rates(rows), tmp_path / "a"))
+    assert len(table) == sum(length > 0 for length in np.diff(PhotonLists.of(rows).time.offsets))
+    simple, model = simple_likelihoods(table, progress=False)[CONSTANT], model_likelihoods(table)
+    np.testing.assert_allclose(model.held_out, simple.held_out, rtol=1e-6)
+    np.testing.assert_allclose(model.own, simple.own, rtol=1e-6)
+    energies = table.lists["seen_band"]
+    assert {-1, 0, 1, 2} == set(energies.values.tolist())
+
+
+def test_halves_are_the_same_for_all_and_share_no_photon(constant, tmp_path):
+    rows = make_rows()
+    whole = constant.rates(rows)
+    shuffled = rows.take(pa.array(np.random.default_rng(1).permutation(len(rows))))
+    constant.rates.batch_size = 3
+    again = constant.rates(shuffled).sort_by("obsid")
+    for name in ("seen_time", "held_out_time", "held_out_log_rate"):
+        assert again[name].to_pylist() == whole[name].to_pylist()
+    lists = PhotonLists.of(rows)
+    seen = seen_half(rows, lists.time)
+    assert 0.45 < seen.mean() < 0.55
+    assert (seen_half(rows, lists.time, seed=1) != seen).any()
+    # A model was shown the seen half, then the whole list.
+    assert constant.model.shown[: len(rows)] == [one and one for one in whole["seen_time"].to_pylist()]
+    for one in whole.to_pylist():
+        if one["seen_time"] is not None:
+            own = PhotonLists.of(rows.slice(one["obsid"], 1)).time.values
+            assert sorted(one["seen_time"] + one["held_out_time"]) == own.tolist()
+    other = constant.rates(rows, seed=3)
+    with pytest.raises(InputFileError, match="halves are others"):
+        load_rate_tables([written(whole, tmp_path / "a"), written(other, tmp_path / "b")])
+
+
+def test_photons_out_of_band_and_of_good_time_are_left_out():
+    lists = PhotonLists.of(
+        pa.table(
+            {
+                "event_time": pa.array([[5.0, 1.0, 60.0, 3.0], [9.0, 2.0], None], TYPES["event_time"]),
+                "event_energy": pa.array([[1.0, 3.0, 1.0, 7.5], None, None], TYPES["event_energy"]),
+                "gti_start": pa.array([[0.0], None, [0.0]], TYPES["gti_start"]),
+                "gti_stop": pa.array([[50.0], None, [1.0]], TYPES["gti_stop"]),
+            }
+        )
+    )
+    assert lists.time.values.tolist() == [1.0, 5.0, 2.0, 9.0]
+    assert lists.band.tolist() == [2, 0, -1, -1]
+    assert lists.gti_stop.values.tolist() == [50.0, 9.0, 1.0]
+    assert lists.mask.tolist() == [True, True, False]
+    columns = lists.columns()
+    assert columns["event_time"].to_pylist() == [[1.0, 5.0], [2.0, 9.0], None]
+    assert columns["event_energy"].to_pylist() == [[3.0, 1.0], None, None]
+
+
+def test_lists_cut_short():
+    rows = pa.table(
+        {
+            "name": ["a", "b", "c"],
+            "event_time": pa.array([[9000.0, 10.0, 5000.0], [20.0, 8000.0], None], TYPES["event_time"]),
+            "event_energy": pa.array([[3.0, 1.0, 2.0], None, None], pa.list_(pa.float32())),
+            "gti_start": pa.array([[0.0, 6000.0], [10.0], [0.0]], TYPES["gti_start"]),
+            "gti_stop": pa.array([[5500.0, 9900.0], [8500.0], [100.0]], TYPES["gti_stop"]),
+        }
+    )
+    assert cut_short(rows) is rows
+    first = cut_short(rows, max_photons=2).to_pylist()
+    assert first[0]["event_time"] == [10.0, 5000.0]
+    assert first[0]["event_energy"] == [1.0, 2.0]
+    assert (first[0]["gti_start"], first[0]["gti_stop"]) == ([0.0], [5000.0])
+    assert first[1] == rows.to_pylist()[1]
+    hours = cut_short(rows, max_hours=2.0).to_pylist()
+    assert (hours[0]["event_time"], hours[0]["gti_stop"]) == ([10.0, 5000.0], [5500.0, 7200.0])
+    assert (hours[1]["event_time"], hours[1]["gti_stop"]) == ([20.0], [7210.0])
+    assert hours[2]["event_time"] is None
