@@ -102,15 +102,18 @@ def regression(
     from tqdm.auto import tqdm
 
     from chandraclip.evaluation.event_tasks import FOREST, MIN_ROWS, Rows, published, regress, targets_of
-    from chandraclip.evaluation.photon_facts import PHOTONS, RATE, RAW_HARDNESS, VARIABILITY, features
+    from chandraclip.evaluation.photon_facts import PHOTONS, RATE, RAW_HARDNESS, features
 
     for title, target in tqdm(targets_of(facts).items(), desc="regression", unit="target"):
         rows = Rows.of(table.split, usable & np.isfinite(target), judged)
         if rows is None:
             skipped[title] = f"fewer than {MIN_ROWS} rows with a value"
             continue
-        # What is not the answer: its own kind of numbers is left out.
-        own = VARIABILITY if title in RAW_HARDNESS else RAW_HARDNESS
+        if np.ptp(target[rows.test]) == 0:
+            skipped[title] = "one value in the whole test split"
+            continue
+        # What is not the answer: its own kind of numbers is left out, and of hardness what is of single bands.
+        own = ("var_prob_b", "var_index_b") if title in RAW_HARDNESS else RAW_HARDNESS
         for name, values in {**vectors, HAND: features(facts, (PHOTONS, RATE, *own))}.items():
             for record in regress(values, target, rows, table.name, options.num_resamples, options.seed):
                 figure = published(title, "r2") if record["method"] == FOREST and name != HAND else None

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,40 +59,26 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
-    from chandraclip.errors import OptionError
-    from chandraclip.evaluation.results import markdown_table
-    from chandraclip.files import write_json, write_text
+    from chandraclip.evaluation.comparison import check_settings, place_of, run_steps, write_comparison
 
     names = ("models", "max_steps", "batch_size", "max_counts", "num_resamples")
-    settings = {"dataset": _place(options.dataset), **{name: getattr(options, name) for name in names}}
-    record = options.output / "settings.json"
-    if record.is_file() and json.loads(record.read_text()) != settings:
-        raise OptionError(f"{options.output} holds a comparison with other options ({record}): choose another --output")
-    write_json(record, settings)
+    settings = {"dataset": place_of(options.dataset), **{name: getattr(options, name) for name in names}}
+    check_settings(options.output, settings)
     for seed in range(options.seeds):
-        for command, product in commands(options, seed):
-            if product.exists():
-                print(f"{product} is there")
-                continue
-            print(f"\n$ {shlex.join(command)}", flush=True)
-            done = subprocess.run([sys.executable, *command], cwd=REPOSITORY, check=False)
-            if done.returncode:
-                raise SystemExit(done.returncode)
-    rows = summary(options)
+        run_steps(commands(options, seed), REPOSITORY)
     facts = {name: getattr(options, name) for name in ("dataset", "models", "seeds", "max_steps", "batch_size")}
-    write_json(options.output / "comparison.json", {**facts, "max_counts": options.max_counts, "rows": rows})
-    shown = [{name: value for name, value in row.items() if name != "values"} for row in rows]
-    text = (
+    heading = (
         f"{options.dataset}: {options.max_steps} steps of {options.batch_size} rows, {options.seeds} seeds; mean +- "
-        f"standard deviation over the seeds, every number of the test split.\n\n{markdown_table(shown)}\n"
+        "standard deviation over the seeds, every number of the test split."
     )
-    write_text(options.output / "comparison.md", text)
-    print(f"\n{text}\nwrote {options.output / 'comparison.md'}, {options.output / 'comparison.json'}")
+    write_comparison(options.output, {**facts, "max_counts": options.max_counts}, summary(options), heading)
 
 
 def commands(options: argparse.Namespace, seed: int) -> Iterator[tuple[list[str], Path]]:
     """The programs of a seed in order, each with the file that it writes last."""
-    folder, dataset = options.output.resolve() / f"seed_{seed}", _place(options.dataset)
+    from chandraclip.evaluation.comparison import place_of
+
+    folder, dataset = options.output.resolve() / f"seed_{seed}", place_of(options.dataset)
     embedded = [str(folder / "embeddings" / name) for name in options.models]
     rebuilt = [str(folder / "reconstructions" / name) for name in options.models]
     for name, embeddings, reconstructions in zip(options.models, embedded, rebuilt):
@@ -138,38 +121,19 @@ def commands(options: argparse.Namespace, seed: int) -> Iterator[tuple[list[str]
 
 def summary(options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row a number: what is measured, its mean and deviation over the seeds, chance, baseline, published figure."""
-    import numpy as np
+    from chandraclip.evaluation.comparison import headlines, over_seeds
 
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for seed in range(options.seeds):
         results = options.output / f"seed_{seed}" / "results"
         for name in ("classification", "clustering", "reconstruction"):
-            for item in json.loads((results / name / "metrics.json").read_text())["headline"]:
+            for item in headlines(results / name):
                 found.setdefault((name, item["metric"]), []).append(item)
         for model in options.models:
             content = json.loads((results / "regression" / model / "metrics.json").read_text())["results"]
             for item in _faint_numbers(model, content["records"], options.max_counts):
                 found.setdefault(("regression", item["metric"]), []).append(item)
-    rows = []
-    for (name, metric), items in found.items():
-        values = [item["value"] for item in items if item["value"] is not None]
-        first = items[0]
-        mean = f"{np.mean(values):.3f}" if values else "-"
-        if len(values) > 1:
-            mean += f" +- {np.std(values, ddof=1):.3f}"
-        baseline = first.get("baseline")
-        rows.append(
-            {
-                "evaluation": name,
-                "number": metric,
-                "mean": mean,
-                "chance": _short(first.get("chance")),
-                "baseline": "-" if baseline is None else f"{_short(baseline)} ({first.get('baseline_name')})",
-                "published, not comparable": _short(first.get("published")),
-                "values": values,
-            }
-        )
-    return rows
+    return over_seeds(found)
 
 
 def _faint_numbers(model: str, records: Sequence[dict[str, Any]], max_counts: float) -> Iterator[dict[str, Any]]:
@@ -180,15 +144,6 @@ def _faint_numbers(model: str, records: Sequence[dict[str, Any]], max_counts: fl
             metric = f"{model}: R2 of {variable} below {max_counts:g} counts, {method}"
             hand = r2.get((variable, "hand_features", method))
             yield {"metric": metric, "value": value, "chance": 0.0, "baseline": hand, "baseline_name": "hand features"}
-
-
-def _place(dataset: str) -> str:
-    """A folder by its whole path, since the programs run elsewhere; a Hub id as it is."""
-    return str(Path(dataset).resolve()) if Path(dataset).is_dir() else dataset
-
-
-def _short(value: Any) -> str:
-    return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ def test_numbers_are_means_over_the_seeds(script, tmp_path, capsys):
             folder = tmp_path / f"seed_{seed}" / "results" / name
             folder.mkdir(parents=True)
             item = {"metric": name, "value": 0.5 + seed, "chance": 0.125, "baseline": 0.4, "baseline_name": "hand"}
-            (folder / "metrics.json").write_text(json.dumps({"headline": [{**item, "published": 0.4}]}))
+            (folder / "metrics.json").write_text(
+                json.dumps({"evaluation": name, "headline": [{**item, "published": 0.4}]})
+            )
         records = [
             {"variable": "true_nh", "representation": "spectrum_latents", "method": "ridge", "r2": 0.2 + 0.2 * seed},
             {"variable": "true_nh", "representation": "hand_features", "method": "ridge", "r2": 0.1},

@@ -90,7 +90,7 @@ class PhotonLists:
         row = row_index(self.time)
         has = ~np.isnan(self.energy)
         lacks = np.bincount(row, ~has, minlength=len(self.time)) > 0
-        kept = np.bincount(row, has & ~lacks[row], minlength=len(self.time))
+        kept = np.bincount(row[has & ~lacks[row]], minlength=len(self.time))
         energy = Ragged(self.energy[has & ~lacks[row]], np.concatenate([[0], np.cumsum(kept)]), valid & ~lacks)
         doubles, floats = pa.list_(pa.float64()), pa.list_(pa.float32())
         return pa.table(

@@ -103,13 +103,12 @@ def regress(
     }
     records = []
     for method, predicted in predictions.items():
-        squared = (predicted - truth) ** 2
+        squared, total = (predicted - truth) ** 2, ((truth - truth.mean()) ** 2).sum()
         moments = np.stack([squared, np.ones_like(truth), truth, truth**2], axis=1)
         sums = resampled_sums(moments, names[rows.test], num_resamples, seed)
         spread = sums[:, 3] - sums[:, 2] ** 2 / sums[:, 1]
         with np.errstate(divide="ignore", invalid="ignore"):
             low, high = interval(np.where(spread > 0, 1 - sums[:, 0] / spread, np.nan))
-        total = ((truth - truth.mean()) ** 2).sum()
         r2 = float(1 - squared.sum() / total) if total > 0 else float("nan")
         records.append({"method": method, "r2": r2, "r2_low": low, "r2_high": high, "mse": float(squared.mean())})
     return records

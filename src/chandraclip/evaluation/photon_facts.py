@@ -55,13 +55,8 @@ def photon_facts(dataset: str, table: Detections, bands: str = "smh") -> dict[st
 
 
 def _facts_of(part: pa.Table, bands: str) -> dict[str, np.ndarray]:
-    time, energy, start, stop = (_lists(part, name) for name in MODALITY_COLUMNS["event"])
+    time, energy, start, stop = with_good_times(*(list_column(part, name) for name in MODALITY_COLUMNS["event"]))
     row, number = row_index(time), len(time)
-    last = np.zeros(number)
-    np.maximum.at(last, row, time.values)
-    if not start.values.size:  # no good times in the dataset: from 0 to the last photon
-        offsets = np.arange(number + 1)
-        start, stop = Ragged(np.zeros(number), offsets), Ragged(np.maximum(last, 1e-3), offsets)
     in_b = in_band_b(time, energy)
     has_energy = np.diff(energy.offsets) > 0
     energies = np.full(len(time.values), np.nan)
@@ -81,7 +76,7 @@ def _facts_of(part: pa.Table, bands: str) -> dict[str, np.ndarray]:
         ratio = np.divide(counts[harder] - counts[softer], total, out=np.full(number, np.nan), where=total > 0)
         found[f"raw_hard_{harder}{softer}"] = np.where(has_energy, ratio, np.nan)
     for band in ("b", *bands):
-        lengths = np.bincount(row, kept[band], minlength=number)
+        lengths = np.bincount(row[kept[band]], minlength=number)
         lists = Ragged(time.values[kept[band]], np.concatenate([[0], np.cumsum(lengths)]), time.valid)
         variability = gregory_loredo(lists, start, stop)
         found[f"var_prob_{band}"] = variability.var_prob
@@ -103,7 +98,18 @@ def logit(probability: np.ndarray) -> np.ndarray:
     return np.clip(value, -_LARGEST_LOGIT, _LARGEST_LOGIT)
 
 
-def _lists(part: pa.Table, name: str) -> Ragged:
+def with_good_times(time: Ragged, energy: Ragged, start: Ragged, stop: Ragged) -> tuple[Ragged, Ragged, Ragged, Ragged]:
+    """The lists, where no row has good times with those from 0 to its last photon."""
+    if not start.values.size:
+        last = np.zeros(len(time))
+        np.maximum.at(last, row_index(time), time.values)
+        offsets = np.arange(len(time) + 1)
+        start, stop = Ragged(np.zeros(len(time)), offsets), Ragged(np.maximum(last, 1e-3), offsets)
+    return time, energy, start, stop
+
+
+def list_column(part: pa.Table, name: str) -> Ragged:
+    """A list column as float64; null in every row where there is none."""
     if name not in part.column_names or pa.types.is_null(part[name].type):
         return Ragged(np.zeros(0), np.zeros(len(part) + 1, dtype=np.int64), np.zeros(len(part), dtype=bool))
     lists = Ragged.from_arrow(part[name])
