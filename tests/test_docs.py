@@ -44,6 +44,11 @@ NOT_RUN = {
     "validate_instruments.py": "needs the response of a third instrument; tests/embedding has it",
     "scripts/explore.py": "serves until it is stopped; tests/explorer has it",
     "torchrun": "tests/training starts two processes",
+    "outputs/event_rates_model": "needs a model that decodes count rates; tests/embedding/test_rates.py has it",
+    "outputs/rates/events": "needs what such a model wrote; tests/evaluation/test_rates.py has it",
+    "PHOTON_LISTS.parquet": "needs the reader's own table; tests/data/test_photon_lists.py has it",
+    "compare_event_models.py": "trains five families; tests/test_event_comparison.py has its steps",
+    "compare_photons_read.py": "embeds four times; tests/test_event_comparison.py has its steps",
     "--key ": "needs a detection of the reader's own dataset",
     "--name ": "needs a source of the reader's own dataset",
 }
@@ -56,6 +61,8 @@ SHORTER = {
     "outputs/results/align/symbolic": "outputs/results/align/symbolic --max_evaluations 1000 --latents 0",
     "outputs/results/align/classification": "outputs/results/align/classification --num_resamples 20",
     "outputs/results/align/clustering": "outputs/results/align/clustering --sizes 2 4 --num_resamples 20",
+    "outputs/results/event_tasks": "outputs/results/event_tasks --num_resamples 20",
+    "outputs/results/unusual_lists": "outputs/results/unusual_lists --num_resamples 20 --num_listed 4",
     "outputs/results/star_agn": "outputs/results/star_agn --num_spectra 1000 --max_epochs 5",
     "outputs/results/align/graph": "outputs/results/align/graph --num_nulls 2",
     "outputs/results/align/trajectories_validation": "outputs/results/align/trajectories_validation --kinds states "

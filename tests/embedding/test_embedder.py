@@ -110,6 +110,18 @@ def test_context_is_left_out_by_name_or_whole(tmp_path, sample, models):
             embed_dataset(EmbedConfig(str(models / model), str(sample), without_context=names), tmp_path / "none")
 
 
+def test_lists_cut_short_are_other_lists(tmp_path, sample, models):
+    whole = embed_dataset(EmbedConfig(str(models / "events"), str(sample)), tmp_path / "out")
+    assert (whole["max_photons"], whole["max_hours"]) == (None, None)
+    latents = EmbeddingTable.load(tmp_path / "out").arrays["event_latents"]
+    for name, cut in {"few": {"max_photons": 5}, "short": {"max_hours": 0.1}, "all": {"max_photons": 10**6}}.items():
+        facts = embed_dataset(EmbedConfig(str(models / "events"), str(sample), **cut), tmp_path / "out")
+        assert facts["resumed_rows"] == 0  # not taken for what is there
+        table = EmbeddingTable.load(tmp_path / "out")
+        change = np.abs(table.arrays["event_latents"] - latents)[table.masks["event_latents"]]
+        assert (change.max() > 0.01) == (name != "all")
+
+
 def test_every_representation_where_the_modality_is(tmp_path, sample, models):
     facts = embed_dataset(EmbedConfig(str(models / "align"), str(sample), batch_size=7), tmp_path / "out")
     table = EmbeddingTable.load(tmp_path / "out")

@@ -57,23 +57,25 @@ class Part:
 
 _embedder: Embedder | None = None
 _splits: dict[str, Any] = {}
+_cut: tuple[int | None, float | None] = None, None  # what is read of a photon list: photons, hours
 
 
 def _start_worker(config: EmbedConfig) -> None:
     """Load model and dataset once a process."""
     import transformers
 
-    global _embedder, _splits
+    global _embedder, _splits, _cut
     transformers.utils.logging.disable_progress_bar()  # of the weights: one a worker, across the bar of the run
     if multiprocessing.parent_process() is not None:  # a worker: what is odd in the dataset has been said
         logging.getLogger("chandraclip.data").setLevel(logging.ERROR)
     _embedder, _splits = Embedder(config), load_splits(config.dataset, "pairs", config.config)
+    _cut = config.max_photons, config.max_hours
 
 
 def _embed_part(part: Part, folder: Path, dataset: str) -> int:
     assert _embedder is not None
     rows = without_bad_modalities(_splits[part.split][part.start : part.stop])
-    rows = cut_short(rows, _embedder.max_photons, _embedder.max_hours)
+    rows = cut_short(rows, *_cut)
     try:
         table = _embedder(with_keys(dataset, rows, part.split, part.start))
     except InputFileError:

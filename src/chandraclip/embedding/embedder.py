@@ -70,7 +70,6 @@ class Embedder:
             torch.set_num_threads(1)  # two processes of two threads each spin
         self.device = torch.device(config.device)
         self.batch_size = config.batch_size
-        self.max_photons, self.max_hours = config.max_photons, config.max_hours
         # float32 always: `from_pretrained` would take the dtype of the checkpoint.
         model = transformers.AutoModel.from_pretrained(config.model, dtype=torch.float32)
         if not hasattr(model, "embedding_outputs"):
