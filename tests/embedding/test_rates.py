@@ -46,6 +46,7 @@ class ConstantRate:
 
     device = torch.device("cpu")
     shown: list
+    needs_energies = False
 
     def __init__(self):
         self.shown = []
@@ -57,9 +58,10 @@ class ConstantRate:
         np.add.at(counts, (np.repeat(np.arange(len(rows)), np.diff(lists.time.offsets)), lists.band), 1)
         # Of a list without energies a third of the rate is in each band.
         lacks = torch.as_tensor(np.asarray(rows["event_energy"].is_null()))
-        return {"counts": torch.as_tensor(counts), "lacks": lacks}
+        mask = torch.as_tensor(np.asarray(rows["event_time"].is_valid()) & ~(self.needs_energies & np.asarray(lacks)))
+        return {"counts": torch.as_tensor(counts), "lacks": lacks, "event_mask": mask}
 
-    def encode(self, counts, lacks):
+    def encode(self, counts, lacks, event_mask):
         total = counts.sum(dim=1, keepdim=True)
         return torch.where(lacks[:, None], (total + 0.5).expand(-1, 3) / 3, counts + 0.5)
 
@@ -94,8 +96,15 @@ def test_a_constant_rate_has_the_likelihood_of_a_constant_rate(constant, tmp_pat
     simple, model = simple_likelihoods(table, progress=False)[CONSTANT], model_likelihoods(table)
     np.testing.assert_allclose(model.held_out, simple.held_out, rtol=1e-6)
     np.testing.assert_allclose(model.own, simple.own, rtol=1e-6)
-    energies = table.lists["seen_band"]
-    assert {-1, 0, 1, 2} == set(energies.values.tolist())
+    assert {-1, 0, 1, 2} == set(table.lists["seen_band"].values.tolist())
+    table.check_integrals()
+    # Cells are of the good time: none in the gap from 500 to 700.
+    times = table.lists["curve_time"].values
+    assert not ((times > 500) & (times < 700)).any()
+    constant.model.needs_energies = True
+    less = RateTable.load(written(constant.rates(rows), tmp_path / "b"))
+    assert len(less) < len(table)  # lists that the model cannot read have no rate
+    assert -1 not in less.lists["seen_band"].values
 
 
 def test_halves_are_the_same_for_all_and_share_no_photon(constant, tmp_path):

@@ -52,6 +52,7 @@ def make(sign=1.0, seed=0, gap=0.0):
         columns["held_out_expected"].append(np.full(3, expected / 6))
         columns["own_log_rate"].append(log_rate(np.r_[seen, held_out]))
         columns["own_expected"].append(np.full(3, expected / 3))
+        columns["curve_time"].append(cells + gap * (cells > 600))
         columns["curve_log_rate"].append(log_rate(cells))
     arrays = {name: Ragged.from_rows(rows).to_arrow(RATES_SCHEMA.field(name).type) for name, rows in columns.items()}
     keys = {"name": [f"S{number:02d}" for number in range(NUM_LISTS)], "obsid": np.arange(NUM_LISTS)}
@@ -116,6 +117,16 @@ def test_blocks_keep_the_photons():
     assert (curve.rate * np.diff(curve.edges)).sum() == pytest.approx(len(time))
     assert curve(np.array([401.0]))[0] > 10 > 0.2 > curve(np.array([900.0]))[0]
     assert blocks(np.array([5.0, 5.0]), 10.0).rate.tolist() == [0.2]
+
+
+def test_expected_photons_are_the_integral_of_the_rate(tmp_path):
+    table = make()
+    RateTable.load(write(tmp_path / "a", table)).check_integrals()
+    place = table.column_names.index("own_expected")
+    halved = pa.array([[one / 2 for one in row] for row in table["own_expected"].to_pylist()])
+    wrong = table.set_column(place, table.field(place), halved.cast(table.field(place).type))
+    with pytest.raises(InputFileError, match=r"0\.5\d* times the integral"):
+        RateTable.load(write(tmp_path / "b", wrong)).check_integrals()
 
 
 def test_files_that_are_wrong(tmp_path):

@@ -21,7 +21,13 @@ from chandraclip.data.row_checks import find_bad_rows, usable_columns, without_b
 from chandraclip.data.schema import KEY_FIELDS, MODALITY_COLUMNS
 from chandraclip.embedding.halves import NO_BAND, PhotonLists, seen_half
 from chandraclip.errors import InputFileError
-from chandraclip.evaluation.rate_tables import NUM_CURVE_CELLS, RATES_FILE, RATES_PROVENANCE, RATES_SCHEMA
+from chandraclip.evaluation.rate_tables import (
+    NUM_CURVE_CELLS,
+    RATES_FILE,
+    RATES_PROVENANCE,
+    RATES_SCHEMA,
+    RateTable,
+)
 from chandraclip.files import atomic_path, write_json
 from chandraclip.lock import locked
 from chandraclip.model_folder import model_folder, model_id
@@ -61,6 +67,7 @@ class Rates:
         none = np.full(len(curve.values), NO_BAND, dtype=np.int8)
         shown = self.rates(seen, [(held_out.time, held_out.band)])
         whole = self.rates(lists, [both, (curve, none)])
+        known = lists.mask & shown[2] & whole[2]
         columns: dict[str, Any] = {
             "seen_time": seen.time,
             "seen_band": Ragged(seen.band, seen.time.offsets),
@@ -72,16 +79,19 @@ class Rates:
             "held_out_expected": _dense(shown[1]),
             "own_log_rate": Ragged(whole[0][0], both[0].offsets),
             "own_expected": _dense(whole[1]),
+            "curve_time": curve,
             "curve_log_rate": Ragged(whole[0][1], curve.offsets),
         }
-        mask = pa.array(np.arange(len(rows)), mask=~lists.mask)
+        mask = pa.array(np.arange(len(rows)), mask=~known)
         arrays: dict[str, Any] = {field.name: rows[field.name] for field in KEY_FIELDS}
         for name, column in columns.items():
             arrays[name] = Ragged(column.values, column.offsets).to_arrow(RATES_SCHEMA.field(name).type).take(mask)
         return pa.table(arrays).select(RATES_SCHEMA.names).cast(RATES_SCHEMA)
 
     @torch.no_grad()
-    def rates(self, lists: PhotonLists, asked: list[tuple[Ragged, np.ndarray]]) -> tuple[list[np.ndarray], np.ndarray]:
+    def rates(
+        self, lists: PhotonLists, asked: list[tuple[Ragged, np.ndarray]]
+    ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
         """The rates that the latents of lists stand for.
 
         Args:
@@ -89,17 +99,19 @@ class Rates:
             asked: N lists of times each, s, and their bands.
 
         Returns:
-            For each of `asked` (T,) ln of photons/s in the band of each time, or in all; and (N, 3) photons expected.
+            For each of `asked` (T,) ln of photons/s in the band of each time, or in all; (N, 3) photons expected; and
+            (N,) bool, the lists that the model can read: one may need energies.
         """
         rows = lists.columns()
         found = [np.zeros(len(times.values)) for times, _ in asked]
-        expected = np.zeros((len(rows), 3))
+        expected, known = np.zeros((len(rows), 3)), np.zeros(len(rows), dtype=bool)
         for begin in range(0, len(rows), self.batch_size):
             end = min(begin + self.batch_size, len(rows))
             batch = {
                 name: value.to(self.model.device) if torch.is_tensor(value) else value
                 for name, value in self.extractor(rows.slice(begin, end - begin)).items()
             }
+            known[begin:end] = batch["event_mask"].cpu().numpy()
             latents = self.model.encode(**batch)
             expected[begin:end] = self.model.expected_photons(latents, batch).double().cpu().numpy()
             for (times, bands), result in zip(asked, found):
@@ -116,7 +128,7 @@ class Rates:
                     band = torch.as_tensor(bands[part].astype(np.int64), device=self.model.device)
                     own = log_rate.gather(1, band.clamp(min=0)[:, None])[:, 0]
                     result[part] = torch.where(band < 0, log_rate.logsumexp(dim=1), own).cpu().numpy()
-        return found, expected
+        return found, expected, known
 
 
 def _joined(first: PhotonLists, second: PhotonLists) -> tuple[Ragged, np.ndarray]:
@@ -128,11 +140,15 @@ def _joined(first: PhotonLists, second: PhotonLists) -> tuple[Ragged, np.ndarray
 
 
 def _cells(lists: PhotonLists) -> Ragged:
-    """The middle of equal cells from the first start to the last stop of each list's good time."""
-    begin = lists.gti_start.values[lists.gti_start.offsets[:-1]]
-    end = lists.gti_stop.values[lists.gti_stop.offsets[1:] - 1]
+    """The middle of equal cells of each list's good time, s on the clock of its photons."""
+    start, stop, offsets = lists.gti_start.values, lists.gti_stop.values, lists.gti_start.offsets
+    before = np.concatenate([[0.0], np.cumsum(stop - start)])  # good time of all rows, end to end
+    first, total = before[offsets[:-1]], np.diff(before[offsets])
     share = (np.arange(NUM_CURVE_CELLS) + 0.5) / NUM_CURVE_CELLS
-    return _dense(begin[:, None] + (end - begin)[:, None] * share)
+    elapsed = first[:, None] + total[:, None] * share
+    interval = np.searchsorted(before, elapsed, side="right") - 1
+    interval = np.clip(interval, offsets[:-1, None], offsets[1:, None] - 1)
+    return _dense(start[interval] + elapsed - before[interval])
 
 
 def _dense(values: np.ndarray) -> Ragged:
@@ -168,8 +184,9 @@ def rate_dataset(
         The provenance.
 
     Raises:
-        InputFileError: model or dataset do not load, the family has no decoder of rates, the dataset lacks the split or
-            a column, or another process writes to `output`.
+        InputFileError: model or dataset do not load, the family has no decoder of rates or one whose expected photons
+            are not the integral of its rate, the dataset lacks the split or a column, or another process writes to
+            `output`.
     """
     folder = model_folder(model, revision)
     rates = Rates(folder, batch_size, device)
@@ -209,5 +226,7 @@ def rate_dataset(
                     chunk = without_bad_modalities(view[start : start + ROWS_A_CHUNK])
                     writer.write_table(rates(with_keys(dataset, chunk, name, start), seed))
                     progress.update(len(chunk))
+        # Whatever a model says of its rate, a likelihood of photons takes its integral.
+        RateTable.load(output).check_integrals()
         write_json(output / RATES_PROVENANCE, provenance)
     return provenance

@@ -80,8 +80,10 @@ def plot_light_curves(tables: Mapping[str, RateTable], rows: np.ndarray, path: P
         axes.errorbar(middle / 1e3, rate, yerr=error, fmt=".", color="0.4", markersize=3, linewidth=0.8)
         cells = start[0] + (stop[-1] - start[0]) * (np.arange(NUM_CURVE_CELLS) + 0.5) / NUM_CURVE_CELLS
         for position, (label, table) in enumerate(tables.items()):
-            log_rate = table.lists["curve_log_rate"].take(np.array([row])).values
-            axes.plot(cells / 1e3, np.exp(log_rate), color=f"C{position}", linewidth=1.2, label=label)
+            own = {name: table.lists[name].take(np.array([row])).values for name in ("curve_time", "curve_log_rate")}
+            gaps = np.searchsorted(own["curve_time"], stop[:-1])  # no line across them
+            drawn = np.insert(own["curve_time"], gaps, np.nan), np.insert(np.exp(own["curve_log_rate"]), gaps, np.nan)
+            axes.plot(drawn[0] / 1e3, drawn[1], color=f"C{position}", linewidth=1.2, label=label)
         both = [elapsed_times(first, name, row) for name in ("seen_time", "held_out_time")]
         elapsed = np.concatenate(both)
         good_time = float((stop - start).sum())

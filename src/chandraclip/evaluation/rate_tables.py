@@ -20,7 +20,8 @@ from chandraclip.errors import InputFileError
 
 RATES_FILE = "rates.parquet"
 RATES_PROVENANCE = "rates.json"
-NUM_CURVE_CELLS = 512  # of a picture
+NUM_CURVE_CELLS = 512  # of the good time of a list
+INTEGRAL_TOLERANCE = 0.1  # of the middle list: a decoder may be sharper than the cells in some
 _TIMES, _BANDS, _LOGS = pa.list_(pa.float64()), pa.list_(pa.int8()), pa.list_(pa.float32())
 RATES_SCHEMA = pa.schema(
     [
@@ -39,13 +40,15 @@ RATES_SCHEMA = pa.schema(
         # The same of all photons by the latents of all, the seen ones first: what an autodecoder optimises.
         pa.field("own_log_rate", _LOGS),
         pa.field("own_expected", _TIMES),
-        pa.field("curve_log_rate", _LOGS),  # of all bands and photons, in the middle of equal cells of the observation
+        # Of all bands by the latents of all photons, in the middle of equal cells of the good time.
+        pa.field("curve_time", _TIMES),
+        pa.field("curve_log_rate", _LOGS),
     ]
 )
 _LISTS = RATES_SCHEMA.names[len(KEY_FIELDS) :]
 # Lists that are as long as another.
 _ALIKE = {"seen_band": "seen_time", "held_out_band": "held_out_time", "held_out_log_rate": "held_out_time",
-          "gti_stop": "gti_start"}  # fmt: skip
+          "gti_stop": "gti_start", "curve_log_rate": "curve_time"}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,23 @@ class RateTable:
         """(N,) of both halves."""
         return sum((np.diff(self.lists[name].offsets) for name in ("seen_time", "held_out_time")), np.zeros(len(self)))
 
+    def check_integrals(self) -> None:
+        """Whether the photons that the model expects are the integral of its rate, as a likelihood needs.
+
+        Raises:
+            InputFileError: they are not, in half of the lists.
+        """
+        good_time = self.lists["gti_stop"].values - self.lists["gti_start"].values
+        total = np.bincount(row_index(self.lists["gti_start"]), good_time, minlength=len(self))
+        curve = self.lists["curve_log_rate"]
+        rate = np.bincount(row_index(curve), np.exp(curve.values.astype(np.float64)), minlength=len(self))
+        integral = total * rate / np.maximum(np.diff(curve.offsets), 1)
+        expected = self.lists["own_expected"].values.reshape(-1, 3).sum(axis=1)
+        ratio = float(np.median(expected / np.maximum(integral, 1e-300)))
+        if not abs(ratio - 1.0) <= INTEGRAL_TOLERANCE:
+            reason = f"the photons that the model expects are {ratio:.3g} times the integral of its rate (median)"
+            raise InputFileError(self.path, f"{reason}: its likelihoods mean nothing")
+
     def select(self, rows: np.ndarray) -> RateTable:
         """The rows of indices."""
         return replace(
@@ -123,7 +143,7 @@ class RateTable:
         table = table.filter(pa.array(of_split & table["seen_time"].is_valid().to_numpy()))
         if not table.num_rows:
             where = "" if split == "all" else f" of {split!r}"
-            raise InputFileError(file, f"no row{where} has photons")
+            raise InputFileError(file, f"no row{where} has photons that the model can read")
         lists = {name: Ragged.from_arrow(table[name]) for name in _LISTS}
         for name, other in _ALIKE.items():
             if not np.array_equal(lists[name].offsets, lists[other].offsets):
