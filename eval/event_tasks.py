@@ -200,9 +200,18 @@ def headline_of(results: dict[str, list[dict[str, Any]]]) -> list[Any]:
     def add(metric: str, key: str, record: dict[str, Any], hand: dict[str, Any] | None, chance: float, task: str = ""):
         figure = published(task, key) if task else None
         low, high = (record.get(f"{key}_{end}") for end in ("low", "high"))
-        baseline = (None, None) if hand is None else (hand[key], HAND)
         headline.append(
-            Headline(metric, record[key], low, high, chance, *baseline, figure, None if figure is None else False)
+            Headline(
+                metric,
+                record[key],
+                low,
+                high,
+                chance,
+                baseline=None if hand is None else hand[key],
+                baseline_name=None if hand is None else HAND,
+                published=figure,
+                comparable=None if figure is None else False,
+            )
         )
 
     def of_hand(records: list[dict[str, Any]], **wanted: Any) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
@@ -170,3 +171,46 @@ def test_lists_cut_short():
     assert (hours[0]["event_time"], hours[0]["gti_stop"]) == ([10.0, 5000.0], [5500.0, 7200.0])
     assert (hours[1]["event_time"], hours[1]["gti_stop"]) == ([20.0], [7210.0])
     assert hours[2]["event_time"] is None
+
+
+@pytest.fixture
+def script(repository):
+    """The `main` of a script, by its path."""
+
+    def load(path: str):
+        spec = importlib.util.spec_from_file_location(f"script_{path.replace('/', '_')[:-3]}", repository / path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.main
+
+    return load
+
+
+def save(model_type, options, folder):
+    from chandraclip.models.contract import make_feature_extractor, make_model
+
+    model = make_model(model_type, options)
+    model.save_pretrained(folder)
+    make_feature_extractor(type(model), {}).save_pretrained(folder)
+    return str(folder)
+
+
+def test_the_script_asks_the_model_what_it_reads(script, tmp_path, monkeypatch, capsys):
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "latent_size": 4}
+    spectrum = save("spectrum_autoencoder", small, tmp_path / "spectrum")
+    events = save("event_transformer", {**small, "num_queries": 2}, tmp_path / "events")
+    with pytest.raises(InputFileError, match="event tower must be of one of the families"):
+        rates.Rates(spectrum)
+    asked = []
+
+    def write(model, dataset, output, **options):
+        asked.append((model, dataset, options["seed"]))
+        return {"rows": {"test": 1}, "model": model, "model_id": "0" * 12, "dataset": dataset}
+
+    monkeypatch.setattr(rates, "rate_dataset", write)
+    script("scripts/reconstruct.py")([events, "data", str(tmp_path / "out"), "--seed", "4"])
+    assert asked == [(events, "data", 4)]
+    assert f"{tmp_path / 'out' / RATES_FILE}: 1 detections" in capsys.readouterr().out
+    with pytest.raises(InputFileError):  # goes to the spectra, and there is no such dataset
+        script("scripts/reconstruct.py")([spectrum, str(tmp_path / "none"), str(tmp_path / "out")])
+    assert len(asked) == 1

@@ -103,7 +103,7 @@ def clock_time(elapsed: np.ndarray, gti_start: np.ndarray, gti_stop: np.ndarray,
         ends: of the two sides of a gap, the one before it: where something ends, not begins.
     """
     before = np.concatenate([[0.0], np.cumsum(gti_stop - gti_start)])
-    side, slack = ("left", -1e-9) if ends else ("right", 1e-9)
-    interval = np.searchsorted(before, np.asarray(elapsed) + slack, side=side) - 1
+    slack = -1e-9 if ends else 1e-9
+    interval = np.searchsorted(before, np.asarray(elapsed) + slack, side="left" if ends else "right") - 1
     interval = np.clip(interval, 0, len(gti_start) - 1)
     return np.clip(gti_start[interval] + elapsed - before[interval], gti_start[interval], gti_stop[interval])

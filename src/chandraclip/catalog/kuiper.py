@@ -4,8 +4,8 @@ Statistics are of the photon times against the share of good time elapsed: V = D
 chances are the asymptotic series with Stephens' (1970, J. R. Stat. Soc. B 32, 115) corrections for few photons,
 lambda = (sqrt(N) + 0.155 + 0.24 / sqrt(N)) V and (sqrt(N) + 0.12 + 0.11 / sqrt(N)) D:
 
-    Kuiper: Q = 2 sum_j (4 j^2 lambda^2 - 1) exp(-2 j^2 lambda^2)
-    Kolmogorov: Q = 2 sum_j (-1)^(j-1) exp(-2 j^2 lambda^2)
+    Kuiper:             Q = 2 sum_j (4 j^2 lambda^2 - 1) exp(-2 j^2 lambda^2)
+    Kolmogorov-Smirnov: Q = 2 sum_j (-1)^(j-1) exp(-2 j^2 lambda^2)
 """
 
 from __future__ import annotations

@@ -62,8 +62,13 @@ class ListTable:
 
     def take(self, rows: np.ndarray) -> ListTable:
         """The rows of indices."""
-        lists = (one.take(rows) for one in (self.event_time, self.event_energy, self.gti_start, self.gti_stop))
-        return ListTable(*lists, self.num_outside[rows])
+        return ListTable(
+            self.event_time.take(rows),
+            self.event_energy.take(rows),
+            self.gti_start.take(rows),
+            self.gti_stop.take(rows),
+            self.num_outside[rows],
+        )
 
 
 def check_rows(rows: pa.Table, reasons: Reasons) -> ListTable:
