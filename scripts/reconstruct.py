@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from functools import partial
 from pathlib import Path
 
 from chandraclip.program import now_try, run_program
@@ -50,6 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     from chandraclip.embedding.rates import rate_dataset
     from chandraclip.embedding.reconstruction import reconstruct_dataset
+    from chandraclip.errors import OptionError
     from chandraclip.evaluation.rate_tables import RATES_FILE
     from chandraclip.evaluation.reconstructions import RECONSTRUCTIONS_FILE
     from chandraclip.model_folder import model_folder
@@ -58,7 +60,9 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("chandraclip").setLevel(logging.INFO)
     of_events = modality_of(model_folder(options.model, options.revision)) == "event"
-    write = rate_dataset if of_events else reconstruct_dataset
+    if of_events and options.fit_steps:
+        raise OptionError("--fit_steps is of spectra; a model of photon lists fits its latents where it has no encoder")
+    write = rate_dataset if of_events else partial(reconstruct_dataset, fit_steps=options.fit_steps)
     facts = write(
         options.model,
         options.dataset,
@@ -69,7 +73,6 @@ def main(arguments: list[str] | None = None) -> None:
         seed=options.seed,
         config=options.dataset_config,
         revision=options.revision,
-        fit_steps=options.fit_steps,
     )
     written = options.output / (RATES_FILE if of_events else RECONSTRUCTIONS_FILE)
     print(f"{written}: {sum(facts['rows'].values())} detections {facts['rows']}")

@@ -14,7 +14,7 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.data.schema import build_table
 from chandraclip.embedding import rates
 from chandraclip.embedding.halves import PhotonLists, cut_short, seen_half
-from chandraclip.errors import InputFileError
+from chandraclip.errors import InputFileError, OptionError
 from chandraclip.evaluation.rate_tables import RATES_FILE, RateTable, load_rate_tables
 from chandraclip.evaluation.rates import CONSTANT, model_likelihoods, simple_likelihoods
 
@@ -210,6 +210,8 @@ def test_the_script_asks_the_model_what_it_reads(script, tmp_path, monkeypatch, 
     monkeypatch.setattr(rates, "rate_dataset", write)
     script("scripts/reconstruct.py")([events, "data", str(tmp_path / "out"), "--seed", "4"])
     assert asked == [(events, "data", 4)]
+    with pytest.raises(OptionError, match="fit_steps is of spectra"):
+        script("scripts/reconstruct.py")([events, "data", str(tmp_path / "out"), "--fit_steps", "4"])
     assert f"{tmp_path / 'out' / RATES_FILE}: 1 detections" in capsys.readouterr().out
     with pytest.raises(InputFileError):  # goes to the spectra, and there is no such dataset
         script("scripts/reconstruct.py")([spectrum, str(tmp_path / "none"), str(tmp_path / "out")])
