@@ -1,18 +1,37 @@
-"""Kuiper's test of a constant rate within an observation, for many detections at once; CSC's kp_prob.
+"""Kuiper's and Kolmogorov-Smirnov tests of a constant rate, for many detections at once; CSC's kp_prob and ks_prob.
 
-The statistic is V = D+ + D- of the photon times against the share of good time elapsed, its probability the
-asymptotic series with Stephens' (1970, J. R. Stat. Soc. B 32, 115) correction for few photons:
-lambda = (sqrt(N) + 0.155 + 0.24 / sqrt(N)) V, Q = 2 sum_j (4 j^2 lambda^2 - 1) exp(-2 j^2 lambda^2).
+Statistics are of the photon times against the share of good time elapsed: V = D+ + D- and D = max(D+, D-). Their
+chances are the asymptotic series with Stephens' (1970, J. R. Stat. Soc. B 32, 115) corrections for few photons,
+lambda = (sqrt(N) + 0.155 + 0.24 / sqrt(N)) V and (sqrt(N) + 0.12 + 0.11 / sqrt(N)) D:
+
+    Kuiper:             Q = 2 sum_j (4 j^2 lambda^2 - 1) exp(-2 j^2 lambda^2)
+    Kolmogorov-Smirnov: Q = 2 sum_j (-1)^(j-1) exp(-2 j^2 lambda^2)
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import NamedTuple
 
+import numpy as np
+from scipy.special import kolmogorov
+
+from chandraclip.catalog.good_photons import GoodPhotons, good_photons
 from chandraclip.catalog.ragged import Ragged
 
 MIN_PHOTONS = 10  # as for var_prob_b, so that both are missing in the same rows
 NUM_TERMS = 40
+
+
+class RateTest(NamedTuple):
+    """A test of a constant rate; (N,) each, NaN with fewer than `MIN_PHOTONS`.
+
+    Attributes:
+        statistic: larger the less constant.
+        log10_chance: log10 of the chance that a constant rate gives as large a one; no underflow.
+    """
+
+    statistic: np.ndarray
+    log10_chance: np.ndarray
 
 
 def kuiper_probability(times: Ragged, gti_start: Ragged, gti_stop: Ragged, kept: np.ndarray) -> np.ndarray:
@@ -26,36 +45,48 @@ def kuiper_probability(times: Ragged, gti_start: Ragged, gti_stop: Ragged, kept:
     Returns:
         (N,) float64; NaN where fewer than `MIN_PHOTONS` are left.
     """
-    num_rows = len(times)
-    row = np.repeat(np.arange(num_rows), np.diff(times.offsets))[kept]
-    time = np.asarray(times.values, dtype=np.float64)[kept]
-    start, stop = (np.asarray(lists.values, dtype=np.float64) for lists in (gti_start, gti_stop))
-    interval_row = np.repeat(np.arange(num_rows), np.diff(gti_start.offsets))
-    if time.size == 0 or start.size == 0:
-        return np.full(num_rows, np.nan)
+    return 1.0 - 10.0 ** kuiper(good_photons(times, gti_start, gti_stop, kept)).log10_chance
 
-    # One increasing axis for all rows, so that one search finds the interval of every photon.
-    origin = min(float(start.min()), float(time.min()))
-    width = 2.0 * (max(float(stop.max()), float(time.max())) - origin) + 1.0
-    interval = np.searchsorted(start - origin + width * interval_row, time - origin + width * row, side="right") - 1
-    valid = (interval >= 0) & (interval_row[np.maximum(interval, 0)] == row)
-    valid[valid] &= time[valid] <= stop[interval[valid]]
-    row, time, interval = row[valid], time[valid], interval[valid]
 
-    elapsed_before = np.concatenate([[0.0], np.cumsum(stop - start)])
-    good_time = np.bincount(interval_row, stop - start, minlength=num_rows)
-    first = elapsed_before[gti_start.offsets[row]]
-    share = (elapsed_before[interval] - first + time - start[interval]) / good_time[row]
-
-    num_photons = np.bincount(row, minlength=num_rows)
-    rank = np.arange(row.size) - (np.cumsum(num_photons) - num_photons)[row]
-    above, below = np.zeros(num_rows), np.zeros(num_rows)
-    np.maximum.at(above, row, (rank + 1) / num_photons[row] - share)
-    np.maximum.at(below, row, share - rank / num_photons[row])
-    root = np.sqrt(np.maximum(num_photons, 1))
+def kuiper(photons: GoodPhotons) -> RateTest:
+    """Kuiper's test; it sees a rate that is higher or lower anywhere in the observation alike."""
+    above, below = _deviations(photons)
+    root = np.sqrt(np.maximum(photons.num_photons, 1))
     scaled = (root + 0.155 + 0.24 / root) * (above + below)
-    terms = (2.0 * (np.arange(1, NUM_TERMS + 1)[:, None] * scaled) ** 2).astype(np.float64)
-    chance = 2.0 * ((2.0 * terms - 1.0) * np.exp(-terms)).sum(axis=0)
-    # Below 0.4 the series has not converged and the probability of so small a V is 1 (Numerical Recipes, 14.3).
-    chance = np.where(scaled < 0.4, 1.0, np.clip(chance, 0.0, 1.0))
-    return np.where(num_photons >= MIN_PHOTONS, 1.0 - chance, np.nan)
+    # Below 0.4 the series has not converged and the chance of so small a V is 1 (Numerical Recipes, 14.3).
+    known = np.maximum(scaled, 0.4)
+    number = np.arange(1, NUM_TERMS + 1)[:, None]
+    terms = 2.0 * (4.0 * (number * known) ** 2 - 1.0) * np.exp(-2.0 * (number**2 - 1.0) * known**2)
+    log_chance = -2.0 * known**2 + np.log(terms.sum(axis=0))
+    log_chance = np.where(scaled < 0.4, 0.0, np.minimum(log_chance, 0.0))
+    return _result(photons, above + below, log_chance)
+
+
+def kolmogorov_smirnov(photons: GoodPhotons) -> RateTest:
+    """The Kolmogorov-Smirnov test; it sees best a rate that differs between the halves of an observation."""
+    statistic = np.maximum(*_deviations(photons))
+    root = np.sqrt(np.maximum(photons.num_photons, 1))
+    scaled = (root + 0.12 + 0.11 / root) * statistic
+    far = np.maximum(scaled, 1.0)
+    number = np.arange(1, NUM_TERMS + 1)[:, None]
+    terms = 2.0 * (-1.0) ** (number - 1) * np.exp(-2.0 * (number**2 - 1.0) * far**2)
+    log_chance = np.where(
+        scaled > 1.0, -2.0 * far**2 + np.log(terms.sum(axis=0)), np.log(kolmogorov(np.minimum(scaled, 1.0)))
+    )
+    return _result(photons, statistic, log_chance)
+
+
+def _deviations(photons: GoodPhotons) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) D+ and D-: how far the photons' distribution is above that of the good time, and below."""
+    row, num_rows = photons.row, len(photons.num_photons)
+    share = photons.elapsed / np.maximum(photons.good_time, 1e-300)[row]
+    rank = np.arange(row.size) - photons.first[row]
+    above, below = np.zeros(num_rows), np.zeros(num_rows)
+    np.maximum.at(above, row, (rank + 1) / photons.num_photons[row] - share)
+    np.maximum.at(below, row, share - rank / photons.num_photons[row])
+    return above, below
+
+
+def _result(photons: GoodPhotons, statistic: np.ndarray, log_chance: np.ndarray) -> RateTest:
+    enough = photons.num_photons >= MIN_PHOTONS
+    return RateTest(np.where(enough, statistic, np.nan), np.where(enough, log_chance / np.log(10.0), np.nan))
