@@ -4,6 +4,7 @@
     python scripts/build_dataset.py files INPUT_DIR OUTPUT_DIR
     python scripts/build_dataset.py lists PHOTON_LISTS.parquet OUTPUT_DIR
     python scripts/build_dataset.py simulate --num_detections 20000 --seed 0 OUTPUT_DIR
+    python scripts/build_dataset.py simulate --planted 20000 --seed 0 OUTPUT_DIR
     python scripts/build_dataset.py simulate --from_catalog DETECTIONS [--sources MASTER] --seed 0 OUTPUT_DIR
 
 Then: datasets.load_dataset(OUTPUT_DIR, "pairs").
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from chandraclip.program import now_try, run_program
 from chandraclip.simulate.population.selection import SELECTIONS
+from chandraclip.simulate.shares import COUNTS, SHARES, checked_shares
 
 MODEL = Path("outputs/align")  # what training/align.py makes by default
 ENOUGH_TO_TRAIN = 128  # rows: its default batch
@@ -43,6 +45,24 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     what.add_argument(
         "--from_catalog", type=Path, metavar="DETECTIONS", help="CSV of CSC detections; a mock of each row"
     )
+    what.add_argument(
+        "--planted", type=int, metavar="NUM_DETECTIONS", help="so many, with planted flares, dips, pulsations and so on"
+    )
+    simulate.add_argument(
+        "--shares",
+        nargs="+",
+        metavar="KIND=SHARE",
+        help="with --planted: of the detections; the others are constant (default: "
+        + " ".join(f"{kind}={share:g}" for kind, share in SHARES.items())
+        + ")",
+    )
+    simulate.add_argument(
+        "--counts",
+        nargs=2,
+        type=float,
+        metavar=("LEAST", "MOST"),
+        help=f"with --planted: expected of each source, evenly in the log (default: {COUNTS[0]:g} {COUNTS[1]:g})",
+    )
     simulate.add_argument(
         "--sources", type=Path, metavar="MASTER", help="with --from_catalog: CSV of CSC sources and fits"
     )
@@ -64,6 +84,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             parser.error("--sources goes with --from_catalog")
         if bool(options.arf) != bool(options.rmf):
             parser.error("--arf and --rmf go together")
+        if not options.planted and (options.shares or options.counts):
+            parser.error("--shares and --counts go with --planted")
+        if options.planted and any(from_population.values()):
+            names = [name for name, value in from_population.items() if value]
+            parser.error(f"{', '.join(names)} cannot be used with --planted")
+        try:
+            options.shares = options.shares and checked_shares(dict(part.split("=", 1) for part in options.shares))
+        except ValueError as error:
+            parser.error(f"--shares: {error}")
         if options.seed < 0:
             parser.error(f"--seed must not be negative, got {options.seed}")
     return options
@@ -74,7 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
     # slow to import: --help is not
     from chandraclip.data.build_from_files import build_from_files
     from chandraclip.data.build_from_lists import build_from_lists
-    from chandraclip.simulate.dataset import build_from_catalog, build_from_simulation
+    from chandraclip.simulate.dataset import build_from_catalog, build_from_simulation, build_planted
 
     if options.command == "simulate" and options.from_catalog:
         result = build_from_catalog(
@@ -85,6 +114,16 @@ def main(arguments: list[str] | None = None) -> None:
             options.num_processes,
             options.overwrite,
             pileup=not options.no_pileup,
+        )
+    elif options.command == "simulate" and options.planted is not None:
+        result = build_planted(
+            options.output_dir,
+            options.planted,
+            options.shares,
+            tuple(options.counts or COUNTS),
+            options.seed,
+            options.num_processes,
+            options.overwrite,
         )
     elif options.command == "simulate":
         result = build_from_simulation(

@@ -56,6 +56,8 @@ NOT_EXECUTED = {"import pyvo": "asks the archive's server, with a package that i
 # What makes commands short.
 SHORTER = {
     "--num_detections 100000": "--num_detections 250",
+    "--planted 20000": "--planted 150 --shares flare=0.3 transient=0.3 --counts 10 60",
+    "outputs/results/transients": "outputs/results/transients --num_resamples 20 --classifiers linear",
     "path/or/repo_id": "DATASET",
     "outputs/results/reconstruction": "outputs/results/reconstruction --num_fits 1",
     "outputs/results/align/symbolic": "outputs/results/align/symbolic --max_evaluations 1000 --latents 0",

@@ -246,7 +246,7 @@ def test_bad_files_are_named(
         (["--num_detections", "5", "--arf", "a"], "--arf and --rmf go together"),
         (["--num_detections", "5", "--selection", "bright"], "invalid choice: 'bright'"),
         (["--num_detections", "5", "--seed", "-1"], "--seed must not be negative"),
-        ([], "one of the arguments --num_detections --from_catalog is required"),
+        ([], "one of the arguments --num_detections --from_catalog --planted is required"),
     ],
 )
 def test_options_that_do_not_go_together(

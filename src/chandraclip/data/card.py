@@ -74,6 +74,8 @@ COLUMN_DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "true_class": ("", "simulated class; ULX, TDE and FXT are planted rare sources, without a `source_class`"),
     "true_spectrum": ("", "simulated spectral model"),
     "true_variability": ("", "simulated kind of variability"),
+    "true_event_time": ("s", "when the planted event was, since `tstart`: a burst's peak, a dip's middle"),
+    "true_event_duration": ("s", "how long: a flare's decay, a fast transient's 90 % of photons, a dip's width"),
     "spectrum_counts": ("counts", "ungrouped source counts, one a PI channel"),
     "spectrum_background": (
         "counts",
@@ -126,7 +128,7 @@ def render_card(manifest: Mapping[str, Any]) -> str:
     Returns:
         YAML front matter (configs as column views by relative globs, `dataset_info`) and the text.
     """
-    simulated = manifest["parameters"]["source"] in ("simulation", "catalog")
+    simulated = manifest["parameters"]["source"] in SIMULATED
     pretty_name = PRETTY_NAMES[manifest["parameters"]["source"]]
     num_rows = manifest["num_rows"]
     header = {
@@ -224,6 +226,13 @@ def _summary(manifest: Mapping[str, Any]) -> str:
         )
     if manifest["parameters"]["source"] == "lists":
         return f"{rows} detections of X-ray sources: photon lists, packaged from a table of them."
+    if manifest["parameters"]["source"] == "planted":
+        shares = ", ".join(f"{kind} {share:.0%}" for kind, share in manifest["parameters"]["shares"].items())
+        return (
+            f"{rows} simulated detections, of a source each, with planted events ({shares}; the others are constant), "
+            "as a Chandra ACIS-like instrument would record them: what searches for transients are tried on. **Nothing "
+            "here was observed.**"
+        )
     return f"{rows} detections of X-ray sources, packaged from mission files (spectra, responses, event lists)."
 
 
@@ -241,6 +250,11 @@ def build_command(manifest: Mapping[str, Any]) -> str:
         options = "" if parameters["sources"] is None else f"--sources {parameters['sources']} "
         options += "" if parameters["pileup"] else "--no_pileup "
         command = f"simulate --from_catalog {parameters['detections']} {options}--seed {parameters['seed']} OUTPUT_DIR"
+    elif parameters["source"] == "planted":
+        shares = " ".join(f"{kind}={share:g}" for kind, share in parameters["shares"].items())
+        counts = " ".join(f"{count:g}" for count in parameters["counts"])
+        options = f"--shares {shares} --counts {counts} --seed {parameters['seed']}"
+        command = f"simulate --planted {parameters['num_detections']} {options} OUTPUT_DIR"
     else:
         command = f"{parameters['source']} {parameters['input']} OUTPUT_DIR"
     return f"python scripts/build_dataset.py {command}"
@@ -292,5 +306,18 @@ PRETTY_NAMES = {
     "lists": "ChandraCLIP photon lists",
     "simulation": "ChandraCLIP simulated detections",
     "catalog": "csc-mock: simulated detections of the rows of a catalogue",
+    "planted": "ChandraCLIP simulated detections with planted transients",
 }
-LIMITS = {"files": FILE_LIMITS, "lists": LIST_LIMITS, "simulation": SIMULATED_LIMITS, "catalog": CATALOG_LIMITS}
+PLANTED_LIMITS = """\
+The detector is ideal: photons do not pile up, since piled-up ones would give bursts away by their energies. Shapes,
+sizes and frequencies of the events are made for trials of searches, not drawn from a population. Whatever its kind, a
+source's counts and time-averaged spectrum come from the same distributions: what is harder within an event is softer
+outside."""
+SIMULATED = ("simulation", "catalog", "planted")
+LIMITS = {
+    "files": FILE_LIMITS,
+    "lists": LIST_LIMITS,
+    "simulation": SIMULATED_LIMITS,
+    "catalog": CATALOG_LIMITS,
+    "planted": PLANTED_LIMITS,
+}

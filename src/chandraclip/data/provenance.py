@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chandraclip.data.card import build_command
+from chandraclip.data.card import SIMULATED, build_command
 
 if TYPE_CHECKING:
     import datasets
@@ -65,7 +65,7 @@ def provenance_of(dataset: str, rows: datasets.Dataset) -> Provenance:
     manifest = read_manifest(dataset)
     if manifest is None:
         return Provenance(len(rows), num_simulated(rows))
-    is_simulated = manifest["parameters"]["source"] in ("simulation", "catalog")
+    is_simulated = manifest["parameters"]["source"] in SIMULATED
     return Provenance(
         len(rows),
         len(rows) if is_simulated else num_simulated(rows),

@@ -77,6 +77,9 @@ CATALOG_FIELDS = [
     pa.field("true_class", pa.string()),  # SOURCE_CLASSES or RARE_CLASSES; source_class is null for the rare
     pa.field("true_spectrum", pa.string()),  # e.g. "powerlaw", "blackbody+plasma"
     pa.field("true_variability", pa.string()),  # within the observation, e.g. "constant", "flare"
+    # s since `tstart`, and s, of an event planted in the observation; null where none was.
+    pa.field("true_event_time", pa.float32()),
+    pa.field("true_event_duration", pa.float32()),
 ]
 # cm2, arf x psf_frac_aper_b at CSC's effective energy of the band (`catalog.bands`); null without an arf.
 AREA_FIELDS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from chandraclip.data.packaging import BuildResult, build_dataset
 from chandraclip.data.shards import Chunk
 from chandraclip.files import sha256_of
+from chandraclip.simulate.shares import COUNTS, checked_shares
 
 SIMULATED_ROWS_PER_CHUNK = 500  # so few that many processes end together, and that a chunk stays in the cache
 
@@ -60,6 +62,45 @@ def build_from_simulation(
     if num_detections % SIMULATED_ROWS_PER_CHUNK:
         sizes.append(num_detections % SIMULATED_ROWS_PER_CHUNK)
     tasks = [partial(_simulate, seed, index, size, selection, arf, rmf, pileup) for index, size in enumerate(sizes)]
+    return build_dataset(output, parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress, work="simulate")
+
+
+def build_planted(
+    output: str | Path,
+    num_detections: int,
+    shares: Mapping[str, float] | None = None,
+    counts: tuple[float, float] = COUNTS,
+    seed: int = 0,
+    num_processes: int = 1,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> BuildResult:
+    """Simulates detections with planted events (`simulate.transients`) and writes them as a dataset.
+
+    Args:
+        shares: kind -> share of the detections; None: `transients.SHARES`.
+        counts: see `transients.simulate_transients`.
+        output, num_detections, seed, num_processes, overwrite, progress: see `build_from_simulation`.
+
+    Raises:
+        ValueError: num_detections < 1, or shares or counts that are none.
+        InputFileError: `output` holds another build.
+    """
+    if num_detections < 1:
+        raise ValueError(f"num_detections must be at least 1, not {num_detections}")
+    wanted = checked_shares(shares)
+    parameters: dict[str, Any] = {
+        "source": "planted",
+        "num_detections": num_detections,
+        "shares": wanted,
+        "counts": list(counts),
+        "seed": seed,
+        "chunk_size": SIMULATED_ROWS_PER_CHUNK,
+    }
+    sizes = [SIMULATED_ROWS_PER_CHUNK] * (num_detections // SIMULATED_ROWS_PER_CHUNK)
+    if num_detections % SIMULATED_ROWS_PER_CHUNK:
+        sizes.append(num_detections % SIMULATED_ROWS_PER_CHUNK)
+    tasks = [partial(_simulate_planted, seed, index, size, wanted, counts) for index, size in enumerate(sizes)]
     return build_dataset(output, parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress, work="simulate")
 
 
@@ -118,6 +159,16 @@ def _simulate(
     instrument = builtin_instrument() if arf is None or rmf is None else instrument_from_files(arf, rmf)
     table = simulate_chunk(seed, index, num_detections, selection=selection, instrument=instrument, pileup=pileup)
     return Chunk(table, list(dict.fromkeys(instrument.responses)))
+
+
+def _simulate_planted(
+    seed: int, index: int, num_detections: int, shares: Mapping[str, float], counts: tuple[float, float]
+) -> Chunk:
+    from chandraclip.simulate.instrument.response import builtin_instrument
+    from chandraclip.simulate.transients import simulate_transients
+
+    table = simulate_transients(seed, index, num_detections, shares, counts)
+    return Chunk(table, list(builtin_instrument().responses))
 
 
 def _simulate_catalog(detections: Path, sources: Path | None, seed: int, first: int, last: int, pileup: bool) -> Chunk:

@@ -25,7 +25,7 @@ from chandraclip.simulate.instrument.detector import (
 from chandraclip.simulate.instrument.exposures import record
 from chandraclip.simulate.instrument.response import Instrument, builtin_instrument
 from chandraclip.simulate.literature.source_texts import write_texts
-from chandraclip.simulate.observe import Sight, look
+from chandraclip.simulate.observe import Planting, Sight, look
 from chandraclip.simulate.population.observations import Observations, draw_fluxes, draw_numbers, draw_observations
 from chandraclip.simulate.population.selection import SELECTIONS
 from chandraclip.simulate.population.sources import (
@@ -166,6 +166,7 @@ def observe_sources(
     pileup: bool = True,
     fits: bool = True,
     observed: VariabilityOf | None = None,
+    planting: Planting | None = None,
 ) -> dict[str, Any]:
     """Columns of D detections but their keys: what is recorded, what the catalogue measures, the truth, the text.
 
@@ -174,6 +175,7 @@ def observe_sources(
         draw_flux: see `FluxDraw`.
         instrument, pileup, fits: see `simulate_chunk`.
         observed: how each is known to have varied, for mocks of real ones; see `VariabilityOf`.
+        planting: see `observe.look`.
     """
     instrument = instrument or builtin_instrument()
     num_rows = len(observations.source)
@@ -185,7 +187,7 @@ def observe_sources(
         rng, observations.instrument, observations.theta, observations.mjd, livetime, young
     )
     how = None if observed is None else observed(background)
-    sight = look(rng, sources, observations, epochs, instrument, good_time, bad_columns, active, how)
+    sight = look(rng, sources, observations, epochs, instrument, good_time, bad_columns, active, how, planting)
     typical_flux, flux = draw_flux(sight.counts_per_flux)
     recorded = record(
         rng,
@@ -308,6 +310,13 @@ def _truth(
     source_class = sources.source_class[source]
     known = source_class < len(SOURCE_CLASSES)
     periodic = np.isin(sight.kind, PERIODIC_KINDS)
+    variable = sight.variable
+    period, event_time, event_duration = (np.full(len(source), np.nan) for _ in range(3))
+    if variable.event_time is None:
+        period = np.where(periodic, sources.period[source], np.nan)
+    else:
+        event_time[variable.row], event_duration[variable.row] = variable.event_time, variable.event_duration
+        period[variable.row] = np.where(np.isfinite(variable.second.period), variable.second.period, np.nan)
     return {
         "source_class": np.where(known, source_class, np.nan),
         "true_class": np.array(CLASSES, dtype=object)[source_class].tolist(),
@@ -317,8 +326,10 @@ def _truth(
         ),
         "true_kt": np.where(main_is_powerlaw, np.where(has_second_kt, spectrum.second_kt, np.nan), spectrum.kt),
         "true_flux_b": flux,
-        "true_period": np.where(periodic, sources.period[source], np.nan),
+        "true_period": period,
         "true_pileup_fraction": pileup_fraction,
         "true_spectrum": labels[spectrum.model, spectrum.second_model + 1].tolist(),
         "true_variability": np.array(VARIABILITY_KINDS, dtype=object)[sight.kind].tolist(),
+        "true_event_time": event_time,
+        "true_event_duration": event_duration,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,9 @@ from chandraclip.simulate.population.sources import Sources
 from chandraclip.simulate.variability.epochs import Epochs
 from chandraclip.simulate.variability.kinds import CONSTANT, Variable, draw_variability
 from chandraclip.simulate.variability.matching import Observed, draw_matching_variability
+from chandraclip.simulate.variability.planted import planted_spectra
+
+Planting = Callable[[np.random.Generator, GoodTime], Variable]
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,14 @@ def look(
     bad_columns: BadColumns,
     active: np.ndarray,
     observed: Observed | None = None,
+    planting: Planting | None = None,
 ) -> Sight:
     """What each observation of each source would see, per unit of flux.
 
     Args:
         active: (D,) bool, whether the source varies in this observation, if it is of a kind that does.
         observed: how it is known to have varied, whatever `active` says.
+        planting: draws the events that are planted, instead of what sources do by themselves.
     """
     lo, hi = instrument.response.energy_lo, instrument.response.energy_hi
     source = observations.source
@@ -75,18 +81,27 @@ def look(
 
     kind = np.where(active, sources.kind[source], CONSTANT)
     how = sources.strength[source], sources.period[source], good_time.duration
-    if observed is None:
+    if planting is not None:
+        variable = planting(rng, good_time)
+        kind = np.full(len(source), CONSTANT)
+        kind[variable.row] = variable.kind
+    elif observed is None:
         variable = draw_variability(rng, kind, *how)
     else:
         known = np.isfinite(observed.information)
         kind, variable = draw_matching_variability(rng, np.where(known, sources.kind[source], kind), *how, observed)
     row = variable.row
-    first, second = varying_spectra(rng, spectrum.take(row), variable.kind, lo, hi)
     # The mean over the good time of both together is 1 erg/s/cm2.
     start, stop = good_time.start[row], good_time.stop[row]
     means = [curves.mean_rate(start, stop) for curves in (variable.first, variable.second)]
-    flux = means[0] + means[1] * energy_flux(second, lo, hi, BANDS["b"])
-    first, second = first * seen[row] / flux[:, None], second * seen[row] / flux[:, None]
+    if planting is not None:
+        both = means[0] + means[1]
+        first, second = planted_spectra(steady[row], variable.kind, means[1] / both, 0.5 * (lo + hi))
+        first, second = first / both[:, None], second / both[:, None]
+    else:
+        first, second = varying_spectra(rng, spectrum.take(row), variable.kind, lo, hi)
+        flux = means[0] + means[1] * energy_flux(second, lo, hi, BANDS["b"])
+        first, second = first * seen[row] / flux[:, None], second * seen[row] / flux[:, None]
     counts_per_flux = steady.sum(axis=1)
     counts_per_flux[row] = means[0] * first.sum(axis=1) + means[1] * second.sum(axis=1)
     counts_per_flux *= exposed

@@ -42,12 +42,16 @@ class Variable:
         row: (V,) int, which detections.
         kind: (V,) int, index into `VARIABILITY_KINDS`.
         first, second: `LightCurves` of V rows, for the two spectra; 1 is the quiescent flux.
+        event_time, event_duration: (V,) s, of the one event that was planted (`planted.plant`: a flare's or transient's
+            peak and decay or 90 %, a dip's or eclipse's middle and width), NaN for pulsations; None: none was.
     """
 
     row: np.ndarray
     kind: np.ndarray
     first: LightCurves
     second: LightCurves
+    event_time: np.ndarray | None = None
+    event_duration: np.ndarray | None = None
 
 
 def draw_variability(
@@ -142,14 +146,14 @@ def _flare(rng: np.random.Generator, strength: np.ndarray, period: np.ndarray, d
     # A flare may have begun before the observation: a peak up to one decay time early leaves its tail.
     peak = -decay + (duration + decay) * rng.random(num_rows)
     time = nodes_around(duration, peak, decay)
-    rate = _fred(time, peak[:, None], decay[:, None] / rng.uniform(3.0, 15.0, num_rows)[:, None], decay[:, None])
+    rate = fred(time, peak[:, None], decay[:, None] / rng.uniform(3.0, 15.0, num_rows)[:, None], decay[:, None])
     for weaker in (0.5, 0.3):  # two out of three have a second, fewer a third
         again = (rng.random(num_rows) < weaker)[:, None] * 10.0 ** -rng.random(num_rows)[:, None]
-        rate += again * _fred(time, (duration * rng.random(num_rows))[:, None], 0.1 * decay[:, None], decay[:, None])
+        rate += again * fred(time, (duration * rng.random(num_rows))[:, None], 0.1 * decay[:, None], decay[:, None])
     return _Shape(time, np.ones_like(rate), strength[:, None] * rate, {})
 
 
-def _fred(time: np.ndarray, peak: np.ndarray, rise: np.ndarray, decay: np.ndarray) -> np.ndarray:
+def fred(time: np.ndarray, peak: np.ndarray, rise: np.ndarray, decay: np.ndarray) -> np.ndarray:
     """Fast rise, exponential decay; 1 at the peak."""
     since = time - peak
     return np.exp(-np.where(since < 0, -since / rise, since / decay))
@@ -161,7 +165,7 @@ def _dip(rng: np.random.Generator, strength: np.ndarray, period: np.ndarray, dur
     width = np.where(np.isfinite(period), 0.25 * period, duration) * rng.uniform(0.2, 0.8, num_rows)
     middle = duration * rng.random(num_rows)
     time = nodes_around(duration, middle, width, num_uniform=NUM_NODES - 128)
-    inside = _box(time, middle[:, None], width[:, None], recurrence[:, None], edge=0.1)
+    inside = box(time, middle[:, None], width[:, None], recurrence[:, None], edge=0.1)
     # Dips are ragged: clumps of gas with gaps between.
     clumps = 1.0 - 0.5 * (1.0 + np.sin(time * (2.0 * np.pi * rng.uniform(2.0, 6.0, num_rows) / width)[:, None])) * 0.4
     cover = np.clip(strength, 0.1, 1.0)[:, None] * inside * clumps
@@ -174,14 +178,17 @@ def _eclipse(rng: np.random.Generator, strength: np.ndarray, period: np.ndarray,
     width = recurrence * rng.uniform(0.06, 0.2, num_rows)
     middle = np.minimum(recurrence, duration) * rng.random(num_rows)
     time = nodes_around(duration, middle, width, num_uniform=NUM_NODES - 128)
-    inside = _box(time, middle[:, None], width[:, None], recurrence[:, None], edge=0.02)
+    inside = box(time, middle[:, None], width[:, None], recurrence[:, None], edge=0.02)
     return _Shape(time, 1.0 - inside, np.full_like(inside, SCATTERED_SHARE), {})
 
 
-def _box(time: np.ndarray, middle: np.ndarray, width: np.ndarray, recurrence: np.ndarray, edge: float) -> np.ndarray:
+def box(
+    time: np.ndarray, middle: np.ndarray, width: np.ndarray, recurrence: np.ndarray | float, edge: np.ndarray | float
+) -> np.ndarray:
     """1 inside the recurring intervals, 0 outside, with linear edges a share `edge` of the width."""
     elapsed = time - middle
-    distance = np.abs(elapsed - np.round(elapsed / recurrence) * recurrence)
+    finite = np.isfinite(recurrence)
+    distance = np.abs(elapsed - np.round(elapsed / recurrence) * np.where(finite, recurrence, 0.0))
     return np.clip((0.5 * width - distance) / (edge * width) + 0.5, 0.0, 1.0)
 
 

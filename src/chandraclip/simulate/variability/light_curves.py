@@ -115,7 +115,6 @@ def nodes_around(
     Returns:
         (V, num_uniform + num_clustered) s, strictly increasing.
     """
-    num_rows = len(end)
     uniform = np.linspace(0.0, 1.0, num_uniform)[None, :] * end[:, None]
     half = np.geomspace(1e-3, 30.0, num_clustered // 2)
     offset = np.concatenate([-half[::-1], half])
@@ -125,4 +124,4 @@ def nodes_around(
     spread = 1e-9 * end[:, None] * np.arange(num_uniform + num_clustered) / (num_uniform + num_clustered)
     nodes = nodes * (1.0 - 1e-9) + spread
     nodes[:, 0], nodes[:, -1] = 0.0, end
-    return nodes.reshape(num_rows, -1)
+    return nodes
