@@ -26,7 +26,7 @@ from chandraclip.models.poisson_autodecoder.point_process import (
     trapezoid_integral,
     with_background,
 )
-from chandraclip.models.poisson_autodecoder.rate_decoder import DecodedLists, RateBlock, RateDecoder
+from chandraclip.models.poisson_autodecoder.rate_decoder import DecodedLists, LastOfBlock, RateDecoder
 from chandraclip.models.poisson_autodecoder.window_rows import window_rows
 from chandraclip.models.poisson_autodecoder.windows import bright_probability
 
@@ -78,11 +78,12 @@ class PoissonAutodecoderModel(TowerModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Linear):
+        if isinstance(module, LastOfBlock):  # blocks start as the identity
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
             init.kaiming_normal_(module.weight, a=0.0, mode="fan_in")
             init.zeros_(module.bias)
-        elif isinstance(module, RateBlock):  # after its layers: blocks start as the identity
-            init.zeros_(module.fc2.weight)
         elif isinstance(module, PoissonAutodecoderModel):
             init.normal_(module.training_latents, std=1.0)
 

@@ -134,7 +134,7 @@ def autodecoder_loss(
     parts = {
         "negative_log_likelihood": negative_log_likelihood(on_mesh, at_photons, lists),
         "total_variation": total_variation(on_mesh, at_photons, lists),
-        "squared_latents": latents.float().square().sum(dim=1),
+        "squared_latents": latents.square().sum(dim=1),
     }
     weights = (1.0, total_variation_weight, latent_weight)
     loss = sum((weight * part for weight, part in zip(weights, parts.values())), torch.zeros_like(on_mesh[:, 0, 0]))

@@ -13,13 +13,18 @@ from chandraclip.models.layers import fourier_features
 from chandraclip.models.poisson_autodecoder.configuration_poisson_autodecoder import PoissonAutodecoderConfig
 
 
+class LastOfBlock(nn.Linear):
+    """A block's second layer, by its class: it starts at 0, and transformers asks us to initialise no module that has
+    no parameters of its own, as the block."""
+
+
 class RateBlock(GradientCheckpointingLayer):
     """Pre-activation residual block, (..., width) in and out."""
 
     def __init__(self, width: int):
         super().__init__()
         self.fc1 = nn.Linear(width, width)
-        self.fc2 = nn.Linear(width, width)
+        self.fc2 = LastOfBlock(width, width)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         return hidden_states + self.fc2(F.relu(self.fc1(F.relu(hidden_states))))
@@ -83,6 +88,7 @@ class DecodedLists:
         from_latents = self.decoder.encode_latents(latents)
         on_mesh = self.from_mesh + from_latents[:, None]
         points = torch.cat([on_mesh.flatten(0, 1), self.from_photons + from_latents[self.row]])
-        log_rate = self.decoder(points).float()
+        log_rate = self.decoder(points)
+        log_rate = log_rate.to(torch.promote_types(log_rate.dtype, torch.float32))  # autocast's is half
         num_mesh = self.shape[0] * self.shape[1]
         return log_rate[:num_mesh].unflatten(0, self.shape), log_rate[num_mesh:]
