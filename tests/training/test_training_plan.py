@@ -96,6 +96,24 @@ def test_ppad_trains_in_three_stages_and_goes_on_from_any_of_their_steps(dataset
         assert all(torch.equal(value, again[name]) for name, value in whole.items()), step
 
 
+@pytest.mark.slow
+def test_ppad_can_train_on_some_lists_at_random(dataset):
+    from chandraclip.data.loading import load_splits
+    from chandraclip.models.contract import make_model, plan_training
+
+    rows = load_splits(str(dataset), "pairs", None)["train"]
+    whole, some, again = (
+        plan_training(make_model("poisson_autodecoder", {"decoder_hidden_size": 4}), rows, 3, {"max_lists": number})
+        for number in (None, 20, 20)
+    )
+    keys = [
+        list(zip(*(plan.rows[:][name].to_pylist() for name in ("list_row", "window")))) for plan in (whole, some, again)
+    ]
+    assert len(keys[0]) > len(keys[1]) == 20
+    assert keys[1] == keys[2] != keys[0][:20]
+    assert set(keys[1]) <= set(keys[0])
+
+
 def test_options_of_the_training_are_checked_before_anything_is_written(dataset, tmp_path, run_loop):
     for options, message in (
         (["--training_options", '{"stages": 3}'], "has no option stages"),

@@ -142,6 +142,7 @@ class PoissonAutodecoderModel(TowerModel):
         seed: int,
         *,
         windows: bool = True,
+        max_lists: int | None = None,
         min_duration: float = 28_800.0,
         max_duration: float = 200_000.0,
         min_photons: int = 10,
@@ -161,6 +162,8 @@ class PoissonAutodecoderModel(TowerModel):
             seed: of the latents' first values, of the windows' shifts and of the subset.
             windows: whether lists are cut in windows of 8 h, each from its first photon but for a random shift; if
                 not, the lists are what they are.
+            max_lists: how many of them, at random, are trained on; None for all. Each must be seen some tens of times,
+                or its latents stay what was drawn.
             min_duration, max_duration, min_photons, max_photons: lists that are cut, `windows.cut_windows`.
             filter_location, filter_power: of the subset, `windows.bright_probability`.
             filtered_steps, latent_steps: 0 leaves a stage out.
@@ -176,6 +179,8 @@ class PoissonAutodecoderModel(TowerModel):
                 f"no photon list of {min_photons} to {max_photons} photons in {min_duration:g} to {max_duration:g} s: "
                 "set min_duration in training_options, or windows to false"
             )
+        if max_lists is not None and len(rows) > max_lists:
+            rows = rows.select(np.sort(generator.permutation(len(rows))[:max_lists]))
         self.config.num_training_lists = len(rows)
         drawn = torch.randn(
             len(rows), self.config.latent_size, generator=torch.Generator().manual_seed(int(generator.integers(2**62)))
