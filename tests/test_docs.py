@@ -69,6 +69,9 @@ SHORTER = {
     "outputs/results/align/graph": "outputs/results/align/graph --num_nulls 2",
     "outputs/results/align/trajectories_validation": "outputs/results/align/trajectories_validation --kinds states "
     "--num_sources 3 --num_observations 2 --num_draws 39",
+    # 400 steps of 2,049 points for each list that is embedded.
+    "events_ppad_small.yaml": "events_ppad_small.yaml --feature_extractor_options '{\"mesh_size\": 16}' "
+    '--model_options \'{"decoder_hidden_size": 8, "num_fit_steps": 2, "mesh_size": 16}\'',
     "--model outputs/spectrum_vae": "--model outputs/spectrum_vae --split all",  # few are bright
     "--output outputs/attention": "--output outputs/attention --split train --num_steps 2 --min_counts 20",
     "outputs/data/default": "DATASET",

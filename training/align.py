@@ -197,17 +197,22 @@ def tower_family(kind: str, arguments: AlignArguments) -> type[TowerModel]:
     """The model class of a tower, before it is pretrained.
 
     Raises:
-        InputFileError: the model asked for does not load, or the file names no family of the modality.
+        InputFileError: the model asked for does not load, the file names no family of the modality, or the family has
+            no encoder.
     """
-    from chandraclip.models.contract import FAMILIES, families_of, load_tower
+    from chandraclip.models.contract import FAMILIES, families_of, load_tower, no_encoder
 
     source, config = tower_source(kind, arguments)
     if is_to_pretrain(kind, arguments):
         model_type = read_yaml(config).get("model_type")
         if model_type not in families_of(kind):
             raise InputFileError(config, f"model_type must be one of {families_of(kind)}, it is {model_type!r}")
-        return FAMILIES[model_type]
-    return type(load_tower(source, kind))
+        family, named_by = FAMILIES[model_type], str(config)
+    else:
+        family, named_by = type(load_tower(source, kind)), source
+    if family.encoder_class is None:
+        raise InputFileError(named_by, no_encoder(family))
+    return family
 
 
 def is_given(kind: str, arguments: AlignArguments) -> bool:

@@ -7,6 +7,9 @@ from .models import EventTransformerModel as EventTransformerModel
 from .models import FoldedSpectrumAutoencoderConfig as FoldedSpectrumAutoencoderConfig
 from .models import FoldedSpectrumAutoencoderModel as FoldedSpectrumAutoencoderModel
 from .models import FoldedSpectrumFeatureExtractor as FoldedSpectrumFeatureExtractor
+from .models import PoissonAutodecoderConfig as PoissonAutodecoderConfig
+from .models import PoissonAutodecoderFeatureExtractor as PoissonAutodecoderFeatureExtractor
+from .models import PoissonAutodecoderModel as PoissonAutodecoderModel
 from .models import SpectrumAutoencoderConfig as SpectrumAutoencoderConfig
 from .models import SpectrumAutoencoderModel as SpectrumAutoencoderModel
 from .models import SpectrumFeatureExtractor as SpectrumFeatureExtractor

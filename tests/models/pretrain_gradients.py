@@ -21,8 +21,8 @@ train_step = training_step.train_step
 def main() -> None:
     for file, config, output in JOBS:
 
-        def train_step_kept(accelerator, model, optimizer, micro_batches, step, arguments, file=file):
-            values = train_step(accelerator, model, optimizer, micro_batches, step, arguments)
+        def train_step_kept(accelerator, model, optimizer, micro_batches, step, arguments, file=file, **schedule):
+            values = train_step(accelerator, model, optimizer, micro_batches, step, arguments, **schedule)
             if accelerator.is_main_process:
                 parameters = accelerator.unwrap_model(model).named_parameters()
                 gradients = {name: value.grad.clone() for name, value in parameters if value.grad is not None}

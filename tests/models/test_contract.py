@@ -34,6 +34,7 @@ TINY: dict[str, dict[str, Any]] = {
                      "num_templates": 8},
     "event_transformer": {"hidden_size": 16, "intermediate_size": 16, "num_queries": 4, "latent_size": 8,
                           "decoder_hidden_size": 8, "num_decoder_blocks": 1, "chunk_size": 16},
+    "poisson_autodecoder": {"decoder_hidden_size": 8, "num_decoder_blocks": 1, "num_fit_steps": 2},
 }  # fmt: skip
 # Options without which what is drawn while training depends on how a batch is cut, as dropout does.
 NOT_DRAWN: dict[str, dict[str, Any]] = {"spectrum_vae": {"variational": False}}
@@ -275,10 +276,12 @@ def test_a_run_that_ended_goes_on_to_the_same_weights(
     run_loop("pretrain", "--config", config, "--output_dir", tmp_path / "whole")
     train_step = training_step.train_step
 
-    def end_at_step_five(accelerator: Any, model: Any, optimizer: Any, batch: Any, step: int, arguments: Any) -> Any:
+    def end_at_step_five(
+        accelerator: Any, model: Any, optimizer: Any, batch: Any, step: int, arguments: Any, **schedule: Any
+    ) -> Any:
         if step == 4:
             raise KeyboardInterrupt
-        return train_step(accelerator, model, optimizer, batch, step, arguments)
+        return train_step(accelerator, model, optimizer, batch, step, arguments, **schedule)
 
     with monkeypatch.context() as patch:
         patch.setattr(training_step, "train_step", end_at_step_five)

@@ -125,10 +125,10 @@ def test_bf16_trains_resumes_exactly_and_embeds_in_fp32(towers, tmp_path, run_lo
     def keep_dtype(module, inputs, output):
         dtypes.add(output.dtype)
 
-    def look(accelerator, model, optimizer, micro_batches, step, arguments):
+    def look(accelerator, model, optimizer, micro_batches, step, arguments, **schedule):
         linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
         handles = [module.register_forward_hook(keep_dtype) for module in linear]
-        values = train_step(accelerator, model, optimizer, micro_batches, step, arguments)
+        values = train_step(accelerator, model, optimizer, micro_batches, step, arguments, **schedule)
         for handle in handles:
             handle.remove()
         if step == 0:

@@ -27,6 +27,14 @@ from chandraclip.models.folded_spectrum_autoencoder.modeling_folded_spectrum_aut
 )
 from chandraclip.models.ngram_text.configuration_ngram_text import NgramTextConfig
 from chandraclip.models.ngram_text.modeling_ngram_text import NgramTextModel
+from chandraclip.models.poisson_autodecoder.configuration_poisson_autodecoder import PoissonAutodecoderConfig
+from chandraclip.models.poisson_autodecoder.feature_extraction_poisson_autodecoder import (
+    PoissonAutodecoderFeatureExtractor,
+)
+from chandraclip.models.poisson_autodecoder.modeling_poisson_autodecoder import (
+    PoissonAutodecoderModel,
+    PoissonAutodecoderOutput,
+)
 from chandraclip.models.spectrum_autoencoder.configuration_spectrum_autoencoder import SpectrumAutoencoderConfig
 from chandraclip.models.spectrum_autoencoder.feature_extraction_spectrum_autoencoder import SpectrumFeatureExtractor
 from chandraclip.models.spectrum_autoencoder.modeling_spectrum_autoencoder import (
@@ -48,6 +56,7 @@ register_family(SpectrumRecurrentAutoencoderModel)
 register_family(FoldedSpectrumAutoencoderModel)
 register_family(SpectrumVaeModel)
 register_family(EventTransformerModel)
+register_family(PoissonAutodecoderModel)
 AutoConfig.register(NgramTextConfig.model_type, NgramTextConfig, exist_ok=True)
 AutoModel.register(NgramTextConfig, NgramTextModel, exist_ok=True)
 AutoConfig.register(ChandraClipConfig.model_type, ChandraClipConfig, exist_ok=True)
@@ -70,6 +79,10 @@ __all__ = [
     "FoldedSpectrumFeatureExtractor",
     "NgramTextConfig",
     "NgramTextModel",
+    "PoissonAutodecoderConfig",
+    "PoissonAutodecoderFeatureExtractor",
+    "PoissonAutodecoderModel",
+    "PoissonAutodecoderOutput",
     "SpectrumAutoencoderConfig",
     "SpectrumAutoencoderModel",
     "SpectrumAutoencoderOutput",

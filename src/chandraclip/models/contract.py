@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
@@ -34,6 +36,36 @@ TOWER_MODALITIES = ("spectrum", "event")
 FAMILIES: dict[str, type[TowerModel]] = {}
 
 
+@dataclass(frozen=True)
+class TrainingStage:
+    """A part of a pre-training.
+
+    Attributes:
+        num_steps: of the stage; None for the last one, which goes on to the end of the run.
+        rows: (n,) int64 numbers of the rows that are drawn; None for all.
+        frozen: beginnings of the names of parameters that stay as they are.
+    """
+
+    num_steps: int | None = None
+    rows: np.ndarray | None = None
+    frozen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a family's pre-training has beyond the loop that all share.
+
+    Attributes:
+        rows: a dataset in Arrow format to train on; batches have its row numbers as `row_index`.
+        stages: one after the other, each with an optimizer of its own.
+        learning_rate_scales: beginning of a parameter's name -> what its learning rate is multiplied by.
+    """
+
+    rows: Any
+    stages: tuple[TrainingStage, ...] = (TrainingStage(),)
+    learning_rate_scales: Mapping[str, float] = field(default_factory=dict)
+
+
 class TowerModel(ChandraPreTrainedModel):
     """A model of one modality: trained by itself on its own loss, then a tower of `ChandraClipModel`.
 
@@ -47,7 +79,7 @@ class TowerModel(ChandraPreTrainedModel):
             says whether a row has the modality.
         encoder_class: made from the configuration alone; called with the batch, returns (B, latent_size) latents,
             finite in rows that lack the modality. Its `main_input_name` is the key that says whether a batch has the
-            modality.
+            modality. None for a family without one, which overrides `encode` and cannot be aligned.
         encoder: of `encoder_class`.
         feature_extractor: the one that was saved beside it, where whoever loaded the model set it
             (`load_reconstructing`): a family whose features must be undone to get counts asks it.
@@ -55,7 +87,7 @@ class TowerModel(ChandraPreTrainedModel):
 
     modality: ClassVar[str]
     feature_extractor_class: ClassVar[type[ColumnFeatureExtractor]]
-    encoder_class: ClassVar[type[PreTrainedModel]]
+    encoder_class: ClassVar[type[PreTrainedModel] | None]
     encoder: nn.Module
     feature_extractor: ColumnFeatureExtractor | None = None
     fits_latents: ClassVar[bool] = False  # whether `expected_counts` takes fit_steps
@@ -63,6 +95,17 @@ class TowerModel(ChandraPreTrainedModel):
     def encode(self, *inputs: Tensor, **batch: Tensor) -> Tensor:
         """(B, latent_size) latents; rows that lack the modality have finite ones that mean nothing."""
         return self.encoder(*inputs, **batch)
+
+    def prepare_training(self, rows: Any, seed: int) -> TrainingPlan:
+        """What to pre-train on and how; a family with parameters of each row, or with stages, overrides it.
+
+        Args:
+            rows: of the training split, in Arrow format.
+            seed: of the run.
+
+        Options that follow by name come from `training_options` of `training/pretrain.py`.
+        """
+        return TrainingPlan(rows)
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, latent_size) latents to what the decoder makes of them, (B, N), in units of the features.
@@ -165,6 +208,48 @@ def tower_class(config: PreTrainedConfig, modality: str) -> type[TowerModel]:
             f"a {modality} tower must be of one of the families {families_of(modality)}, not {config.model_type!r}"
         )
     return family
+
+
+def tower_encoder(config: PreTrainedConfig, modality: str) -> PreTrainedModel:
+    """The encoder that an aligned model makes of a tower's configuration.
+
+    Raises:
+        ValueError: no family of this modality has such a configuration, or the family has no encoder.
+    """
+    family = tower_class(config, modality)
+    if family.encoder_class is None:
+        raise ValueError(no_encoder(family))
+    return family.encoder_class(config)
+
+
+def no_encoder(family: type[TowerModel]) -> str:
+    """Why a family without an encoder is not aligned."""
+    others = [name for name in families_of(family.modality) if FAMILIES[name].encoder_class is not None]
+    model_type = next(name for name, known in FAMILIES.items() if known is family)
+    return (
+        f"a {model_type} has no encoder: its latents are fitted, list by list, and cannot be "
+        f"trained along; a tower may be one of {others}"
+    )
+
+
+def plan_training(model: TowerModel, rows: Any, seed: int, options: Mapping[str, Any]) -> TrainingPlan:
+    """The family's plan.
+
+    Args:
+        model: new.
+        rows, seed: see `TowerModel.prepare_training`.
+        options: that its family takes.
+
+    Raises:
+        ValueError: options it does not have.
+    """
+    parameters = inspect.signature(model.prepare_training).parameters
+    known = [name for name in parameters if name not in ("rows", "seed")]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        has = f"; it has {', '.join(known)}" if known else ""
+        raise ValueError(f"the training of a {model.config.model_type} has no option {', '.join(unknown)}{has}")
+    return model.prepare_training(rows, seed, **options)
 
 
 def check_options(config_class: Any, options: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ class ColumnFeatureExtractor(ProcessorPublishingMixin, FeatureExtractionMixin):
         reads_responses: whether it needs the RMFs that rows name (`ResponseFeatureExtractor`).
     """
 
-    columns: ClassVar[tuple[str, ...]] = ()
+    columns: tuple[str, ...] = ()
     optional_columns: ClassVar[tuple[str, ...]] = ()
     reads_responses: ClassVar[bool] = False
     model_input_names: list[str]

@@ -36,6 +36,8 @@ def saliency(model: TowerModel, batch: Mapping[str, Tensor], num_steps: int = 1)
     Raises:
         ValueError: fewer than two rows, whose scatter sets the scales.
     """
+    if model.encoder_class is None:
+        raise ValueError(f"a {model.config.model_type} has no encoder to look into")
     key = model.encoder_class.main_input_name
     values = batch[key].detach().float()
     if values.ndim != 2 or len(values) < 2:

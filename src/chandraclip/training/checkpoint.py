@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class TrainingState:
         step: steps done.
         best_step: step of the best validation so far, None before the first.
         best_value: its value, higher is better.
+        plateau: state of a learning rate on a plateau schedule (`training.plateau`), numbers by name; else empty.
         grad_scaler: state of fp16's `torch.amp.GradScaler`, numbers by name; None in other precisions.
     """
 
@@ -43,6 +44,7 @@ class TrainingState:
     best_step: int | None = None
     best_value: float | None = None
     grad_scaler: dict[str, float] | None = None
+    plateau: dict[str, float] = field(default_factory=dict)
 
     def improves(self, value: float) -> bool:
         """Whether a validation beats the best so far (a NaN does not)."""

@@ -20,6 +20,7 @@ from torch import Tensor
 from chandraclip.data.sampler import BatchSampler
 from chandraclip.errors import InputFileError
 from chandraclip.training.distributed import on_main_process
+from chandraclip.training.plan import StagedSampler
 
 if TYPE_CHECKING:
     import datasets
@@ -201,19 +202,22 @@ class BatchLoader:
         accelerator: says which process this is, how many share a batch, and on which device.
         prefetch: batches prepared ahead by a thread; 0 prepares each when it is asked for.
         micro_batches: equal parts that the processor gets this process' rows of a batch in.
+        row_numbers: whether a batch has its row numbers, as `row_index`.
     """
 
     def __init__(
         self,
         rows: datasets.Dataset,
-        sampler: BatchSampler,
+        sampler: BatchSampler | StagedSampler,
         processor: Processor,
         accelerator: Accelerator,
         prefetch: int = 2,
         micro_batches: int = 1,
+        row_numbers: bool = False,
     ):
         self.rows, self.sampler, self.processor = rows, sampler, processor
         self.accelerator, self.prefetch, self.micro_batches = accelerator, prefetch, micro_batches
+        self.row_numbers = row_numbers
 
     def batch(self, step: int) -> list[dict[str, Tensor]]:
         """Tensors of each micro-batch of one step, on the CPU.
@@ -223,7 +227,9 @@ class BatchLoader:
         """
         indices = self.sampler.batch(step, self.accelerator.process_index, self.accelerator.num_processes)
         parts = np.split(indices, self.micro_batches)  # which refuses unequal ones
-        return [to_tensors(self.processor(self.rows[part.tolist()]), torch.device("cpu")) for part in parts]
+        batches = [to_tensors(self.processor(self.rows[part.tolist()]), torch.device("cpu")) for part in parts]
+        numbers = [{"row_index": torch.from_numpy(part)} if self.row_numbers else {} for part in parts]
+        return [{**batch, **number} for batch, number in zip(batches, numbers)]
 
     def steps(self, start: int, stop: int) -> Iterator[tuple[int, list[dict[str, Tensor]]]]:
         """(step, tensors of its micro-batches on the device) for start <= step < stop."""

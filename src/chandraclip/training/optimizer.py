@@ -10,12 +10,17 @@ from torch import nn
 
 
 def build_optimizer(
-    model: nn.Module, learning_rate: float, weight_decay: float, scales: Mapping[str, float] | None = None
+    model: nn.Module,
+    learning_rate: float,
+    weight_decay: float,
+    scales: Mapping[str, float] | None = None,
+    beta2: float = 0.98,
 ) -> torch.optim.AdamW:
     """AdamW over the trainable parameters; matrices decay; biases, norms and scalars do not.
 
     Args:
         scales: beginning of a parameter's name -> what the learning rate of those is multiplied by; 1 for all others.
+        beta2: decay of the mean squared gradient.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -29,7 +34,7 @@ def build_optimizer(
             for (scale, decay), parameters in sorted(groups.items(), reverse=True)
         ],
         lr=learning_rate,
-        betas=(0.9, 0.98),
+        betas=(0.9, beta2),
     )
 
 

@@ -40,6 +40,7 @@ from chandraclip.training.checkpoint import (
 )
 from chandraclip.training.distributed import on_main_process
 from chandraclip.training.lengthening import Lengthening, find_lengthening, record_lengthening
+from chandraclip.training.plan import StagedSampler
 from chandraclip.training.tracker import Tracker
 from chandraclip.versions import installed_versions
 
@@ -155,7 +156,7 @@ class Run:
         if self.accelerator.is_main_process:
             logger.info("goes on from %s", path)
 
-    def describe(self, model: nn.Module, sampler: BatchSampler) -> None:
+    def describe(self, model: nn.Module, sampler: BatchSampler | StagedSampler) -> None:
         """Log what is trained on what, and what is left out."""
         if self.accelerator.is_main_process:
             trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -24,6 +24,8 @@ def train_step(
     micro_batches: Sequence[Batch],
     step: int,
     arguments: RunArguments,
+    learning_rate: float | None = None,
+    frozen: tuple[str, ...] = (),
 ) -> dict[str, float]:
     """Forward, backward and update; what happens is a function of the weights, the batch and the step alone.
 
@@ -34,6 +36,8 @@ def train_step(
         micro_batches: keyword arguments of the model, this process' share of the rows, in one part or more.
         step: from 0; seeds dropout and sets the learning rate.
         arguments: of the run.
+        learning_rate: in place of the schedule's.
+        frozen: beginnings of the names of parameters that stay as they are.
 
     Returns:
         loss, its parts and logit_scale where the model gives them, all of the whole batch; grad_norm (before clipping)
@@ -43,7 +47,8 @@ def train_step(
     Raises:
         FloatingPointError: the gradient is not finite, whatever the scale; the weights are as they were.
     """
-    learning_rate = learning_rate_at(step, arguments.learning_rate, arguments.warmup_steps, arguments.max_steps)
+    if learning_rate is None:
+        learning_rate = learning_rate_at(step, arguments.learning_rate, arguments.warmup_steps, arguments.max_steps)
     set_learning_rate(optimizer, learning_rate)
     model.train()
     optimizer.zero_grad()
@@ -53,6 +58,10 @@ def train_step(
         micro_batches,
         lambda number: seed_step(arguments.seed, step, accelerator.process_index, number),
     )
+    if frozen:  # their gradients are there, since DDP waits for all; without them the optimizer passes them by
+        for name, parameter in accelerator.unwrap_model(model).named_parameters():
+            if name.startswith(frozen):
+                parameter.grad = None
     grad_norm = accelerator.clip_grad_norm_(model.parameters(), arguments.max_grad_norm)
     whole = accelerator.reduce(torch.stack(list(parts.values())), reduction="mean")
     values = dict(zip(parts, whole.tolist()))

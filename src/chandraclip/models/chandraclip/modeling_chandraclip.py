@@ -17,7 +17,7 @@ from transformers.utils import ModelOutput
 
 from chandraclip.losses import JOINT, alignment_loss
 from chandraclip.models.chandraclip.configuration_chandraclip import ChandraClipConfig
-from chandraclip.models.contract import TOWER_MODALITIES, TowerModel, load_tower, tower_class
+from chandraclip.models.contract import TOWER_MODALITIES, TowerModel, load_tower, tower_encoder
 from chandraclip.models.layers import ChandraPreTrainedModel, Standardize
 
 
@@ -104,7 +104,7 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
                 continue
             tower = getattr(config, f"{modality}_config")
             mean, std = list(getattr(tower, "summary_mean", ())), list(getattr(tower, "summary_std", ()))
-            self.add_module(f"{modality}_encoder", tower_class(tower, modality).encoder_class(tower))
+            self.add_module(f"{modality}_encoder", tower_encoder(tower, modality))
             self.add_module(f"{modality}_standardize", Standardize(mean, std))
             num_inputs = tower.latent_size + len(mean)
             self.add_module(f"{modality}_projection", ProjectionHead(num_inputs + num_context, config))
