@@ -9,6 +9,14 @@ from chandraclip.models.chandraclip.modeling_chandraclip import ChandraClipModel
 from chandraclip.models.chandraclip.processing_chandraclip import ChandraClipProcessor
 from chandraclip.models.chandraclip.text_tokenizer import small_text_config, train_tokenizer
 from chandraclip.models.contract import FAMILIES, TowerModel, load_reconstructing, reconstructs, register_family
+from chandraclip.models.event_cube_autoencoder.configuration_event_cube_autoencoder import EventCubeAutoencoderConfig
+from chandraclip.models.event_cube_autoencoder.feature_extraction_event_cube_autoencoder import (
+    EventCubeFeatureExtractor,
+)
+from chandraclip.models.event_cube_autoencoder.modeling_event_cube_autoencoder import (
+    EventCubeAutoencoderModel,
+    EventCubeAutoencoderOutput,
+)
 from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
 from chandraclip.models.event_transformer.feature_extraction_event_transformer import EventFeatureExtractor
 from chandraclip.models.event_transformer.modeling_event_transformer import (
@@ -48,6 +56,7 @@ register_family(SpectrumRecurrentAutoencoderModel)
 register_family(FoldedSpectrumAutoencoderModel)
 register_family(SpectrumVaeModel)
 register_family(EventTransformerModel)
+register_family(EventCubeAutoencoderModel)
 AutoConfig.register(NgramTextConfig.model_type, NgramTextConfig, exist_ok=True)
 AutoModel.register(NgramTextConfig, NgramTextModel, exist_ok=True)
 AutoConfig.register(ChandraClipConfig.model_type, ChandraClipConfig, exist_ok=True)
@@ -60,6 +69,10 @@ __all__ = [
     "ChandraClipModel",
     "ChandraClipOutput",
     "ChandraClipProcessor",
+    "EventCubeAutoencoderConfig",
+    "EventCubeAutoencoderModel",
+    "EventCubeAutoencoderOutput",
+    "EventCubeFeatureExtractor",
     "EventFeatureExtractor",
     "EventTransformerConfig",
     "EventTransformerModel",
