@@ -1,3 +1,6 @@
+from .models import AxiaEncoderConfig as AxiaEncoderConfig
+from .models import AxiaEncoderModel as AxiaEncoderModel
+from .models import AxiaFeatureExtractor as AxiaFeatureExtractor
 from .models import ChandraClipConfig as ChandraClipConfig
 from .models import ChandraClipModel as ChandraClipModel
 from .models import ChandraClipProcessor as ChandraClipProcessor

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
+from chandraclip.models.axia_encoder.configuration_axia_encoder import AxiaEncoderConfig
+from chandraclip.models.axia_encoder.feature_extraction_axia_encoder import AxiaFeatureExtractor
+from chandraclip.models.axia_encoder.modeling_axia_encoder import AxiaEncoderModel, AxiaEncoderOutput
 from chandraclip.models.chandraclip.configuration_chandraclip import ChandraClipConfig
 from chandraclip.models.chandraclip.modeling_chandraclip import ChandraClipModel, ChandraClipOutput
 from chandraclip.models.chandraclip.processing_chandraclip import ChandraClipProcessor
@@ -57,6 +60,7 @@ register_family(FoldedSpectrumAutoencoderModel)
 register_family(SpectrumVaeModel)
 register_family(EventTransformerModel)
 register_family(EventCubeAutoencoderModel)
+register_family(AxiaEncoderModel)
 AutoConfig.register(NgramTextConfig.model_type, NgramTextConfig, exist_ok=True)
 AutoModel.register(NgramTextConfig, NgramTextModel, exist_ok=True)
 AutoConfig.register(ChandraClipConfig.model_type, ChandraClipConfig, exist_ok=True)
@@ -65,6 +69,10 @@ AutoProcessor.register(ChandraClipConfig, ChandraClipProcessor, exist_ok=True)
 
 __all__ = [
     "FAMILIES",
+    "AxiaEncoderConfig",
+    "AxiaEncoderModel",
+    "AxiaEncoderOutput",
+    "AxiaFeatureExtractor",
     "ChandraClipConfig",
     "ChandraClipModel",
     "ChandraClipOutput",
