@@ -61,8 +61,8 @@ SHORTER = {
     "outputs/results/align/trajectories_validation": "outputs/results/align/trajectories_validation --kinds states "
     "--num_sources 3 --num_observations 2 --num_draws 39",
     "--model outputs/spectrum_vae": "--model outputs/spectrum_vae --split all",  # few are bright
-    # Of the photons of a list each attends to all others.
-    "configs/events_axia.yaml": "configs/events_axia.yaml --feature_extractor_options '{\"max_events\": 8}'",
+    "configs/events_axia.yaml": "configs/events_axia.yaml --feature_extractor_options '{\"max_events\": 8}' "
+    '--model_options \'{"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "fused_size": 16}\'',
     "--output outputs/attention": "--output outputs/attention --split train --num_steps 2 --min_counts 20",
     "outputs/data/default": "DATASET",
     # One word for three things, told apart by the option before it.
