@@ -151,8 +151,10 @@ class AxiaEncoder(AxiaPreTrainedModel):
         filled = lengths.clamp(min=1)
         level = filled.double().log2().ceil().clamp(min=_SHORTEST)
         pooled = values.new_zeros(len(lengths), self.config.hidden_size)
-        for own in level.unique().tolist():
+        for own in range(_SHORTEST, max(_SHORTEST, (self.config.max_events - 1).bit_length()) + 1):
             rows = torch.nonzero(level == own)[:, 0]
+            if not len(rows):
+                continue
             place = torch.arange(int(filled[rows].max()), device=values.device)
             inside, valid = (place < number[rows, None] for number in (lengths, filled))
             index = torch.where(inside, event_cu_seqlens[:-1][rows, None] + place, len(event_values))
