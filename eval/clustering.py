@@ -2,12 +2,12 @@
 
     python eval/clustering.py outputs/embeddings/align/default outputs/data/default
 
-k-means, Gaussian mixtures, agglomeration and HDBSCAN over a range of sizes; a class for each cluster by the largest
-trace of the contingency matrix (one to one, as published), or the class it holds most of (many to one), of raw and of
-class-normalised counts. Clusters are fitted and assigned on train, their number is chosen on validation, test is
-judged; "in-sample" is the published protocol. Beside each: hand features, principal components of the spectra, chance;
-and the recipe of umlcaxs (distances to the known types in a cluster). Writes metrics.json, clustering.md, sizes.png,
-contingency.png.
+k-means, Gaussian mixtures, agglomeration and HDBSCAN over a range of sizes, where asked for DBSCAN in the plane of a
+t-SNE; a class for each cluster by the largest trace of the contingency matrix (one to one, as published), or the class
+it holds most of (many to one), of raw and of class-normalised counts. Clusters are fitted and assigned on train, their
+number is chosen on validation, test is judged; "in-sample" is the published protocol. Beside each: hand features,
+principal components of the spectra, chance; and the recipe of umlcaxs (distances to the known types in a cluster).
+Writes metrics.json, clustering.md, sizes.png, contingency.png.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--methods",
         nargs="+",
         default=["k-means", "Gaussian mixture", "agglomerative", "HDBSCAN"],
-        choices=["k-means", "Gaussian mixture", "agglomerative", "HDBSCAN"],
+        choices=["k-means", "Gaussian mixture", "agglomerative", "HDBSCAN", "t-SNE + DBSCAN"],
         metavar="METHOD",
-        help="of clusters (default: %(default)s)",
+        help="of clusters, 't-SNE + DBSCAN' (arXiv:2412.01150) among them where asked for (default: %(default)s)",
     )
     parser.add_argument(
         "--sizes",
         nargs="+",
         type=int,
         default=[2, 4, 6, 8, 12, 16, 24, 32],
-        help="numbers of clusters tried; HDBSCAN finds its own (default: %(default)s)",
+        help="numbers of clusters tried; HDBSCAN and DBSCAN find their own (default: %(default)s)",
     )
     parser.add_argument(
         "--max_rows", type=int, default=10_000, help="train detections that are fitted (default: %(default)s)"

@@ -2,8 +2,10 @@
 
     python eval/maps.py outputs/embeddings/align/default outputs/data/default --output outputs/results/align/maps
 
-Writes metrics.json, one map a modality (maps_*.png), layouts.csv (the places on the maps, by key) and spread.png. UMAP
-is an extra: pip install 'chandraclip[maps]'; --no_maps gives the numbers without it.
+Latents of a model that is not aligned are shown alone. --layout t-SNE --seed
+505 is the map of Dillmann et al. 2025 (arXiv:2412.01150). Writes metrics.json, one map a modality (maps_*.png) and
+layouts.csv (the places on the maps, by key). UMAP is an extra: pip install 'chandraclip[maps]'; --no_maps gives the
+numbers without it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--split", default="test", help="train, validation, test (default) or all")
     parser.add_argument("--num_neighbours", type=int, default=10, help="of a neighbourhood (default: %(default)s)")
     parser.add_argument("--max_points", type=int, default=5000, help="of a map, drawn at random (default: %(default)s)")
+    parser.add_argument(
+        "--layout", default="UMAP", choices=("UMAP", "t-SNE"), help="of the maps (default: %(default)s)"
+    )
     parser.add_argument("--no_maps", action="store_true", help="the numbers alone")
     parser.add_argument("--num_resamples", type=int, default=1000, help="bootstrap resamples of sources (default 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of layouts, draws and bootstrap (default: %(default)s)")
@@ -52,19 +57,20 @@ def main(arguments: list[str] | None = None) -> None:
     from chandraclip.errors import QueryError
     from chandraclip.evaluation.dataset import join_columns
     from chandraclip.evaluation.embeddings import EmbeddingTable
-    from chandraclip.evaluation.maps import MAP_NEIGHBOURS, layout, plot_maps, turned_to
+    from chandraclip.evaluation.maps import MAP_NEIGHBOURS, PERPLEXITY, TSNE, layout, plot_maps, turned_to
     from chandraclip.evaluation.neighbourhoods import SEMANTIC, spread_tables, standardized, text_vectors
     from chandraclip.evaluation.results import Headline, markdown_table, number, write_metrics
     from chandraclip.files import atomic_path
 
     table = EmbeddingTable.load(options.embeddings).in_split(options.split)
     pairs = {label: pair for label, pair in PAIRS.items() if all(name in table.arrays for name in pair)}
-    if not pairs:
+    alone = [] if pairs else [before for before, _ in PAIRS.values() if before in table.arrays]
+    names = alone or [name for pair in pairs.values() for name in pair]
+    if not names:
         raise QueryError(
-            f"{options.embeddings}: no representation stands in it before and after alignment, only "
+            f"{options.embeddings}: no representation stands in it before and after alignment, nor before alone, only "
             f"{', '.join(table.arrays) or 'none'}"
         )
-    names = [name for pair in pairs.values() for name in pair]
     if "xray_embedding" in table.arrays and {"spectrum", "events"} <= set(pairs):
         names.append("xray_embedding")
     complete = np.logical_and.reduce([table.masks[name] for name in names])
@@ -73,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise QueryError(
             f"{options.embeddings}: only {len(table)} detections have {', '.join(names)}; none has neighbours"
         )
-    if not options.no_maps and len(table) <= MAP_NEIGHBOURS:
+    if not options.no_maps and len(table) <= (PERPLEXITY if options.layout == TSNE else MAP_NEIGHBOURS):
         raise QueryError(
             f"{options.embeddings}: {len(table)} detections are too few for a map; --no_maps gives the numbers"
         )
@@ -115,6 +121,14 @@ def main(arguments: list[str] | None = None) -> None:
         )
         for row in changes
     ]
+    if alone:
+        headline = [
+            Headline(
+                f"spread of {row['quantity']} among neighbours by {row['representation']}",
+                **{name: row[name] for name in ("value", "low", "high", "chance")},
+            )
+            for row in spread
+        ]
     results = {
         "split": options.split,
         "detections": len(table),
@@ -130,14 +144,20 @@ def main(arguments: list[str] | None = None) -> None:
         columns = {name: values[chosen] for name, values in facts.items()}
         places: dict[str, np.ndarray] = {name: table.keys[name][chosen] for name in KEY}
         for label, (before, after) in pairs.items():
-            first = layout(points[before][chosen], options.seed)
-            second = turned_to(layout(points[after][chosen], options.seed), first)
+            first, second = (layout(points[name][chosen], options.seed, options.layout) for name in (before, after))
+            second = turned_to(second, first)
             for name, plane in ((before, first), (after, second)):
                 places[f"{name}_x"], places[f"{name}_y"] = plane.T
             picture = output / f"maps_{label.split()[0].lower()}.png"
-            title = f"UMAP of {len(chosen)} detections by {label}"
+            title = f"{options.layout} of {len(chosen)} detections by {label}"
             plot_maps({f"before: {before}": first, f"after: {after}": second}, columns, picture, title)
             written.append(picture)
+        for name in alone:
+            plane = layout(points[name][chosen], options.seed, options.layout)
+            places[f"{name}_x"], places[f"{name}_y"] = plane.T
+            written.append(output / f"maps_{name}.png")
+            title = f"{options.layout} of {len(chosen)} detections by {name}"
+            plot_maps({name: plane}, columns, written[-1], title)
         with atomic_path(output / "layouts.csv") as temporary:
             pd.DataFrame(places).to_csv(temporary, index=False, float_format="%.5g")
         written.append(output / "layouts.csv")
@@ -150,6 +170,16 @@ def main(arguments: list[str] | None = None) -> None:
                 "after / before": f"{number(row['ratio'])} [{number(row['low'])}, {number(row['high'])}]",
             }
             for row in changes
+        )
+        if pairs
+        else markdown_table(
+            {
+                "neighbours by": row["representation"],
+                "spread of": "texts (cosine distance)" if row["quantity"] == SEMANTIC else row["quantity"],
+                "chance": row["chance"],
+                "spread": f"{number(row['value'])} [{number(row['low'])}, {number(row['high'])}]",
+            }
+            for row in spread
         )
     )
     print(

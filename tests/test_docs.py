@@ -73,6 +73,8 @@ SHORTER = {
     "events_ppad_small.yaml": "events_ppad_small.yaml --feature_extractor_options '{\"mesh_size\": 16}' "
     '--model_options \'{"decoder_hidden_size": 8, "num_fit_steps": 2, "mesh_size": 16}\'',
     "--model outputs/spectrum_vae": "--model outputs/spectrum_vae --split all",  # few are bright
+    "configs/events_axia.yaml": "configs/events_axia.yaml --feature_extractor_options '{\"max_events\": 8}' "
+    '--model_options \'{"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "fused_size": 16}\'',
     "--output outputs/attention": "--output outputs/attention --split train --num_steps 2 --min_counts 20",
     "outputs/data/default": "DATASET",
     # One word for three things, told apart by the option before it.

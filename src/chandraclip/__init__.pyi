@@ -1,6 +1,12 @@
+from .models import AxiaEncoderConfig as AxiaEncoderConfig
+from .models import AxiaEncoderModel as AxiaEncoderModel
+from .models import AxiaFeatureExtractor as AxiaFeatureExtractor
 from .models import ChandraClipConfig as ChandraClipConfig
 from .models import ChandraClipModel as ChandraClipModel
 from .models import ChandraClipProcessor as ChandraClipProcessor
+from .models import EventCubeAutoencoderConfig as EventCubeAutoencoderConfig
+from .models import EventCubeAutoencoderModel as EventCubeAutoencoderModel
+from .models import EventCubeFeatureExtractor as EventCubeFeatureExtractor
 from .models import EventFeatureExtractor as EventFeatureExtractor
 from .models import EventTransformerConfig as EventTransformerConfig
 from .models import EventTransformerModel as EventTransformerModel

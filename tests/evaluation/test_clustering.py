@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chandraclip.data.schema import SOURCE_CLASSES
+from chandraclip.evaluation import cluster_methods
 from chandraclip.evaluation.classes import BINARY, balanced_accuracy, score_predictions
 from chandraclip.evaluation.cluster_methods import (
     ASSIGNMENTS,
@@ -16,6 +17,7 @@ from chandraclip.evaluation.cluster_methods import (
     METHODS,
     NORMALISED,
     ONE_TO_ONE,
+    PLANE_DENSITY,
     RAW,
     assign_classes,
     classes_of,
@@ -90,6 +92,24 @@ def test_noise_of_hdbscan_is_wrong_and_said():
     best = best_of(records, "latents", ONE_TO_ONE)
     assert best["noise"] == pytest.approx(0.2, abs=0.06)
     assert best["balanced_accuracy"] == pytest.approx(1 - best["noise"], abs=0.05)
+
+
+def test_clusters_in_the_plane_of_a_published_layout(monkeypatch):
+    vectors, _, label = planted(num_sources=100, num_classes=2)
+    rows = np.arange(120)
+    fitted = next(fit_clusterings(PLANE_DENSITY, vectors[rows]))
+    found = fitted.predict(vectors[rows])
+    assert fitted.num_clusters == 2
+    for number in (0, 1):  # the published radius leaves out a few at the rims
+        own = found[label[rows] == number]
+        assert (own == np.bincount(own[own >= 0]).argmax()).mean() > 0.8
+    assert not list(fit_clusterings(PLANE_DENSITY, vectors[:50]))
+    # Through folds, with a plane that takes no time.
+    monkeypatch.setattr(cluster_methods, "plane_of", lambda points, seed, method: 3.0 * points[:, :2])
+    compared = compared_of(*planted(num_sources=300, num_classes=2))
+    trials, records = records_of(compared, task_of(compared), methods=[PLANE_DENSITY])
+    assert {trial.size for trial in trials} == {25}
+    assert {record["method"] for record in records} == {PLANE_DENSITY}
 
 
 def test_nothing_of_test_decides():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chandraclip.errors import OptionError
-from chandraclip.evaluation.maps import layout, plot_maps, turned_to
+from chandraclip.evaluation.maps import TSNE, layout, plane_of, plot_maps, turned_to
 
 
 def two_clouds(rows: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -29,6 +29,17 @@ def test_a_layout_keeps_clouds_apart_and_is_the_same_again():
     assert np.array_equal(plane, layout(points, seed=3))
     with pytest.raises(ValueError, match="15 detections are too few"):
         layout(points[:15])
+
+
+def test_the_published_layout_keeps_clouds_apart_in_its_own_units():
+    points, group = two_clouds()
+    plane = plane_of(points, 505, TSNE)
+    assert np.array_equal(plane, plane_of(points, 505, TSNE))
+    centres = np.stack([plane[group == number].mean(axis=0) for number in (0, 1)])
+    assert np.linalg.norm(centres[0] - centres[1]) > plane[group == 0].std()
+    assert (np.abs(layout(points, 505, TSNE)).max(axis=1) <= 1 + 1e-9).mean() == pytest.approx(0.9, abs=0.05)
+    with pytest.raises(ValueError, match="50 detections are too few for a map with 50 neighbours"):
+        plane_of(points[:50], 505, TSNE)
 
 
 def test_turning_undoes_a_turn_and_a_mirror():

@@ -35,9 +35,16 @@ TINY: dict[str, dict[str, Any]] = {
     "event_transformer": {"hidden_size": 16, "intermediate_size": 16, "num_queries": 4, "latent_size": 8,
                           "decoder_hidden_size": 8, "num_decoder_blocks": 1, "chunk_size": 16},
     "poisson_autodecoder": {"decoder_hidden_size": 8, "num_decoder_blocks": 1, "num_fit_steps": 2},
+    "event_cube_autoencoder": {"channels": [4, 4], "hidden_sizes": [16, 8]},
+    "axia_encoder": {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+                     "branch_size": 8, "fused_size": 16, "latent_size": 8, "hidden_dropout": 0.0,
+                     "attention_dropout": 0.0, "decoder_hidden_size": 8, "num_decoder_blocks": 1},
 }  # fmt: skip
-# Options without which what is drawn while training depends on how a batch is cut, as dropout does.
-NOT_DRAWN: dict[str, dict[str, Any]] = {"spectrum_vae": {"variational": False}}
+# Options without which what is drawn while training, or a batch's statistics, depend on how a batch is cut.
+NOT_DRAWN: dict[str, dict[str, Any]] = {
+    "spectrum_vae": {"variational": False},
+    "event_cube_autoencoder": {"batch_norm": False},
+}
 ALL = [*TINY, "chandraclip"]
 PREVIOUS = sorted(CHECKPOINTS.glob("*.json"))
 

@@ -70,3 +70,21 @@ class Ragged:
 def row_index(ragged: Ragged) -> np.ndarray:
     """(total,) the row that each value belongs to."""
     return np.repeat(np.arange(len(ragged)), np.diff(ragged.offsets))
+
+
+def ranks_in_rows(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(total,) float64, the place of each value among those of its row, from 1; equal ones share the mean of theirs.
+
+    Args:
+        values: (total,).
+        rows: (total,) int, not decreasing, see `row_index`.
+    """
+    order = np.lexsort((values, rows))
+    value, row = values[order], rows[order]
+    is_new_row = np.diff(row, prepend=-1) > 0
+    starts = np.flatnonzero(is_new_row | (np.diff(value, prepend=np.nan) != 0))
+    number = np.diff(np.append(starts, len(order)))
+    in_row = np.arange(len(order)) - np.maximum.accumulate(np.where(is_new_row, np.arange(len(order)), 0))
+    result = np.empty(len(order))
+    result[order] = np.repeat(in_row[starts] + 0.5 * (number + 1), number)
+    return result

@@ -1,6 +1,7 @@
 """Clusterings of train detections that also say to which cluster any other detection belongs, and what class it is.
 
-k-means, Gaussian mixtures, Ward's agglomeration and HDBSCAN, all of scikit-learn or scipy.
+k-means, Gaussian mixtures, Ward's agglomeration, HDBSCAN, and DBSCAN in the plane of a t-SNE, all of scikit-learn or
+scipy.
 """
 
 from __future__ import annotations
@@ -11,12 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import HDBSCAN, KMeans
+from sklearn.cluster import DBSCAN, HDBSCAN, KMeans
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 
+from chandraclip.evaluation.maps import PERPLEXITY, TSNE, plane_of
+
 KMEANS, MIXTURE, WARD, DENSITY = "k-means", "Gaussian mixture", "agglomerative", "HDBSCAN"
 METHODS = (KMEANS, MIXTURE, WARD, DENSITY)
+# After Dillmann et al. 2025 (arXiv:2412.01150), in units of the plane. A t-SNE a fit takes long: it is no default.
+PLANE_DENSITY = "t-SNE + DBSCAN"
+PLANE_RADIUS, PLANE_NEIGHBOURS = 2.5, 25
+PLANE_SEED = 505
+ALL_METHODS = (*METHODS, PLANE_DENSITY)
 SIZES = (2, 4, 6, 8, 12, 16, 24, 32)
 MIN_CLUSTER_SIZES = (5, 10, 20, 50, 100)  # HDBSCAN is told the least detections a cluster, not their number
 CORE_NEIGHBOURS = 5
@@ -33,10 +41,10 @@ class Clustering:
     """One clustering of one method.
 
     Attributes:
-        method: of `METHODS`.
-        size: k, or of HDBSCAN the least detections a cluster.
+        method: of `ALL_METHODS`.
+        size: k; of HDBSCAN the least detections a cluster; of DBSCAN those within its radius.
         num_clusters: that it found.
-        predict: (Q, D) -> (Q,) int cluster, -1 for none (HDBSCAN's noise).
+        predict: (Q, D) -> (Q,) int cluster, -1 for none (noise of HDBSCAN and DBSCAN).
     """
 
     method: str
@@ -52,14 +60,18 @@ def fit_clusterings(
 
     Rows that were not fitted go to the nearest centre (k-means), the likeliest component (mixtures), the cluster whose
     centre is nearest, which is the one that Ward's criterion would join a single row to but for the factor n / (n + 1),
-    or that of the nearest fitted row, noise where that is noise (HDBSCAN).
+    or that of the nearest fitted row, noise where that is noise (HDBSCAN, DBSCAN).
 
     Args:
-        method: of `METHODS`.
+        method: of `ALL_METHODS`.
         vectors: (N, D) float64, columns of like scale.
-        sizes: `SIZES`, or `MIN_CLUSTER_SIZES` for HDBSCAN; those larger than the rows allow are left out.
+        sizes: `SIZES`, or `MIN_CLUSTER_SIZES` for HDBSCAN; those larger than the rows allow are left out. DBSCAN in the
+            plane has the published radius and neighbours, whatever they are.
         seed: of the starting centres, and of the rows where a method can fit only `MAX_PAIRWISE_ROWS`.
     """
+    if method == PLANE_DENSITY:
+        yield from _density_in_the_plane(vectors, seed)
+        return
     sizes = sizes or (MIN_CLUSTER_SIZES if method == DENSITY else SIZES)
     sizes = tuple(size for size in sizes if size <= len(vectors) // 2)
     if method in (WARD, DENSITY) and len(vectors) > MAX_PAIRWISE_ROWS:
@@ -85,6 +97,18 @@ def fit_clusterings(
             labels = HDBSCAN(min_cluster_size=size, min_samples=CORE_NEIGHBOURS, copy=True).fit_predict(vectors)
             found = int(labels.max()) + 1
             yield Clustering(method, size, found, _lookup(nearest, labels))
+
+
+def _density_in_the_plane(vectors: np.ndarray, seed: int) -> Iterator[Clustering]:
+    """DBSCAN of a t-SNE's plane, as published; the t-SNE has its own seed, `seed` draws the rows."""
+    if len(vectors) > MAX_PAIRWISE_ROWS:
+        vectors = vectors[np.random.default_rng(seed).choice(len(vectors), MAX_PAIRWISE_ROWS, replace=False)]
+    if len(vectors) <= PERPLEXITY:
+        return
+    plane = plane_of(vectors, PLANE_SEED, TSNE)
+    labels = DBSCAN(eps=PLANE_RADIUS, min_samples=PLANE_NEIGHBOURS).fit_predict(plane)
+    nearest = NearestNeighbors(n_neighbors=1).fit(vectors)
+    yield Clustering(PLANE_DENSITY, PLANE_NEIGHBOURS, int(labels.max()) + 1, _lookup(nearest, labels))
 
 
 def _lookup(nearest: NearestNeighbors, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

@@ -81,7 +81,7 @@ def run_trials(
     Args:
         compared: what is clustered.
         task: whose rows and folds; labels are used by the assignment alone.
-        methods: of `cluster_methods.METHODS`.
+        methods: of `cluster_methods.ALL_METHODS`.
         sizes: numbers of clusters.
         max_rows: train rows that are fitted, drawn at random.
         max_dimensions: longer vectors are replaced by so many principal components of train; 0 for never.

@@ -1,4 +1,8 @@
-"""Maps: representations before and after alignment laid out in the plane by UMAP (McInnes, Healy & Melville 2018)."""
+"""Maps: representations before and after alignment laid out in the plane.
+
+By UMAP (McInnes, Healy & Melville 2018), or by t-SNE (van der Maaten & Hinton 2008) as Dillmann et al. 2025
+(arXiv:2412.01150) have it.
+"""
 
 from __future__ import annotations
 
@@ -27,39 +31,55 @@ COLOURS = {
 }
 
 
-MAP_NEIGHBOURS = 15
+MAP_NEIGHBOURS, MIN_DISTANCE = 15, 0.1  # of UMAP
+UMAP, TSNE = "UMAP", "t-SNE"
+LAYOUTS = (UMAP, TSNE)
+# Published: sklearn's t-SNE with these, a random start and seed 505. The perplexity is the smooth number of neighbours.
+PERPLEXITY = 50
+_TSNE_OPTIONS: dict[str, Any] = {"learning_rate": 100.0, "max_iter": 1000, "early_exaggeration": 1.0, "init": "random"}
 
 
-def layout(
-    points: np.ndarray, seed: int = 0, num_neighbours: int = MAP_NEIGHBOURS, min_distance: float = 0.1
-) -> np.ndarray:
-    """(N, 2) UMAP layout about its median, most of it within 1; the same for the same input and seed.
+def layout(points: np.ndarray, seed: int = 0, method: str = UMAP) -> np.ndarray:
+    """(N, 2) layout about its median, most of it within 1; the same for the same input and seed.
 
     Args:
         points: (N, D), see `neighbourhoods.standardized`.
-        seed: of the layout, which begins with the two principal components.
-        num_neighbours, min_distance: UMAP's `n_neighbors` and `min_dist`.
+        seed: of the layout.
+        method: of `LAYOUTS`.
 
     Raises:
         OptionError: umap-learn is not installed.
         ValueError: fewer points than neighbours.
     """
+    plane = plane_of(points, seed, method)
+    plane -= np.median(plane, axis=0)
+    return plane / np.quantile(np.abs(plane).max(axis=1), _WITHIN)
+
+
+def plane_of(points: np.ndarray, seed: int = 0, method: str = UMAP) -> np.ndarray:
+    """`layout` in the method's own units, in which published clusters are found."""
+    needed = MAP_NEIGHBOURS if method == UMAP else PERPLEXITY
+    if len(points) <= needed:
+        raise ValueError(f"{len(points)} detections are too few for a map with {needed} neighbours")
+    points = np.asarray(points, dtype=np.float32)
+    if method == TSNE:
+        from sklearn import manifold
+
+        reducer = manifold.TSNE(2, perplexity=PERPLEXITY, random_state=seed, **_TSNE_OPTIONS)
+        return np.asarray(reducer.fit_transform(points), dtype=np.float64)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of numba's and of TensorFlow, which parametric UMAP alone needs
             import umap
     except ImportError as error:
         raise OptionError(f"maps need UMAP: pip install 'chandraclip[maps]' ({error})") from error
-    if len(points) <= num_neighbours:
-        raise ValueError(f"{len(points)} detections are too few for a map with {num_neighbours} neighbours")
+    # It begins with the two principal components.
     reducer = umap.UMAP(
-        n_neighbors=num_neighbours, min_dist=min_distance, init="pca", random_state=seed, n_jobs=1, low_memory=True
+        n_neighbors=MAP_NEIGHBOURS, min_dist=MIN_DISTANCE, init="pca", random_state=seed, n_jobs=1, low_memory=True
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        plane = np.asarray(reducer.fit_transform(np.asarray(points, dtype=np.float32)), dtype=np.float64)
-    plane -= np.median(plane, axis=0)
-    return plane / np.quantile(np.abs(plane).max(axis=1), _WITHIN)
+        return np.asarray(reducer.fit_transform(points), dtype=np.float64)
 
 
 def turned_to(plane: np.ndarray, other: np.ndarray) -> np.ndarray:

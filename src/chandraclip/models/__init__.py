@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
+from chandraclip.models.axia_encoder.configuration_axia_encoder import AxiaEncoderConfig
+from chandraclip.models.axia_encoder.feature_extraction_axia_encoder import AxiaFeatureExtractor
+from chandraclip.models.axia_encoder.modeling_axia_encoder import AxiaEncoderModel, AxiaEncoderOutput
 from chandraclip.models.chandraclip.configuration_chandraclip import ChandraClipConfig
 from chandraclip.models.chandraclip.modeling_chandraclip import ChandraClipModel, ChandraClipOutput
 from chandraclip.models.chandraclip.processing_chandraclip import ChandraClipProcessor
 from chandraclip.models.chandraclip.text_tokenizer import small_text_config, train_tokenizer
 from chandraclip.models.contract import FAMILIES, TowerModel, load_reconstructing, reconstructs, register_family
+from chandraclip.models.event_cube_autoencoder.configuration_event_cube_autoencoder import EventCubeAutoencoderConfig
+from chandraclip.models.event_cube_autoencoder.feature_extraction_event_cube_autoencoder import (
+    EventCubeFeatureExtractor,
+)
+from chandraclip.models.event_cube_autoencoder.modeling_event_cube_autoencoder import (
+    EventCubeAutoencoderModel,
+    EventCubeAutoencoderOutput,
+)
 from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
 from chandraclip.models.event_transformer.feature_extraction_event_transformer import EventFeatureExtractor
 from chandraclip.models.event_transformer.modeling_event_transformer import (
@@ -57,6 +68,8 @@ register_family(FoldedSpectrumAutoencoderModel)
 register_family(SpectrumVaeModel)
 register_family(EventTransformerModel)
 register_family(PoissonAutodecoderModel)
+register_family(EventCubeAutoencoderModel)
+register_family(AxiaEncoderModel)
 AutoConfig.register(NgramTextConfig.model_type, NgramTextConfig, exist_ok=True)
 AutoModel.register(NgramTextConfig, NgramTextModel, exist_ok=True)
 AutoConfig.register(ChandraClipConfig.model_type, ChandraClipConfig, exist_ok=True)
@@ -65,10 +78,18 @@ AutoProcessor.register(ChandraClipConfig, ChandraClipProcessor, exist_ok=True)
 
 __all__ = [
     "FAMILIES",
+    "AxiaEncoderConfig",
+    "AxiaEncoderModel",
+    "AxiaEncoderOutput",
+    "AxiaFeatureExtractor",
     "ChandraClipConfig",
     "ChandraClipModel",
     "ChandraClipOutput",
     "ChandraClipProcessor",
+    "EventCubeAutoencoderConfig",
+    "EventCubeAutoencoderModel",
+    "EventCubeAutoencoderOutput",
+    "EventCubeFeatureExtractor",
     "EventFeatureExtractor",
     "EventTransformerConfig",
     "EventTransformerModel",

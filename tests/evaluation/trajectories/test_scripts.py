@@ -242,6 +242,27 @@ def test_maps(repository, place, capsys):
     assert "after / before" in capsys.readouterr().out
 
 
+def test_maps_of_latents_that_were_not_aligned_by_the_published_layout(
+    repository, place, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("chandraclip.evaluation.maps.PERPLEXITY", 10)  # there are 37 detections
+    table = pq.read_table(place / "embeddings" / "embeddings.parquet")
+    kept = [name for name in table.column_names if not name.endswith("_embedding") and name != "spectrum_latents"]
+    pq.write_table(table.select(kept), tmp_path / "embeddings.parquet")
+    options = [str(tmp_path), str(place / "dataset"), "--split", "all", "--num_resamples", "20"]
+    options += ["--layout", "t-SNE", "--num_neighbours", "3"]
+    load(repository / "eval" / "maps.py").main([*options, "--seed", "505", "--output", str(tmp_path / "maps")])
+    content = json.loads((tmp_path / "maps" / "metrics.json").read_text())
+    assert not content["results"]["changes"]
+    assert all(item["low"] <= item["value"] <= item["high"] for item in content["headline"])
+    assert {path.name for path in (tmp_path / "maps").glob("*.png")} == {
+        "maps_event_latents.png",
+        "maps_text_features.png",
+    }
+    assert "event_latents_x" in (tmp_path / "maps" / "layouts.csv").read_text()
+    assert "after" not in capsys.readouterr().out
+
+
 def test_maps_of_one_side_alone_are_refused(repository, place, tmp_path):
     table = pq.read_table(place / "embeddings" / "embeddings.parquet")
     kept = [name for name in table.column_names if not name.endswith(("_latents", "_features"))]
