@@ -23,7 +23,15 @@ from chandraclip.models.contract import make_model
 from chandraclip.models.feature_extraction import ResponseFeatureExtractor
 from chandraclip.simulate.instrument.response import builtin_instrument
 
-SMALL = {"hidden_size": 32, "intermediate_size": 32, "latent_size": 8}
+SMALL = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "latent_size": 8,
+    "decoder_hidden_size": 16,
+    "num_fit_steps": 2,
+    "branch_size": 16,
+    "fused_size": 32,
+}
 
 
 def registered() -> list[str]:
