@@ -16,7 +16,7 @@ FACTORIES = {
     for name in ("arange", "empty", "eye", "full", "linspace", "logspace", "ones", "rand", "randint", "randn",
                  "randperm", "tensor", "zeros", "as_tensor", "from_numpy")
 }  # fmt: skip
-# What a family reads back from the device, and may: PPAD which lists of a batch are fitted together, once for some hundred steps.
+# What a family reads back from the device, and may: PPAD which lists are fitted together, once for some hundred steps.
 WAITED_FOR = {"poisson_autodecoder": ["Tensor.tolist"]}
 
 
