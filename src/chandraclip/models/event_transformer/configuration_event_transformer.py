@@ -40,6 +40,10 @@ class EventTransformerConfig(ChandraConfig):
             of the other part; `own_statistics_weight`: of the whole list's.
         consistency_weight: weight of the squared distance between the learned latents of the two parts, over the sum of
             their squares.
+        planted_share: of the training lists, in which a burst, a flare, a dip or a pulsation is planted.
+        planted_weight: weight of telling its kind and time scale, linearly, from the latents of a part.
+        count_weight: the likelihood of a list of N photons weighs as (N / 50) ** count_weight, from 1/4 to 8; its
+            likelihood is a photon's.
         summary_mean, summary_std: standardise `event_summary` (log10 of photons, of exposure in s, of duration in s).
         rate_mean, rate_std: standardise log10 of the mean rate in photons/s, the first latent.
     """
@@ -75,6 +79,9 @@ class EventTransformerConfig(ChandraConfig):
     statistics_weight: float = 0.3
     own_statistics_weight: float = 0.3
     consistency_weight: float = 0.1
+    planted_share: float = 0.3
+    planted_weight: float = 0.2
+    count_weight: float = 0.0
     summary_mean: list[float] | tuple[float, ...] = (1.7, 4.5, 4.5)
     summary_std: list[float] | tuple[float, ...] = (0.7, 0.6, 0.6)
     rate_mean: float = -2.7
@@ -87,6 +94,8 @@ class EventTransformerConfig(ChandraConfig):
             self.check_positive("max_likelihood_events")
         if not 0.0 <= self.min_thinning < 0.5:
             raise ValueError(f"min_thinning must be 0 or more and less than 1/2, it is {self.min_thinning}")
+        if not 0.0 <= self.planted_share <= 1.0:
+            raise ValueError(f"planted_share must be between 0 and 1, it is {self.planted_share}")
         if self.num_scales and self.latent_size < NUM_LEVELS + self.num_bursts + MIN_LEARNED:
             raise ValueError(
                 f"latent_size {self.latent_size} has no room for {NUM_LEVELS} numbers of the mean rate, the centres of "
@@ -101,6 +110,7 @@ class EventTransformerConfig(ChandraConfig):
             config_dict.pop("num_features", None)
             earlier = {"num_scales": 0, "list_statistics": False, "num_bursts": 0, "min_thinning": 0.0}
             earlier |= {"statistics_weight": 0.0, "own_statistics_weight": 0.0, "consistency_weight": 0.0}
+            earlier |= {"planted_share": 0.0, "planted_weight": 0.0}
             written = {"num_decoder_frequencies": 6, "total_variation_weight": 0.005, "latent_weight": 0.01}
             config_dict = {**written, **config_dict, **earlier}
         return config_dict

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
@@ -28,6 +29,7 @@ from chandraclip.models.event_transformer.photon_features import (
     neighbour_features,
     num_statistics,
 )
+from chandraclip.models.event_transformer.planting import NOTHING, NUM_KINDS, plant
 from chandraclip.models.event_transformer.point_process import (
     RateField,
     point_process_loss,
@@ -37,6 +39,7 @@ from chandraclip.models.event_transformer.point_process import (
 from chandraclip.models.event_transformer.thinning import halves
 from chandraclip.models.layers import masked_mean
 
+TYPICAL_COUNTS = 50.0
 FINE_MESH = 4  # places in each cell of the mesh where the field is integrated without drawing
 
 
@@ -82,6 +85,7 @@ class EventTransformerModel(EventTransformerPreTrainedModel, TowerModel):
         size = num_statistics(config.num_scales) if config.num_scales else 0
         self.statistics_head = nn.Linear(config.latent_size, size) if config.statistics_weight else None
         self.own_statistics_head = nn.Linear(config.latent_size, size) if config.own_statistics_weight else None
+        self.planted_head = nn.Linear(config.latent_size, NUM_KINDS + 1) if config.planted_weight else None
         self.post_init()
 
     def forward(
@@ -120,6 +124,9 @@ class EventTransformerModel(EventTransformerPreTrainedModel, TowerModel):
         if not self.config.min_thinning:
             return self._seen(lists, event_summary, observed, event_mask)
         draw = shared_uniform(lists.share.device) if self.training else lists.share.new_tensor(0.5)
+        planted = None
+        if self.training and self.planted_head is not None:
+            lists, *planted = plant(lists, event_key, draw, self.config.planted_share, observed.good_time)
         parts = halves(lists, event_key, draw, self.config.min_thinning)
         if not self.training:
             whole = self.encoder.look(lists, event_summary).latents
@@ -129,7 +136,7 @@ class EventTransformerModel(EventTransformerPreTrainedModel, TowerModel):
             loss = masked_mean(row_loss, event_mask, across_processes=False)
             log_rate = self._cost(whole, lists, observed)[1]
             return EventTransformerOutput(loss=loss, latents=whole, log_rate=log_rate)
-        terms, latents = self._terms(lists, parts, event_summary, observed)
+        terms, latents = self._terms(lists, parts, event_summary, observed, planted)
         means = {name: masked_mean(term, event_mask, across_processes=True) for name, term in terms.items()}
         reported = {name: mean.detach() for name, mean in means.items()}
         return EventTransformerOutput(
@@ -148,17 +155,28 @@ class EventTransformerModel(EventTransformerPreTrainedModel, TowerModel):
         return EventTransformerOutput(loss=loss, latents=latents, log_rate=log_rate)
 
     def _terms(
-        self, lists: PhotonLists, parts: tuple[PhotonLists, PhotonLists], summary: Tensor, observed: Observed
+        self,
+        lists: PhotonLists,
+        parts: tuple[PhotonLists, PhotonLists],
+        summary: Tensor,
+        observed: Observed,
+        planted: list[Tensor] | None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Name -> (B,) terms of the training loss, and the latents of the first part."""
         config, place = self.config, shared_uniform(lists.share.device)
         with torch.no_grad():
             _, surprise, is_whole = neighbour_features(lists, config.num_scales)
             of_whole = list_statistics(lists, surprise, is_whole)
+        by_counts = (lists.counts / TYPICAL_COUNTS).pow(config.count_weight).clamp(0.25, 8.0)
         looks = [self.encoder.look(part, summary) for part in parts]
         terms: dict[str, list[Tensor]] = {}
         for look, part, other in zip(looks, parts[::-1], looks[::-1]):
-            terms.setdefault("likelihood", []).append(self._cost(look.latents, part, observed, place)[0])
+            terms.setdefault("likelihood", []).append(by_counts * self._cost(look.latents, part, observed, place)[0])
+            if planted is not None and self.planted_head is not None:
+                said, (kind, log_scale) = self.planted_head(look.latents).float(), planted
+                cost = F.cross_entropy(said[:, :-1], kind, reduction="none")
+                cost = cost + (said[:, -1] - log_scale).square() * (kind != NOTHING)
+                terms.setdefault("planted", []).append(config.planted_weight * cost)
             for name, head, weight, target in (
                 ("statistics", self.statistics_head, config.statistics_weight, other.statistics),
                 ("own_statistics", self.own_statistics_head, config.own_statistics_weight, of_whole),
