@@ -92,16 +92,21 @@ def test_statistics_of_known_lists() -> None:
     energies, known, dyadic, colour, octave = (
         statistics[:, begin:end] for begin, end in ((1, 13), (13, 14), (22, 34), (34, 38), (38, 49))
     )
-    assert statistics.shape[1] == 49
+    assert statistics.shape[1] == 52
     assert (known == 1.0).all()
     place = int(12 * math.log(1.0 / 0.3) / math.log(10.0 / 0.3))
-    torch.testing.assert_close(energies[0], 2.0 * torch.eye(12)[place])
+    torch.testing.assert_close(energies[0], 5.0 * torch.eye(12)[place])
     # Noise stays near its mean; a light curve that fills one half has all its power at the longest scale.
     assert dyadic[0].abs().max() < 2.0
     assert dyadic[1].argmax() == 11
     assert dyadic[1, 11].item() == pytest.approx(math.asinh((number - 1) / math.sqrt(2 * (1 - 1 / number))), rel=1e-4)
     assert octave[2].argmax() == 5  # 32 to 63 cycles
     assert octave[2, 5] > octave[0].max() + 2.0
+    best = statistics[:, 49:]
+    torch.testing.assert_close(
+        best[:, :2], torch.stack([statistics[:, 14:18].amax(1), statistics[:, 18:22].amin(1)], 1)
+    )
+    assert best[2, 2] > best[0, 2] + 2.0
     assert colour[0].max() < 0.0  # one energy: less than noise
     assert colour[3].argmax() == 3
 

@@ -79,9 +79,9 @@ class EventTransformerConfig(ChandraConfig):
     statistics_weight: float = 0.3
     own_statistics_weight: float = 0.3
     consistency_weight: float = 0.1
-    planted_share: float = 0.3
-    planted_weight: float = 0.2
-    count_weight: float = 0.0
+    planted_share: float = 0.4
+    planted_weight: float = 0.5
+    count_weight: float = 0.5
     summary_mean: list[float] | tuple[float, ...] = (1.7, 4.5, 4.5)
     summary_std: list[float] | tuple[float, ...] = (0.7, 0.6, 0.6)
     rate_mean: float = -2.7
@@ -110,7 +110,7 @@ class EventTransformerConfig(ChandraConfig):
             config_dict.pop("num_features", None)
             earlier = {"num_scales": 0, "list_statistics": False, "num_bursts": 0, "min_thinning": 0.0}
             earlier |= {"statistics_weight": 0.0, "own_statistics_weight": 0.0, "consistency_weight": 0.0}
-            earlier |= {"planted_share": 0.0, "planted_weight": 0.0}
+            earlier |= {"planted_share": 0.0, "planted_weight": 0.0, "count_weight": 0.0}
             written = {"num_decoder_frequencies": 6, "total_variation_weight": 0.005, "latent_weight": 0.01}
             config_dict = {**written, **config_dict, **earlier}
         return config_dict

@@ -18,7 +18,9 @@ from chandraclip.models.event_transformer.photon_lists import UNKNOWN_BAND
 
 NUM_CELLS_LOG2 = 12  # of the light curve whose powers are taken: 4,096 cells of the good time
 NUM_ENERGY_BINS = 12  # from 0.3 to 10 keV
+COLOUR_SCALE = 5.0  # of the roots of the shares, which scatter by .1 to .2 from source to source
 NUM_COLOUR_SCALES = 4
+FEWEST_CYCLES = 4  # of the peak of all octaves: fewer are red noise and flares
 # Cells are set off by a little: photons at 1/2 of the good time would lie on an edge, on either side by rounding.
 _CELL_OFFSET = 3.1e-4
 
@@ -112,8 +114,9 @@ def list_statistics(lists: PhotonLists, surprise: Tensor, whole: Tensor) -> Tens
     log10 of the readout frame over the mean interval; shares of the photons in 12 bins of log energy, as square roots,
     and the share of photons whose energy is known; for each k the largest and the smallest surprise of a stretch that
     begins and ends with a photon; how much neighbouring cells of the light curve differ, at 12 dyadic scales of the
-    good time, over what photon noise gives; the same for the mean log energy, at 4 scales; and the highest peak of the
-    power spectrum in each of 11 octaves, from one cycle in the good time, over what noise gives.
+    good time, over what photon noise gives; the same for the mean log energy, at 4 scales; the highest peak of the
+    power spectrum in each of 11 octaves, from one cycle in the good time, over what noise gives; and the largest and
+    the smallest surprise at any k, and the highest peak from four cycles on.
     """
     num_rows, num_scales = len(lists.share), surprise.shape[1] // 2
     counts = lists.counts.float()
@@ -126,12 +129,17 @@ def list_statistics(lists: PhotonLists, surprise: Tensor, whole: Tensor) -> Tens
     energy_bin = row * NUM_ENERGY_BINS + place.long().clamp(0, NUM_ENERGY_BINS - 1)
     histogram = lists.values.new_zeros(num_rows * NUM_ENERGY_BINS).index_add(0, energy_bin, known)
     shares = (histogram.view(num_rows, -1) / in_row.clamp(min=1.0)[:, None]).sqrt()
+    extremes = _extremes(surprise[:, :num_scales], whole[:, :num_scales], row, num_rows)
+    *powers, peak = _light_curve_powers(lists, row, known)
     parts = [
         (frames.clamp(min=1e-4)).log10()[:, None],
-        2.0 * shares,
+        COLOUR_SCALE * shares,
         (in_row / counts.clamp(min=1.0))[:, None],
-        *_extremes(surprise[:, :num_scales], whole[:, :num_scales], row, num_rows),
-        *_light_curve_powers(lists, row, known),
+        *extremes,
+        *powers,
+        extremes[0].amax(dim=1, keepdim=True),
+        extremes[1].amin(dim=1, keepdim=True),
+        peak,
     ]
     return torch.cat(parts, dim=1)
 
@@ -139,7 +147,7 @@ def list_statistics(lists: PhotonLists, surprise: Tensor, whole: Tensor) -> Tens
 def num_statistics(num_scales: int) -> int:
     """Columns of `list_statistics`."""
     octaves = NUM_CELLS_LOG2 - 1
-    return 1 + NUM_ENERGY_BINS + 1 + 2 * num_scales + NUM_CELLS_LOG2 + NUM_COLOUR_SCALES + octaves
+    return 1 + NUM_ENERGY_BINS + 1 + 2 * num_scales + NUM_CELLS_LOG2 + NUM_COLOUR_SCALES + octaves + 3
 
 
 def _extremes(surprise: Tensor, whole: Tensor, row: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
@@ -189,7 +197,8 @@ def _light_curve_powers(lists: PhotonLists, row: Tensor, known: Tensor) -> list[
         (power[:, (1 << octave) - 1 : (2 << octave) - 1].amax(dim=1) - octave * math.log(2.0)).asinh()
         for octave in range(NUM_CELLS_LOG2 - 1)
     ]
-    return [torch.stack(part, dim=1) for part in (differences, colours, octaves)]
+    peak = (power[:, FEWEST_CYCLES - 1 :].amax(dim=1) - math.log(power.shape[1])).asinh()
+    return [torch.stack(part, dim=1) for part in (differences, colours, octaves, [peak])]
 
 
 def earlier_features(lists: PhotonLists) -> Tensor:
