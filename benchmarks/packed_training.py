@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lengths", default="real", help="real, mock, or a Parquet file (default: %(default)s)")
     parser.add_argument("--batch_size", type=int, default=64, help="lists a batch (default: %(default)s)")
-    parser.add_argument("--longest", type=int, default=10_000, help="photons a list at most (default: %(default)s)")
+    parser.add_argument("--longest", type=int, default=4000, help="photons a list at most (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=3, help="batches (default: %(default)s)")
     options = parser.parse_args()
 
