@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from chandraclip.errors import InputFileError
 from chandraclip.models import EventFeatureExtractor, EventTransformerConfig, EventTransformerModel
+from chandraclip.models.contract import load_rates
 from chandraclip.models.event_transformer.bursts import Bursts
 
 from .conftest import make_columns
@@ -151,10 +154,14 @@ def test_lists_without_energies_are_one_band(decoding_model: EventTransformerMod
     assert all(torch.isfinite(p.grad).all() for p in decoding_model.parameters() if p.grad is not None)
 
 
-def test_a_model_of_version_2_does_not_decode() -> None:
+def test_a_model_of_version_2_does_not_decode(tmp_path: Path) -> None:
     model = EventTransformerModel(EventTransformerConfig(**SMALL, num_scales=0, num_bursts=0, min_thinning=0.0,
                                                          statistics_weight=0.0, own_statistics_weight=0.0))  # fmt: skip
     batch = EventFeatureExtractor()(make_columns())
     latents = model(**batch).latents
     with pytest.raises(NotImplementedError, match="version 2"):
         model.expected_photons(latents, batch)
+    model.save_pretrained(tmp_path)
+    EventFeatureExtractor().save_pretrained(tmp_path)
+    with pytest.raises(InputFileError, match="earlier form"):
+        load_rates(tmp_path)

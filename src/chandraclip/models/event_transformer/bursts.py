@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
 from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
+from chandraclip.models.layers import ZeroLinear
 
 # ln of the rise and decay times, in spans: a billionth of an observation (the frame of a pulsar's list) to all of it.
 SHORTEST, LONGEST = -20.0, 0.0
@@ -65,11 +66,6 @@ class Bursts:
         inside = cumulative.diff(dim=-1)[..., 0].clamp(min=0.0)
         share = torch.zeros_like(self.centre).index_add(0, gti_row, inside)
         return (share[..., None] * self.log_weight.exp()).sum(dim=1)
-
-
-class ZeroLinear(nn.Linear):
-    """Starts as zero. By its class: transformers passes modules without parameters of their own over when it
-    initialises a model of another package, so that a parent cannot do it for its layers."""
 
 
 class BurstDecoder(nn.Module):

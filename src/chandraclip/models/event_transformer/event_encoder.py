@@ -13,7 +13,7 @@ from transformers import initialization as init
 from transformers.activations import ACT2FN
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from chandraclip.models.event_transformer.bursts import CENTRE_SCALE, ZeroLinear, attended_places
+from chandraclip.models.event_transformer.bursts import CENTRE_SCALE, attended_places
 from chandraclip.models.event_transformer.configuration_event_transformer import NUM_LEVELS, EventTransformerConfig
 from chandraclip.models.event_transformer.feature_extraction_event_transformer import FEATURES
 from chandraclip.models.event_transformer.packed_attention import Chunks, split_into_chunks
@@ -32,6 +32,7 @@ from chandraclip.models.layers import (
     EncoderLayer,
     FeedForward,
     Standardize,
+    ZeroLinear,
     fourier_features,
 )
 
@@ -65,8 +66,6 @@ class EventTransformerPreTrainedModel(ChandraPreTrainedModel):
             init.normal_(module.query_embedding, std=1.0)
             if self.config.num_bursts:
                 init.copy_(module.burst_scales, module.first_burst_scales())
-        elif isinstance(module, ZeroLinear):
-            init.zeros_(module.weight)
 
 
 class PhotonReader(GradientCheckpointingLayer):

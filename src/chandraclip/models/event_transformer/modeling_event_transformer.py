@@ -88,6 +88,10 @@ class EventTransformerModel(EventTransformerPreTrainedModel, TowerModel):
         self.planted_head = nn.Linear(config.latent_size, NUM_KINDS + 1) if config.planted_weight else None
         self.post_init()
 
+    @property
+    def latents_hold_rates(self) -> bool:
+        return self.config.num_scales > 0
+
     def forward(
         self,
         event_values: Tensor,

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chandraclip.models.event_transformer.bursts import Bursts, ZeroLinear
+from chandraclip.models.event_transformer.bursts import Bursts
 from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
 from chandraclip.models.event_transformer.photon_lists import OUT_OF_BAND, UNKNOWN_BAND
-from chandraclip.models.layers import fourier_features
+from chandraclip.models.layers import ZeroLinear, fourier_features
 
 
 class RateBlock(nn.Module):
