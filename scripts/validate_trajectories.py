@@ -52,7 +52,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--max_events",
         type=int,
         default=512,
-        help="photons of a list that the model sees, evenly spaced; 0 for all (default: %(default)s)",
+        help="photons of a list that the model sees, drawn at random; 0 for all (default: %(default)s)",
     )
     parser.add_argument("--device", help="torch device; default: cuda where there is one, else cpu")
     parser.add_argument("--seed", type=int, default=0, help="of sources and draws (default: %(default)s)")

@@ -267,7 +267,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setenv("ACCELERATE_USE_CPU", "true")
         patch.setenv("HF_HUB_OFFLINE", "1")
-        for family, output in (("spectrum_autoencoder", "outputs/spectrum"), ("event_transformer", "outputs/events")):
+        for family, output in (("spectrum_autoencoder", "outputs/spectrum"), ("events_transformer", "outputs/events")):
             options = [
                 "--config",
                 f"training/configs/{family}.yaml",

@@ -72,7 +72,7 @@ def test_help_loads_nothing_heavy_and_tells_every_default(program):
     ("program", "config", "options"),
     [
         ("training/align.py", "align", []),
-        ("training/pretrain.py", "event_transformer", ["--config", "training/configs/event_transformer.yaml"]),
+        ("training/pretrain.py", "events_transformer", ["--config", "training/configs/events_transformer.yaml"]),
     ],
 )
 def test_help_of_training_shows_the_values_of_its_config(program, config, options):

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("align")
 
-DEFAULT_FAMILIES = "spectrum_autoencoder", "event_transformer"
+DEFAULT_CONFIGS = "spectrum_autoencoder", "events_transformer"
 # Of a new model, where nothing is said; one that is fine-tuned has its own.
 NEW_MODEL = {"projection_dim": 64, "text_pooling": "mean", "max_text_length": 256, "temperature": 0.07}
 # Of the small text tower that is trained along. The transformer's cost goes with it; summaries tell of flux, spectrum,
@@ -69,14 +69,14 @@ class AlignArguments(RunArguments):
     spectrum_model_name_or_path: str | None = option(None, "default: pretrained in `spectrum` beside output_dir")
     event_model_name_or_path: str | None = option(None, "default: pretrained in `events` beside output_dir")
     spectrum_config: str | None = option(None, "YAML file of that pre-training; default: spectrum_autoencoder.yaml")
-    event_config: str | None = option(None, "YAML file of that pre-training; default: event_transformer.yaml")
+    event_config: str | None = option(None, "YAML file of that pre-training; default: events_transformer.yaml")
     pretrain_max_steps: int | None = option(None, "of the pre-trainings started here; default: of their YAML files")
     pretrain_batch_size: int | None = option(None, "of the pre-trainings started here; default: of their YAML files")
     text_model_name_or_path: str | None = option(None, "any AutoModel encoder; default: a small one, trained along")
     text_training: str = option("auto", "full, frozen (outputs cached) or lora; auto: frozen if a model is given")
     text_pooling: str | None = option(None, "mean or cls; default: mean")
     max_text_length: int | None = option(None, "tokens a text is cut at; default: 256, of small towers 512 or 160")
-    max_train_events: int | None = option(None, "photons a list, evenly spaced, while training; default: all")
+    max_train_events: int | None = option(None, "photons a list, drawn at random, while training; default: all")
     text_tower: str | None = option(None, "the small one: ngram (words and their pairs) or bert; default: ngram")
     text_dropout: float | None = option(None, "of the small text tower; default: its own, 0.5 of words or 0.1")
     lora_rank: int = option(8, "of text_training lora")
@@ -186,8 +186,8 @@ def tower_source(kind: str, arguments: AlignArguments) -> tuple[str, Path]:
     """Folder or Hub id of a tower, the one asked for or else the one beside output_dir; and the file it is pretrained
     with if it is not there yet."""
     asked, folder, config, family = {
-        "spectrum": (arguments.spectrum_model_name_or_path, "spectrum", arguments.spectrum_config, DEFAULT_FAMILIES[0]),
-        "event": (arguments.event_model_name_or_path, "events", arguments.event_config, DEFAULT_FAMILIES[1]),
+        "spectrum": (arguments.spectrum_model_name_or_path, "spectrum", arguments.spectrum_config, DEFAULT_CONFIGS[0]),
+        "event": (arguments.event_model_name_or_path, "events", arguments.event_config, DEFAULT_CONFIGS[1]),
     }[kind]
     beside = str(Path(arguments.output_dir).parent / folder)
     return asked or beside, Path(config) if config else pretrain.CONFIGS / f"{family}.yaml"

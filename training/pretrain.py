@@ -1,7 +1,7 @@
 """Pre-train a model of one modality on a dataset: any registered family.
 
     accelerate launch training/pretrain.py --config training/configs/spectrum_autoencoder.yaml
-    accelerate launch training/pretrain.py --config training/configs/event_transformer.yaml --dataset FOLDER_OR_HUB_ID
+    accelerate launch training/pretrain.py --config training/configs/events_transformer.yaml --dataset FOLDER_OR_HUB_ID
 
 Writes the model with the best validation loss, its feature extractor, train_config.yaml, metrics.json and a model card.
 A run that was killed goes on from its newest checkpoint.

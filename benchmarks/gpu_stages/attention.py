@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from chandraclip.models import EventTransformerConfig, EventTransformerModel
-from chandraclip.models.event_transformer import modeling_event_transformer
+from chandraclip.models import EventFeatureExtractor, EventTransformerConfig, EventTransformerModel
+from chandraclip.models.event_transformer import event_encoder
 from chandraclip.models.event_transformer.packed_attention import packed_attention, split_into_chunks
 from chandraclip.models.event_transformer.varlen_attention import as_lists, varlen_applies, varlen_attention
 from gpu_stages.job import Job, autocast, median_seconds, peak_memory_gib, reset_peak_memory, row
@@ -113,12 +114,17 @@ def _encoder(job: Job, offsets: Tensor) -> list[dict[str, Any]]:
     torch.manual_seed(0)
     config = EventTransformerConfig()
     encoder = EventTransformerModel(config).encoder.to(job.device)
-    values = torch.randn(int(offsets[-1]), config.num_features, device=job.device)
-    summary = torch.randn(len(offsets) - 1, 3, device=job.device)
+    rng = np.random.default_rng(0)
+    times = [np.sort(rng.uniform(0.0, 3e4, length)) for length in offsets.diff().tolist()]
+    energies = [rng.uniform(0.5, 7.0, len(time)) for time in times]
+    ends = {"gti_start": [[0.0]] * len(times), "gti_stop": [[3e4]] * len(times)}
+    made = EventFeatureExtractor()({"event_time": times, "event_energy": energies, **ends})
+    batch = {name: value.to(job.device) for name, value in made.items()}
+    values = batch["event_values"]
 
     def forward() -> Tensor:
         with autocast(job, torch.bfloat16):
-            return encoder(values, offsets, summary)
+            return encoder(**batch)
 
     def forward_only() -> None:
         with torch.no_grad():
@@ -136,7 +142,7 @@ def _encoder(job: Job, offsets: Tensor) -> list[dict[str, Any]]:
     rows = []
     for what, one_pass in passes.items():
         for name, by_kernel in ways.items():
-            with mock.patch.object(modeling_event_transformer, "varlen_applies", return_value=by_kernel):
+            with mock.patch.object(event_encoder, "varlen_applies", return_value=by_kernel):
                 reset_peak_memory(job)
                 seconds = median_seconds(one_pass, job)
             rows.append(

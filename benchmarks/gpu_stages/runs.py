@@ -92,7 +92,7 @@ def program(name: str) -> list[str]:
     """Script and config of a run."""
     if name == "align":
         return ["training/align.py"]
-    config = {"spectrum": "spectrum_autoencoder", "events": "event_transformer"}[name]
+    config = {"spectrum": "spectrum_autoencoder", "events": "events_transformer"}[name]
     return ["training/pretrain.py", "--config", f"training/configs/{config}.yaml"]
 
 

@@ -198,7 +198,7 @@ def save(model_type, options, folder):
 def test_the_script_asks_the_model_what_it_reads(script, tmp_path, monkeypatch, capsys):
     small = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "latent_size": 4}
     spectrum = save("spectrum_autoencoder", small, tmp_path / "spectrum")
-    events = save("event_transformer", {**small, "num_queries": 2}, tmp_path / "events")
+    events = save("event_transformer", {**small, "latent_size": 8, "num_queries": 2}, tmp_path / "events")
     with pytest.raises(InputFileError, match="event tower must be of one of the families"):
         rates.Rates(spectrum)
     asked = []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from chandraclip.models.event_transformer import modeling_event_transformer, varlen_attention
+from chandraclip.models.event_transformer import event_encoder, varlen_attention
 from registered_models import build, inputs, on_device, registered
 
 
@@ -70,9 +70,9 @@ def test_the_flash_kernel_reads_lists_as_the_chunks_do(monkeypatch: pytest.Monke
     with torch.autocast("cuda", dtype=torch.bfloat16):
         with torch.no_grad():
             assert varlen_attention.varlen_applies(batch["event_values"], heads, head_dim)
-        monkeypatch.setattr(modeling_event_transformer, "varlen_applies", lambda *args: True)
+        monkeypatch.setattr(event_encoder, "varlen_applies", lambda *args: True)
         loss, gradients = loss_and_gradients(model, batch)
-        monkeypatch.setattr(modeling_event_transformer, "varlen_applies", lambda *args: False)
+        monkeypatch.setattr(event_encoder, "varlen_applies", lambda *args: False)
         expected, expected_gradients = loss_and_gradients(model, batch)
     torch.testing.assert_close(loss, expected, rtol=0.01, atol=0.01)
     found, wanted = (

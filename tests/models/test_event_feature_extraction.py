@@ -1,4 +1,4 @@
-"""Photon features against a loop over one list, and what must not change them."""
+"""What the feature extractor gives, and what must not change it."""
 
 from __future__ import annotations
 
@@ -28,37 +28,29 @@ def test_features_of_a_list_with_a_gap() -> None:
         return_tensors="np",
     )
     elapsed = np.array([10.0, 30.0, 50.0])  # s of good time before each photon, of 60 s
-    before, after = np.array([10.0, 20.0, 20.0]), np.array([20.0, 20.0, 10.0])
-    mean = 60.0 / 4
-    expected = np.stack(
-        [
-            [0.1, 0.3, 0.9],
-            elapsed / 60.0,
-            (np.log10([1.0, 8.0, 2.5]) - 0.2) / 0.35,
-            np.log10(before / mean),
-            np.log10(after / mean),
-        ],
-        axis=1,
-    )
+    expected = np.stack([[0.1, 0.3, 0.9], elapsed / 60.0, (np.log10([1.0, 8.0, 2.5]) - 0.2) / 0.35], axis=1)
     np.testing.assert_allclose(result["event_values"], expected, atol=1e-6)
-    np.testing.assert_allclose(result["event_time"], [0.1, 0.3, 0.9], atol=1e-7)
+    np.testing.assert_allclose(result["event_time"], elapsed, rtol=1e-12)
+    np.testing.assert_allclose(result["event_span"], [[0.0, 100.0]])
+    np.testing.assert_allclose(result["event_gti"], [[0.0, 0.4], [0.8, 1.0]])
+    assert result["event_gti_row"].tolist() == [0, 0]
     assert result["event_band"].tolist() == [0, -1, 2]
     np.testing.assert_allclose(result["event_summary"], [np.log10([3.0, 60.0, 100.0])], atol=1e-6)
     np.testing.assert_allclose(result["mesh_weight"], [[1.0, 15 / 25, 0.0, 20 / 25]], atol=1e-6)
 
 
 def test_bands_and_dropped_photons() -> None:
-    energy = np.array([0.2, 0.3, 0.499, 0.5, 1.19, 1.2, 2.0, 6.99, 7.0, 10.0, 10.1, np.nan])
+    energy = np.array([0.2, 0.3, 0.499, 0.5, 1.19, 1.2, 2.0, 6.99, 7.0, 10.0, 10.1, np.inf, 1.0, np.nan])
     result = EventFeatureExtractor()(
         {
-            "event_time": [np.append(np.arange(11.0), np.nan)],
+            "event_time": [np.array([*np.arange(12.0), np.nan, 11.5])],
             "event_energy": [energy],
             "gti_start": [[0.0]],
             "gti_stop": [[12.0]],
         }
     )
-    assert result["event_band"].tolist() == [-1, -1, 0, 0, 1, 2, 2, -1, -1]
-    assert result["event_summary"][0, 0] == pytest.approx(np.log10(9))
+    assert result["event_band"].tolist() == [-1, -1, 0, 0, 1, 2, 2, -1, -1, -2]
+    assert result["event_summary"][0, 0] == pytest.approx(np.log10(10))
 
 
 def test_order_of_the_input_does_not_matter(columns: dict[str, Any]) -> None:
@@ -79,7 +71,15 @@ def test_a_row_does_not_depend_on_its_batch(columns: dict[str, Any]) -> None:
         alone = EventFeatureExtractor()({name: column[row : row + 1] for name, column in columns.items()})
         for key in PER_PHOTON:
             torch.testing.assert_close(alone[key], together[key][rows_of(together, row)], rtol=0, atol=1e-5)
-        for key in ("event_mask", "event_summary", "mesh_weight"):
+        for key in (
+            "event_mask",
+            "event_summary",
+            "mesh_weight",
+            "event_key",
+            "event_frame",
+            "event_share",
+            "event_span",
+        ):
             torch.testing.assert_close(alone[key][0], together[key][row])
 
 
@@ -113,12 +113,19 @@ def test_overlapping_good_times_count_once() -> None:
     torch.testing.assert_close(result["mesh_weight"], torch.ones(1, 2))
 
 
-def test_thinning_is_even_and_keeps_the_features(columns: dict[str, Any]) -> None:
+def test_at_most_so_many_photons_are_a_random_share(columns: dict[str, Any]) -> None:
     full, thin = EventFeatureExtractor()(columns), EventFeatureExtractor(max_events=10)(columns)
     assert thin["event_cu_seqlens"].diff().tolist() == [min(count, 10) for count in full["event_cu_seqlens"].diff()]
-    assert torch.equal(thin["event_summary"], full["event_summary"])
-    bright, kept = full["event_values"][rows_of(full, 6)], thin["event_values"][rows_of(thin, 6)]
-    assert torch.equal(kept, bright[20::40])  # 400 photons: the 21st and every 40th after
+    for key in ("event_summary", "event_frame", "mesh_weight"):
+        assert torch.equal(thin[key], full[key]), key
+    torch.testing.assert_close(thin["event_share"][[0, 1, 6]], torch.tensor([1.0, 1.0, 10 / 400]))
+    bright, kept = full["event_time"][rows_of(full, 6)], thin["event_time"][rows_of(thin, 6)]
+    assert torch.isin(kept, bright).all()
+    place = torch.searchsorted(bright, kept)
+    assert (place.diff() > 0).all()
+    assert len(set(place.diff().tolist())) > 3  # not evenly spaced: gaps of Poisson noise stay what they are
+    alone = EventFeatureExtractor(max_events=10)({name: column[6:7] for name, column in columns.items()})
+    torch.testing.assert_close(alone["event_time"], kept)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +141,8 @@ def test_lists_of_different_lengths_are_refused(
     row = {name: column[5:6] for name, column in columns.items()}
     with pytest.raises(error, match=message):
         EventFeatureExtractor()({**row, **change})
-    del row["event_energy"]
-    with pytest.raises(KeyError, match="event_energy"):
+    del row["event_time"]
+    with pytest.raises(KeyError, match="event_time"):
         EventFeatureExtractor()(row)
 
 
@@ -146,3 +153,44 @@ def test_good_times_are_optional(columns: dict[str, Any]) -> None:
     result = EventFeatureExtractor()(lists)
     assert result["event_mask"].tolist() == [len(row) > 0 for row in columns["event_time"]]
     torch.testing.assert_close(result["event_values"], expected["event_values"])
+
+
+def test_lists_without_energies_keep_their_photons(columns: dict[str, Any]) -> None:
+    expected = EventFeatureExtractor()(columns)
+    null, nan = dict(columns), dict(columns)
+    null["event_energy"] = [None if row == 6 else energy for row, energy in enumerate(columns["event_energy"])]
+    nan["event_energy"] = [energy * (np.nan if row == 6 else 1.0) for row, energy in enumerate(columns["event_energy"])]
+    missing = {name: column for name, column in columns.items() if name != "event_energy"}
+    for batch in (null, nan):
+        result = EventFeatureExtractor()(batch)
+        for key in ("event_time", "event_summary", "event_mask", "event_cu_seqlens"):
+            assert torch.equal(result[key], expected[key]), key
+        here = torch.zeros(len(result["event_band"]), dtype=torch.bool)
+        here[rows_of(result, 6)] = True
+        assert (result["event_band"][here] == -2).all()
+        assert torch.equal(result["event_band"][~here], expected["event_band"][~here])
+        assert not result["event_values"][here][:, 2].any()
+    assert (EventFeatureExtractor()(missing)["event_band"] == -2).all()
+
+
+@pytest.mark.parametrize("frame", [3.24104, 0.44104, 0.04, 1e-7])
+def test_the_frame_is_found_in_the_times(frame: float) -> None:
+    rng = np.random.default_rng(3)
+    rate = {3.24104: 0.01, 0.44104: 0.05, 0.04: 1.0, 1e-7: 5.0}[frame]
+    times = np.round(np.sort(rng.uniform(0.0, 3e4, int(3e4 * rate))) / frame) * frame
+    result = EventFeatureExtractor()({"event_time": [times], "gti_start": [[0.0]], "gti_stop": [[3e4]]})
+    if frame == 1e-7:  # no two of 150,000 photons are within 50 frames: nothing tells, and nothing is spurious
+        assert result["event_frame"].item() < 1e-6
+    else:
+        assert result["event_frame"].item() == pytest.approx(frame, rel=1e-5)
+    given = EventFeatureExtractor()(
+        {"event_time": [times], "gti_start": [[0.0]], "gti_stop": [[3e4]], "frame_time": [0.2]}
+    )
+    assert given["event_frame"].item() == pytest.approx(0.2)
+
+
+def test_times_without_frames_have_none(columns: dict[str, Any]) -> None:
+    frames = EventFeatureExtractor()(columns)["event_frame"]
+    assert not frames.any()
+    tied = EventFeatureExtractor()({"event_time": [[1.0, 5.0, 5.0, 12.0]]})
+    assert tied["event_frame"].item() > 0

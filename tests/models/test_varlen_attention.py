@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chandraclip.models import EventFeatureExtractor, EventTransformerConfig, EventTransformerModel
-from chandraclip.models.event_transformer import modeling_event_transformer, varlen_attention
+from chandraclip.models.event_transformer import event_encoder, varlen_attention
 
 CPU = torch.device("cpu")
 
@@ -63,9 +63,9 @@ def test_lists_and_chunks_give_the_same_loss_and_gradients(
     monkeypatch.setattr(
         varlen_attention, "_kernel", lambda: lambda *args: (calls.append(1), reference_kernel(*args))[1]
     )
-    monkeypatch.setattr(modeling_event_transformer, "varlen_applies", lambda *args: True)
+    monkeypatch.setattr(event_encoder, "varlen_applies", lambda *args: True)
     found, found_gradients = loss_and_gradients(model, batch)
-    assert len(calls) == model.config.num_hidden_layers
+    assert len(calls) == 2 * model.config.num_hidden_layers  # of two parts of each list
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     for left, right in zip(found_gradients, gradients):
         torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-5)

@@ -13,7 +13,7 @@ from chandraclip.embedding.embedder import Embedder
 
 
 def limit_photons(embedder: Embedder, max_events: int | None) -> None:
-    """Let a model see at most so many photons of each list, evenly spaced in order; None: all.
+    """Let a model see at most so many photons of each list, drawn at random; None: all.
 
     Photons cost most of the time of bright detections. Counts, exposure and intervals stay those of the full list.
     """

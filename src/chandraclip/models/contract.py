@@ -92,6 +92,11 @@ class TowerModel(ChandraPreTrainedModel):
     feature_extractor: ColumnFeatureExtractor | None = None
     fits_latents: ClassVar[bool] = False  # whether `expected_counts` takes fit_steps
 
+    @property
+    def latents_hold_rates(self) -> bool:
+        """Whether a family that decodes count rates does so in the form that this model has."""
+        return True
+
     def encode(self, *inputs: Tensor, **batch: Tensor) -> Tensor:
         """(B, latent_size) latents; rows that lack the modality have finite ones that mean nothing."""
         return self.encoder(*inputs, **batch)
@@ -128,7 +133,7 @@ class TowerModel(ChandraPreTrainedModel):
             (K, 3) log of photons/s in the bands s, m and h (0.5-1.2, 1.2-2, 2-7 keV).
 
         Raises:
-            NotImplementedError: the family has no decoder of rates.
+            NotImplementedError: the family has no decoder of rates, or this form of it.
         """
         raise NotImplementedError(f"a {self.config.model_type} does not decode to a count rate")
 
@@ -136,7 +141,7 @@ class TowerModel(ChandraPreTrainedModel):
         """(B, 3) photons a band in the good time of the lists of `batch`: the integral of `exp(log_rate)`.
 
         Raises:
-            NotImplementedError: the family has no decoder of rates.
+            NotImplementedError: the family has no decoder of rates, or this form of it.
         """
         raise NotImplementedError(f"a {self.config.model_type} does not decode to a count rate")
 
@@ -350,13 +355,15 @@ def load_rates(source: str | Path) -> tuple[TowerModel, ColumnFeatureExtractor]:
     """An event model that decodes count rates and its feature extractor, from its folder or Hub id.
 
     Raises:
-        InputFileError: as `load_tower` and `load_feature_extractor`; the family has no decoder of rates.
+        InputFileError: as `load_tower` and `load_feature_extractor`; no decoder of rates, or none in this form.
     """
     model = load_tower(source, "event")
     if not decodes_rates(type(model)):
         known = [name for name in families_of("event") if decodes_rates(FAMILIES[name])]
         reason = f"a {model.config.model_type} has no decoder of count rates; these have: {', '.join(known) or 'none'}"
         raise InputFileError(str(source), reason)
+    if not model.latents_hold_rates:
+        raise InputFileError(str(source), f"this {model.config.model_type} is of an earlier form, which has no rates")
     model.feature_extractor = load_feature_extractor(source, type(model))
     return model, model.feature_extractor
 

@@ -108,6 +108,11 @@ class EncoderLayer(GradientCheckpointingLayer):
         return hidden_states + self.mlp(self.layer_norm2(hidden_states))
 
 
+class ZeroLinear(nn.Linear):
+    """Starts as zero. By its class: transformers passes modules without parameters of their own over when it
+    initialises a model of another package, so that a parent cannot do it for its layers."""
+
+
 class Standardize(nn.Module):
     """(x - mean) / std with constants of the config, kept beside the weights so that a checkpoint is complete.
 
@@ -137,7 +142,9 @@ class ChandraPreTrainedModel(PublishingModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, nn.Linear):
+        if isinstance(module, ZeroLinear):
+            init.zeros_(module.weight)
+        elif isinstance(module, nn.Linear):
             # The library's std of 0.02 suits widths near 1,000; at 64 it starts every layer close to dead.
             init.xavier_uniform_(module.weight)
         elif isinstance(module, Standardize):

@@ -1,8 +1,4 @@
-"""Random numbers that are a row's own, whatever batch it is in, and the thinning of counts with them.
-
-Processes and micro-batches seed their dropout each for itself; a draw that decides which photons a copy has must not
-depend on how a batch is cut. So it is a hash of the row's counts and of one number that the whole batch shares.
-"""
+"""The thinning of count spectra, with random numbers that are a row's own (`models.draws`)."""
 
 from __future__ import annotations
 
@@ -10,19 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from chandraclip.models.draws import GOLDEN, keyed_uniforms, mix
+
 _LARGEST_EXACT = 24  # counts of a bin that are thinned by adding up the binomial's terms
-_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 of splitmix64, as a signed number
-
-
-def _mix(state: Tensor) -> Tensor:
-    """Finalizer of splitmix64 (Steele, Lea & Flood 2014), on int64 that wraps around."""
-
-    def shifted(value: Tensor, by: int) -> Tensor:
-        return (value >> by) & ((1 << (64 - by)) - 1)
-
-    state = (state ^ shifted(state, 30)) * -4658895280553007687
-    state = (state ^ shifted(state, 27)) * -7723592293110705685
-    return state ^ shifted(state, 31)
 
 
 def row_uniforms(counts: Tensor, draw: Tensor, number: int, stream: int) -> Tensor:
@@ -38,12 +24,9 @@ def row_uniforms(counts: Tensor, draw: Tensor, number: int, stream: int) -> Tens
         (B, number) float32 in (0, 1).
     """
     place = torch.arange(counts.shape[1], device=counts.device, dtype=torch.int64)
-    key = (counts.long() * _mix(place * _GOLDEN)).sum(dim=1)
-    seed = (draw.double() * (1 << 24)).long() + stream * (1 << 32)
-    key = _mix(_mix(key) ^ (seed * _GOLDEN))
+    key = (counts.long() * mix(place * GOLDEN)).sum(dim=1)
     index = torch.arange(1, number + 1, device=counts.device, dtype=torch.int64)
-    state = _mix(key[:, None] + index * _GOLDEN)
-    return (((state >> 41) & ((1 << 23) - 1)).float() + 0.5) / (1 << 23)
+    return keyed_uniforms(key[:, None], draw, index, stream)
 
 
 def normal_of(uniform: Tensor) -> Tensor:
