@@ -3,6 +3,7 @@
 
     python scripts/build_dataset.py files INPUT_DIR OUTPUT_DIR
     python scripts/build_dataset.py lists PHOTON_LISTS.parquet OUTPUT_DIR
+    python scripts/build_dataset.py csc --preset multimodal_universe OUTPUT_DIR
     python scripts/build_dataset.py simulate --num_detections 20000 --seed 0 OUTPUT_DIR
     python scripts/build_dataset.py simulate --planted 20000 --seed 0 OUTPUT_DIR
     python scripts/build_dataset.py simulate --from_catalog DETECTIONS [--sources MASTER] --seed 0 OUTPUT_DIR
@@ -16,11 +17,18 @@ import argparse
 import logging
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chandraclip.program import now_try, run_program
 from chandraclip.simulate.population.selection import SELECTIONS
 from chandraclip.simulate.shares import COUNTS, SHARES, checked_shares
 
+if TYPE_CHECKING:
+    from chandraclip.data.packaging import BuildResult
+
+PRESETS = ("agn_like", "fitted_spectra", "multimodal_universe")  # `acquire.tables` is slow to import
+ROW_PRODUCTS = "spectrum,arf,rmf,regevt3,srcreg"
+ARCHIVE = "https://cda.cfa.harvard.edu"
 MODEL = Path("outputs/align")  # what training/align.py makes by default
 ENOUGH_TO_TRAIN = 128  # rows: its default batch
 
@@ -31,11 +39,32 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     files = commands.add_parser("files", help="package mission files (PHA, ARF, RMF, event lists)")
     files.add_argument("input_dir", metavar="INPUT_DIR", type=Path, help="searched with all its subfolders")
     files.add_argument("--texts", type=Path, help='JSON lines: {"name" or "obsid": ..., "summary": ...}')
+    csc = commands.add_parser("csc", help="fetch detections of the Chandra Source Catalog 2.1 from its archive")
+    selected = csc.add_mutually_exclusive_group(required=True)
+    selected.add_argument("--adql", type=Path, metavar="FILE", help="a query that gives name, obsid, obi and region_id")
+    selected.add_argument("--preset", metavar="NAME", help=f"a query that comes along: {', '.join(PRESETS)}")
+    csc.add_argument("--products", default=ROW_PRODUCTS, metavar="TYPES", help="with commas (default: %(default)s)")
+    csc.add_argument("--limit", type=int, help="the first so many detections, by name")
+    csc.add_argument("--base_url", default=ARCHIVE, help="of the archive or a mirror (default: %(default)s)")
+    csc.add_argument(
+        "--table_service",
+        default="tap",
+        choices=["tap", "properties"],
+        help="what answers the query: TAP by pyvo, or getProperties (default: tap)",
+    )
+    csc.add_argument(
+        "--requests_per_second", type=float, default=2.0, help="of all processes together (default: %(default)s)"
+    )
+    csc.add_argument("--attempts", type=int, default=6, help="times that a request is made (default: %(default)s)")
+    csc.add_argument("--read_timeout", type=float, default=60.0, help="s without a byte (default: %(default)s)")
+    csc.add_argument(
+        "--keep_files", type=Path, metavar="FOLDER", help="keep the FITS files there, and use those that are"
+    )
     lists = commands.add_parser(
         "lists", help="package a table of photon lists: name, event_time, gti_start, gti_stop (docs/your_data.md)"
     )
     lists.add_argument("table", metavar="PHOTON_LISTS", type=Path, help="Parquet, a row a source in an observation")
-    for command in (files, lists):
+    for command in (files, csc, lists):
         command.add_argument(
             "--license", default="unknown", help="identifier of the Hub, for the card (default: unknown)"
         )
@@ -71,7 +100,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     simulate.add_argument("--rmf", type=Path, help="observe with this RMF")
     simulate.add_argument("--no_pileup", action="store_true", help="an ideal detector reads every photon by itself")
     simulate.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    for command in (files, lists, simulate):
+    for command in (files, csc, lists, simulate):
         command.add_argument("output_dir", metavar="OUTPUT_DIR", type=Path, help="the dataset's folder")
         command.add_argument("--num_processes", type=int, default=1, help="the bytes do not depend on it (default: 1)")
         command.add_argument("--overwrite", action="store_true", help="replace a build of other inputs or parameters")
@@ -98,15 +127,38 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def main(arguments: list[str] | None = None) -> None:
-    options = parse_arguments(arguments)
+def build_csc(options: argparse.Namespace) -> BuildResult:
+    from chandraclip.acquire import tables
+    from chandraclip.acquire.build import ArchiveOptions, build_from_archive
+    from chandraclip.acquire.http import Manners
+
+    return build_from_archive(
+        options.output_dir,
+        tables.preset_query(options.preset) if options.preset else tables.read_query(options.adql),
+        options.products.replace(",", " ").split(),
+        ArchiveOptions(
+            options.base_url,
+            options.table_service,
+            options.requests_per_second,
+            options.keep_files,
+            Manners(attempts=options.attempts, read_timeout=options.read_timeout),
+        ),
+        options.num_processes,
+        options.overwrite,
+        options.limit,
+        options.license,
+    )
+
+
+def build_here(options: argparse.Namespace) -> BuildResult:
+    """What needs no archive."""
     # slow to import: --help is not
     from chandraclip.data.build_from_files import build_from_files
     from chandraclip.data.build_from_lists import build_from_lists
     from chandraclip.simulate.dataset import build_from_catalog, build_from_simulation, build_planted
 
     if options.command == "simulate" and options.from_catalog:
-        result = build_from_catalog(
+        return build_from_catalog(
             options.output_dir,
             options.from_catalog,
             options.sources,
@@ -115,8 +167,8 @@ def main(arguments: list[str] | None = None) -> None:
             options.overwrite,
             pileup=not options.no_pileup,
         )
-    elif options.command == "simulate" and options.planted is not None:
-        result = build_planted(
+    if options.command == "simulate" and options.planted is not None:
+        return build_planted(
             options.output_dir,
             options.planted,
             options.shares,
@@ -125,8 +177,8 @@ def main(arguments: list[str] | None = None) -> None:
             options.num_processes,
             options.overwrite,
         )
-    elif options.command == "simulate":
-        result = build_from_simulation(
+    if options.command == "simulate":
+        return build_from_simulation(
             options.output_dir,
             options.num_detections,
             options.seed,
@@ -137,25 +189,29 @@ def main(arguments: list[str] | None = None) -> None:
             rmf=options.rmf,
             pileup=not options.no_pileup,
         )
-    elif options.command == "lists":
+    if options.command == "lists":
         logging.basicConfig(format="%(message)s")
         logging.getLogger("chandraclip").setLevel(logging.INFO)
-        result = build_from_lists(
+        return build_from_lists(
             options.table,
             options.output_dir,
             options.num_processes,
             options.overwrite,
             license_id=options.license,
         )
-    else:
-        result = build_from_files(
-            options.input_dir,
-            options.output_dir,
-            options.num_processes,
-            options.overwrite,
-            texts=options.texts,
-            license_id=options.license,
-        )
+    return build_from_files(
+        options.input_dir,
+        options.output_dir,
+        options.num_processes,
+        options.overwrite,
+        texts=options.texts,
+        license_id=options.license,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse_arguments(arguments)
+    result = build_csc(options) if options.command == "csc" else build_here(options)
     manifest = result.manifest
     print(f"{result.output}: {'already built' if result.already_built else 'written'}")
     for split, num_rows in manifest["num_rows"].items():
@@ -172,9 +228,16 @@ def main(arguments: list[str] | None = None) -> None:
             if count > 1:
                 print(f"    {count} x {reason}")
     if manifest.get("notes"):
-        print(f"  {len(manifest['notes'])} photon list(s) are not their spectrum's photons, or not known to be:")
+        print(
+            f"  {len(manifest['notes'])} note(s), most of them of photon lists that are not their spectrum's photons:"
+        )
         for entry in manifest["notes"]:
             print(f"    {entry['file']}: {entry['note']}")
+    if manifest.get("failed"):
+        print(f"  {len(manifest['failed'])} detection(s) could not be fetched; the same command tries them again:")
+        for entry in manifest["failed"]:
+            print(f"    {entry['file']}: {entry['reason']}")
+        return 1
     commands: list[list[str | Path]] = []
     if manifest["num_rows"].get("train", 0) >= ENOUGH_TO_TRAIN and "validation" in manifest["num_rows"]:
         align = Path("outputs") / f"{result.output.name}_align"
@@ -183,6 +246,7 @@ def main(arguments: list[str] | None = None) -> None:
         embeddings = Path("outputs/embeddings") / MODEL.name / result.output.name
         commands.append(["scripts/embed.py", MODEL, result.output, embeddings])
     now_try(*(commands or [["training/align.py"]]))
+    return 0
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 FOOT = {"errors", "files", "lock", "model_folder", "processes", "program", "versions"}
 # wing -> the wings it may import beside itself and the foot
 MAY_IMPORT = {
+    "acquire": {"ogip", "data"},  # what the archives hold, handed to the packaging
     "ogip": set(),
     "losses": set(),
     "catalog": {"ogip"},
@@ -67,6 +68,7 @@ def test_no_wing_imports_one_above_its_own(repository, wing):
     [
         ("chandraclip.ogip.spectrum", {"torch", "transformers", "datasets", "pandas", "pyarrow"}),
         ("chandraclip.ogip.events", {"torch", "transformers", "datasets", "pandas", "pyarrow"}),
+        ("chandraclip.acquire.build", {"torch", "transformers", "datasets", "pyvo"}),
         ("chandraclip.catalog.measure", {"torch", "transformers", "datasets"}),
         ("chandraclip.observation.observation", {"torch", "transformers", "datasets", "matplotlib"}),
         ("chandraclip.observation.opening", {"torch", "transformers", "datasets", "matplotlib"}),

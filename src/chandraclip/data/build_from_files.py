@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from chandraclip.catalog.ragged import Ragged
 from chandraclip.data import files
 from chandraclip.data.packaging import BuildResult, build_dataset
 from chandraclip.data.problems import reason_of
-from chandraclip.data.schema import TABLE_SCHEMA, build_table
+from chandraclip.data.schema import CATALOG_COLUMNS, TABLE_SCHEMA, build_table
 from chandraclip.data.shards import Chunk
 from chandraclip.data.splits import assign_splits
 from chandraclip.errors import InputFileError
@@ -107,7 +107,26 @@ def load_texts(path: Path) -> dict[str | int, dict[str, Any]]:
 
 def _read_files(input_dir: Path, items: Sequence[files.DetectionFiles], text_path: Path | None) -> Chunk:
     """The rows of some detections; those that cannot be used are listed, whatever goes wrong with them."""
-    texts = {} if text_path is None else load_texts(text_path)
+    return read_items(input_dir, items, {} if text_path is None else load_texts(text_path))
+
+
+def read_items(
+    root: Path,
+    items: Sequence[files.DetectionFiles],
+    texts: dict[str | int, dict[str, Any]],
+    catalog: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Chunk:
+    """The rows of some detections; those that cannot be used are listed, whatever goes wrong with them.
+
+    Args:
+        root: the folder that reasons are told without.
+        items: their files.
+        texts: as `load_texts` gives them.
+        catalog: label -> columns as a catalogue has them, the same for every label. They take the place of what the
+            files say, and where the catalogue has nothing there is nothing: who reads such a column knows whose it is.
+    """
+    catalog = catalog or {}
+    given = [name for name in next(iter(catalog.values()), {}) if name in CATALOG_COLUMNS]
     read: list[tuple[files.DetectionFiles, dict[str, Any], Response | None]] = []
     skipped: list[dict[str, str]] = []
 
@@ -115,14 +134,17 @@ def _read_files(input_dir: Path, items: Sequence[files.DetectionFiles], text_pat
         path = item.spectrum or item.events or Path(item.label)
         reason, extension = reason_of(error, path, item.label)
         # The manifest is published: no folder of this machine in it.
-        entry = {"file": item.label, "reason": reason.replace(f"{input_dir}{os.sep}", "")}
+        entry = {"file": item.label, "reason": reason.replace(f"{root}{os.sep}", "")}
         skipped.append(entry if extension is None else {**entry, "extension": extension})
 
-    def measured(part: Sequence[tuple[files.DetectionFiles, dict[str, Any], Response | None]]) -> Chunk:
+    def measured_rows(part: Sequence[tuple[files.DetectionFiles, dict[str, Any], Response | None]]) -> Chunk:
         responses = {response.response_id: response for _, _, response in part if response is not None}
-        table = rows_to_table([dict(row) for _, row, _ in part], texts)
+        table = rows_to_table([{**row, **catalog.get(item.label, {})} for item, row, _ in part], texts)
         notes = [{"file": item.label, "note": row["events_note"]} for item, row, _ in part if row.get("events_note")]
-        return Chunk(fill_measured(table, responses), list(responses.values()), skipped, notes)
+        measured = fill_measured(table, responses)
+        for name in given:
+            measured = measured.set_column(TABLE_SCHEMA.get_field_index(name), TABLE_SCHEMA.field(name), table[name])
+        return Chunk(measured, list(responses.values()), skipped, notes)
 
     for item in items:
         try:
@@ -130,19 +152,19 @@ def _read_files(input_dir: Path, items: Sequence[files.DetectionFiles], text_pat
         except Exception as error:  # one bad file never ends a build; `reason_of` tells what was foreseen
             skip(item, error)
     try:
-        return measured(read)
+        return measured_rows(read)
     except Exception:  # one of the rows does not fit the table, or cannot be measured: which?
         good = []
         for entry in read:
             try:
-                measured([entry])
+                measured_rows([entry])
             except Exception as error:
                 skip(entry[0], error)
             else:
                 good.append(entry)
         if len(good) == len(read):
             raise  # it is not one of the rows
-        return measured(good)
+        return measured_rows(good)
 
 
 def rows_to_table(rows: Sequence[dict[str, Any]], texts: dict[str | int, dict[str, Any]]) -> pa.Table:

@@ -233,6 +233,13 @@ def _summary(manifest: Mapping[str, Any]) -> str:
             "as a Chandra ACIS-like instrument would record them: what searches for transients are tried on. **Nothing "
             "here was observed.**"
         )
+    if manifest["parameters"]["source"] == "csc":
+        release = manifest["parameters"]["release"].removeprefix("rel")
+        later = f" {len(failed):,} more could not be fetched yet." if (failed := manifest.get("failed")) else ""
+        return (
+            f"{rows} detections of the Chandra Source Catalog, release {release}: the archive's spectra, responses and "
+            f"event lists, with columns of the catalogue.{later}"
+        )
     return f"{rows} detections of X-ray sources, packaged from mission files (spectra, responses, event lists)."
 
 
@@ -255,6 +262,9 @@ def build_command(manifest: Mapping[str, Any]) -> str:
         counts = " ".join(f"{count:g}" for count in parameters["counts"])
         options = f"--shares {shares} --counts {counts} --seed {parameters['seed']}"
         command = f"simulate --planted {parameters['num_detections']} {options} OUTPUT_DIR"
+    elif parameters["source"] == "csc":
+        options = "" if parameters["limit"] is None else f"--limit {parameters['limit']} "
+        command = f"csc --adql QUERY --products {','.join(parameters['products'])} {options}OUTPUT_DIR"
     else:
         command = f"{parameters['source']} {parameters['input']} OUTPUT_DIR"
     return f"python scripts/build_dataset.py {command}"
@@ -263,7 +273,13 @@ def build_command(manifest: Mapping[str, Any]) -> str:
 def _provenance(manifest: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in manifest["versions"].items())
     schema = manifest["parameters"]["schema_version"]
-    return f"```\n{build_command(manifest)}\n```\n\nSchema {schema}; {packages}."
+    text = f"```\n{build_command(manifest)}\n```\n\nSchema {schema}; {packages}."
+    if manifest["parameters"]["source"] == "csc":
+        columns = ", ".join(f"`{name}`" for name in manifest["parameters"]["catalog_columns"])
+        text += f"\n\nQUERY is\n\n```sql\n{manifest['parameters']['query']}\n```\n\n"
+        text += f"**Measured by CSC**, as its catalogue gives them, null where it has none: {columns}. All other "
+        text += "quantities were measured from the files by this package."
+    return text
 
 
 def _column_table(schema: pa.Schema, descriptions: Mapping[str, tuple[str, str]]) -> str:
@@ -301,7 +317,12 @@ LIST_LIMITS = """\
 Photon lists as somebody else cut them from event files: the aperture, the background in it and the band are theirs.
 Where photons have no energies, `events_note` says so, and `var_prob_b` is of all. What needs a spectrum is null."""
 
+CSC_LIMITS = """\
+The selection is the query's. A detection whose files could not be read, or which fits several sources, is not in it:
+see the manifest. Quantities that neither the catalogue gave nor the files tell (spectral fits, class) are null."""
+
 PRETTY_NAMES = {
+    "csc": "ChandraCLIP detections of the Chandra Source Catalog",
     "files": "ChandraCLIP detections",
     "lists": "ChandraCLIP photon lists",
     "simulation": "ChandraCLIP simulated detections",
@@ -315,6 +336,7 @@ source's counts and time-averaged spectrum come from the same distributions: wha
 outside."""
 SIMULATED = ("simulation", "catalog", "planted")
 LIMITS = {
+    "csc": CSC_LIMITS,
     "files": FILE_LIMITS,
     "lists": LIST_LIMITS,
     "simulation": SIMULATED_LIMITS,

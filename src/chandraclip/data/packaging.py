@@ -52,7 +52,8 @@ def build_dataset(
     """Writes what the tasks give as a dataset.
 
     Args:
-        output: the dataset's folder. Goes on where a killed build of the same parameters stopped.
+        output: the dataset's folder. Goes on where a killed build of the same parameters stopped, and tries anew what
+            failed in one that is finished.
         parameters: JSON values that set every byte of the rows; they go into the manifest, and a build of others in the
             same folder is refused.
         tasks: one a chunk; picklable, independent, and the same bytes each time.
@@ -98,14 +99,23 @@ def _build(
 ) -> dict[str, Any]:
     """Makes the chunks that are missing, writes the shards and publishes them; the manifest."""
     with task_runner(num_processes) as run:
-        missing = [index for index in range(len(tasks)) if shards.read_record(staging, index) is None]
+        # Those with a record that says so failed in an earlier run; in this one each is tried once.
+        missing = [
+            index
+            for index in range(len(tasks))
+            if (record := shards.read_record(staging, index)) is None or record.failed
+        ]
         done = len(tasks) - len(missing)
         with tqdm(total=len(tasks), initial=done, desc=work, unit="chunk", disable=not progress) as bar:
             for _ in run([partial(shards.stage_chunk, staging, index, tasks[index]) for index in missing]):
                 bar.update()
         records = [record for index in range(len(tasks)) if (record := shards.read_record(staging, index))]
         skipped = [entry for record in records for entry in record.skipped]
+        failed = [entry for record in records for entry in record.failed]
         plans = shards.plan_shards(records)
+        if not plans and failed:
+            reason = f"{failed[0]['file']}: {failed[0]['reason']}"
+            raise InputFileError(output, f"no detection to write; {len(failed)} failed, the first is {reason}")
         if not plans:
             raise InputFileError(output, f"no detection to write; {len(skipped)} files were skipped: {skipped[:3]}")
         for stale in ("data", "responses"):
@@ -128,6 +138,7 @@ def _build(
         "responses": shards.write_responses(staging, len(tasks)),
         "skipped": skipped,
         "notes": [entry for record in records for entry in record.notes],
+        **({"failed": failed} if failed else {}),
         "versions": {"python": platform.python_version()}
         | installed_versions("chandraclip", "numpy", "pyarrow", "scipy", "astropy"),
     }
@@ -149,7 +160,7 @@ def _open(output: Path, staging: Path, parameters: dict[str, Any], overwrite: bo
         shards.discard(output, ["data", STAGING, "responses"])  # `data` first: without it nothing loads
         for name in ("manifest.json", "README.md"):
             (output / name).unlink(missing_ok=True)
-    elif manifest is not None and (output / "data").exists():
+    elif manifest is not None and (output / "data").exists() and not (manifest.get("failed") and record.exists()):
         shutil.rmtree(staging, ignore_errors=True)  # killed after the last rename
         return manifest
     staging.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,8 @@
     OUT/{README.md,manifest.json,responses,data}
 
 A chunk without a record is made again. `data` is renamed into place as the last act, so that a folder that has it is
-complete, and one that lacks it does not load.
+complete, and one that lacks it does not load. Where something `failed` that may be had later, `.building` stays, and
+the next build of the same makes those chunks anew.
 """
 
 from __future__ import annotations
@@ -38,12 +39,15 @@ SORT_KEYS = [(name, "ascending") for name in ("healpix", "name", "obsid", "obi",
 @dataclass
 class Chunk:
     """Rows to write, the responses they name, what was skipped, `{"file": ..., "reason": ...}`, and what is to be said
-    of rows, `{"file": ..., "note": ...}`."""
+    of rows, `{"file": ..., "note": ...}`; what `failed` as skipped files are, but may be had by trying again; and what
+    to do when all that is on the disk."""
 
     table: pa.Table
     responses: Sequence[Response] = ()
     skipped: list[dict[str, str]] = field(default_factory=list)
     notes: list[dict[str, str]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
+    when_staged: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class ChunkRecord:
     num_bytes: dict[str, int]
     skipped: list[dict[str, str]]
     notes: list[dict[str, str]] = field(default_factory=list)
+    failed: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,10 @@ def stage_chunk(staging: Path, index: int, make_chunk: Callable[[], Chunk]) -> C
         raise ValueError(f"chunk {index} has rows whose split is none of {', '.join(SPLITS)}")
     if chunk.responses:
         _write_ipc(folder / f"{index:06d}-responses.arrow", responses_to_table(chunk.responses))
-    record = ChunkRecord(num_rows, num_bytes, chunk.skipped, chunk.notes)
+    record = ChunkRecord(num_rows, num_bytes, chunk.skipped, chunk.notes, chunk.failed)
     write_json(folder / f"{index:06d}.json", asdict(record))
+    if chunk.when_staged is not None:
+        chunk.when_staged()
     return record
 
 
@@ -193,14 +200,16 @@ def discard(output: Path, names: Sequence[str]) -> None:
 
 
 def publish(output: Path, staging: Path, manifest: dict[str, Any], card: str) -> None:
-    """Moves a finished dataset into place, `data` last, and removes the staging folder."""
-    discard(output, ["responses"])  # of a build that was killed between the next lines
+    """Moves a finished dataset into place, `data` last, and removes the staging folder, unless more is to come."""
+    # Of a build that was killed between the next lines, or of the one that this completes.
+    discard(output, ["data", "responses"])
     write_text(output / "README.md", card)
     write_json(output / "manifest.json", manifest)
     if manifest["responses"]:
         os.rename(staging / "responses", output / "responses")
     os.rename(staging / "data", output / "data")
-    shutil.rmtree(staging)
+    if not manifest.get("failed"):
+        shutil.rmtree(staging)
 
 
 def _write_ipc(path: Path, table: pa.Table) -> None:

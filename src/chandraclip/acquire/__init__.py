@@ -1,0 +1,1 @@
+"""Clients of the archives: what they hold becomes chunks of rows for `data.packaging`."""
