@@ -149,6 +149,7 @@ def test_kept_files_change_nothing(server, tmp_path, clean):
     names = sorted(path.name for path in (tmp_path / "files" / "101.0.8").iterdir())
     assert names[0] == "acisf00101_000N001_r0008_arf3.fits.gz"
     assert len(names) == 5
+    assert not (tmp_path / "files" / ".lock").exists()
     before = server.count("retrieve")
     build(server, tmp_path / "again", keep_files=tmp_path / "files")
     assert server.count("retrieve") == before
@@ -256,6 +257,10 @@ def test_wrong_options_and_answers_are_refused(server, tmp_path):
         build(server, tmp_path / "out", products=["spectrum", "lightcurve"])
     with pytest.raises(OptionError, match="spectrum or regevt3"):
         build(server, tmp_path / "out", products=["rmf"])
+    with pytest.raises(OptionError, match="attempts"):
+        build(server, tmp_path / "out", manners=replace(HASTY, attempts=0))
+    with pytest.raises(OptionError, match="limit"):
+        build(server, tmp_path / "out", limit=0)
     with pytest.raises(InputFileError, match=r"refused.*no such column: o\.colour"):
         build(server, tmp_path / "out", query="SELECT o.colour FROM csc21.observation_source o")
     with pytest.raises(InputFileError, match="no column name, obi"):

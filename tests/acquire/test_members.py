@@ -85,8 +85,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_member_ends_the_archive(kind):
-    with pytest.raises(HostileArchiveError):
+    with pytest.raises(HostileArchiveError) as refused:
         read(HOSTILE[kind]())
+    assert refused.value.is_final  # the same is not asked for again
 
 
 def test_a_good_archive_is_read_whatever_its_folders():

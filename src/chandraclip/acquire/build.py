@@ -13,6 +13,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -114,7 +115,8 @@ def build_from_archive(
     if finished is not None:
         return BuildResult(output, finished, already_built=True)
     client = ArchiveClient(options.base_url, options.shared_by(1).manners)
-    with locked(output):
+    keep = nullcontext() if options.keep_files is None else locked(options.keep_files)
+    with locked(output), keep:
         if not table_path.exists():
             _write(table_path, tables.fetch_table(client, query, options.table_service))
         table = _read(table_path, limit)
@@ -163,6 +165,8 @@ def _check(products: Sequence[str], options: ArchiveOptions, limit: int | None, 
         raise OptionError(f"--limit must be at least 1, got {limit}")
     if not 0.0 < options.requests_per_second <= 1e6:
         raise OptionError(f"--requests_per_second must be positive, got {options.requests_per_second}")
+    if options.manners.attempts < 1 or options.manners.read_timeout <= 0:
+        raise OptionError("--attempts must be at least 1, and --read_timeout positive")
     return [product for name, product in csccli.PRODUCTS.items() if name in products]
 
 

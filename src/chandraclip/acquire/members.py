@@ -29,6 +29,9 @@ _EXTENDED = (
 class HostileArchiveError(TransientError):
     """A tar with something in it that no archive of FITS files has; what came before it was good."""
 
+    def __init__(self, reason: str):
+        super().__init__(reason, is_final=True)
+
 
 class _CheckedInfo(tarfile.TarInfo):
     """Refuses a header block that claims more memory than a name takes."""
