@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -63,17 +64,19 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def run(command: list[str], kill_after: float | None, log: Path) -> int | None:
-    """The program's status; None: it was killed."""
+def run(command: list[str], log: Path, is_time: Callable[[float], bool] = lambda seconds: False) -> int | None:
+    """The program's status; None: it was killed, since it was time."""
     with log.open("ab") as stream:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY / "src")}
         process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=stream, stderr=stream)
-        try:
-            return process.wait(kill_after)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            return None
+        begin = time.perf_counter()
+        while process.poll() is None:
+            if is_time(time.perf_counter() - begin):
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return None
+            time.sleep(0.02)
+        return process.returncode
 
 
 def main() -> None:
@@ -82,6 +85,7 @@ def main() -> None:
     parser.add_argument("--num_detections", type=int, default=2000)
     parser.add_argument("--fault_rate", type=float, default=0.05)
     parser.add_argument("--kill_every", type=float, default=60.0, help="s")
+    parser.add_argument("--kill_requests", type=int, default=10**9, help="or after so many requests, if that is sooner")
     parser.add_argument("--num_processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--one_by_one", action="store_true", help="the faulty server has no tars: many more requests")
@@ -100,7 +104,7 @@ def main() -> None:
 
         begin = time.perf_counter()
         clean = Path(folder, "clean")
-        if run(command(clean, 1), None, log):
+        if run(command(clean, 1), log):
             sys.exit(log.read_text())
         clean_seconds, clean_requests = time.perf_counter() - begin, Counter(name for name, _ in server.requests)
         print(f"fault-free, 1 process: {clean_seconds:.0f} s, requests {dict(clean_requests)}", flush=True)
@@ -113,7 +117,12 @@ def main() -> None:
         faulty = Path(folder, "faulty")
         while True:
             starts += 1
-            status = run(command(faulty, options.num_processes), options.kill_every, log)
+            until = len(server.requests) + options.kill_requests
+            status = run(
+                command(faulty, options.num_processes),
+                log,
+                lambda seconds: seconds > options.kill_every or len(server.requests) >= until,  # noqa: B023
+            )
             kills += status is None
             if status == 0:
                 break

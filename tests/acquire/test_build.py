@@ -271,3 +271,42 @@ def test_wrong_options_and_answers_are_refused(server, tmp_path):
     assert not (tmp_path / "out" / "data").exists()
     assert json.dumps(server.requests).count("cur") == 0
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+def test_a_kill_at_any_step_of_the_second_try_loses_nothing(server, tmp_path, clean, monkeypatch):
+    """A dataset that lacks a detection is completed: every rename and deletion is a step at which that dies once."""
+    lacking = tmp_path / "lacking"
+    with monkeypatch.context() as patch:
+        patch.delitem(server.files, ("103.0.10", "rmf"))
+        server.plan["browse"] = ["500"] * 2
+        assert build(server, lacking, manners=replace(HASTY, attempts=2)).manifest["failed"]
+    originals = {(os, "rename"): os.rename, (shutil, "rmtree"): shutil.rmtree}
+    step, finished = 0, False
+    while not finished:
+        output = tmp_path / "killed"
+        shutil.copytree(lacking, output)
+        with monkeypatch.context() as patch:
+            calls = iter(range(1000))
+            for (module, name), original in originals.items():
+
+                def die_or_go_on(*arguments, original=original, calls=calls, last=step, **options):
+                    if next(calls) == last:
+                        raise Killed
+                    return original(*arguments, **options)
+
+                patch.setattr(module, name, die_or_go_on)
+            try:
+                build(server, output)
+                finished = True
+            except Killed:
+                pass
+        assert (output / "manifest.json").exists()
+        build(server, output)
+        assert content(output) == content(clean)
+        shutil.rmtree(output)
+        step += 1
+    assert step > 5

@@ -113,6 +113,7 @@ def build_from_archive(
     table_path = output / TABLES / f"{_digest(query, options.table_service)}.parquet"
     finished = _finished(output, parameters)
     if finished is not None:
+        shutil.rmtree(table_path.parent, ignore_errors=True)  # killed before the last line of this function
         return BuildResult(output, finished, already_built=True)
     client = ArchiveClient(options.base_url, options.shared_by(1).manners)
     keep = nullcontext() if options.keep_files is None else locked(options.keep_files)
