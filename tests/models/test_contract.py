@@ -168,6 +168,22 @@ def test_finite_at_any_number_of_counts(family: Family, counts: int):
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters() if parameter.grad is not None)
 
 
+def test_no_gradient_is_summed_by_advanced_indexing(family: Family, columns: dict[str, Any]):
+    """That of `values[rows]` adds what belongs to one row in whatever order two threads come to it (PyTorch's `index_put_`
+    on a CPU), so that two runs of one seed would differ; that of `index_select` does not."""
+    model, prepare = family
+    options = {"return_loss": True} if isinstance(model, ChandraClipModel) else {}
+    to_see, seen, names = [model.train()(**prepare(columns), **options).loss.grad_fn], set(), set()
+    while to_see:
+        node = to_see.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            names.add(node.name())
+            to_see.extend(parent for parent, _ in node.next_functions)
+    assert len(names) > 5
+    assert "IndexBackward0" not in names
+
+
 def test_gradient_checkpointing_changes_nothing(family: Family, columns: dict[str, Any]):
     model, prepare = family
     batch = prepare(columns)

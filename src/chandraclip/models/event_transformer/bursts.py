@@ -44,10 +44,12 @@ class Bursts:
 
     def log_rate(self, time: Tensor, row: Tensor) -> Tensor:
         """(K, A, bands) ln of photons per span at (K,) times of the lists (K,)."""
-        after = time[:, None] - self.centre[row]
-        rise, decay = self.rise[row], self.decay[row]
+        centre, rise, decay, log_weight = (
+            values.index_select(0, row) for values in (self.centre, self.rise, self.decay, self.log_weight)
+        )
+        after = time[:, None] - centre
         log_shape = torch.where(after < 0, after / rise, -after / decay) - (rise + decay).log()
-        return log_shape[..., None] + self.log_weight[row]
+        return log_shape[..., None] + log_weight
 
     def integral(self, gti: Tensor, gti_row: Tensor) -> Tensor:
         """(B, bands) photons expected in good time, exactly.
@@ -56,7 +58,9 @@ class Bursts:
             gti: (G, 2) beginning and end of the good time intervals in [0, 1].
             gti_row: (G,) int64, the list of each.
         """
-        centre, rise, decay = (values[gti_row][..., None] for values in (self.centre, self.rise, self.decay))
+        centre, rise, decay = (
+            values.index_select(0, gti_row)[..., None] for values in (self.centre, self.rise, self.decay)
+        )
         after = gti[:, None, :].to(centre) - centre
         total = rise + decay
         # Shares of the burst before the edge and after it; each is the exact one on its own side.
@@ -112,6 +116,6 @@ def attended_places(score: Tensor, place: Tensor, row: Tensor, num_rows: int) ->
         largest = torch.where(largest.isfinite(), largest, 0.0)
     weight = (score - largest[row]).exp()
     total = score.new_zeros((num_rows, score.shape[1])).index_add(0, row, weight)
-    weight = weight / total.clamp(min=1e-20)[row]
+    weight = weight / total.clamp(min=1e-20).index_select(0, row)
     away = score.new_zeros(total.shape).index_add(0, row, weight * (place[:, None] - 0.5))
     return 0.5 + away, weight

@@ -258,7 +258,7 @@ class EventTransformerModel(EventTransformerPreTrainedModel, TowerModel):
         level, bursts = self._decoded(latents, batch)
         start, duration = batch["event_span"][row].unbind(dim=1)
         place = ((time.to(start) - start) / duration).clamp(0.0, 1.0).float()
-        log_rate = self.decoder(place, latents, row).float() + level[row]
+        log_rate = self.decoder(place, latents, row).float() + level.index_select(0, row)
         if bursts is not None:
             log_rate = with_bursts(log_rate, bursts, place, row)
         return log_rate - duration.float().log()[:, None]

@@ -62,7 +62,7 @@ def packed_attention(query: Tensor, key: Tensor, value: Tensor, chunks: Chunks, 
     bias = bias.masked_fill(~chunks.valid[:, None, None], float("-inf")).expand(-1, num_heads, -1, -1)
     scores = torch.baddbmm(  # scale and mask in the product itself: passes over the scores are what costs
         bias.reshape(-1, 1, size),
-        query[chunks.row].flatten(0, 1),
+        query.index_select(0, chunks.row).flatten(0, 1),
         key.flatten(0, 1).transpose(1, 2),
         alpha=scaling,
     )

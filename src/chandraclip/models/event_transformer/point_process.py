@@ -53,7 +53,9 @@ class RateField(nn.Module):
         """
         from_time = self.time_projection(fourier_features(time, self.num_frequencies))
         from_latents = self.latent_projection(latents)
-        hidden_states = from_latents[:, None] + from_time if row is None else from_latents[row] + from_time
+        # Not from_latents[row]: the gradient of that is summed in an order that differs from run to run on two threads.
+        of_list = from_latents[:, None] if row is None else from_latents.index_select(0, row)
+        hidden_states = of_list + from_time
         for block in self.blocks:
             hidden_states = block(hidden_states)
         return self.output_projection(F.relu(hidden_states))
@@ -121,7 +123,7 @@ def point_process_loss(
 
     index, row, weight = evenly_spaced_events(cu_seqlens, max_events)
     band, time = event_band[index], event_time[index]
-    at_photons = field(time, row).float() + reference[row]
+    at_photons = field(time, row).float() + reference.index_select(0, row)
     if bursts is not None and good_time is not None:
         integral = integral + bursts.integral(*good_time).sum(dim=-1)
         at_photons = with_bursts(at_photons, bursts, time, row)

@@ -205,7 +205,7 @@ class PoissonAutodecoderModel(TowerModel):
         scale = self._time_scale
         since = ((time - batch["event_start"][row]) / scale).to(latents)
         decoder = self.decoder
-        rate = decoder(decoder.encode_time(since) + decoder.encode_latents(latents)[row]).float()
+        rate = decoder(decoder.encode_time(since) + decoder.encode_latents(latents).index_select(0, row)).float()
         background = batch.get("event_background")
         rate = with_background(rate, None if background is None else background[row])
         outside = since > batch["good_duration"][row]

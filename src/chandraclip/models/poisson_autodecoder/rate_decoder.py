@@ -82,7 +82,7 @@ class DecodedLists:
         """(B, latent_size) to log rates (B, M, 3) on the mesh and (T, 3) at the photons."""
         from_latents = self.decoder.encode_latents(latents)
         on_mesh = self.from_mesh + from_latents[:, None]
-        points = torch.cat([on_mesh.flatten(0, 1), self.from_photons + from_latents[self.row]])
+        points = torch.cat([on_mesh.flatten(0, 1), self.from_photons + from_latents.index_select(0, self.row)])
         log_rate = self.decoder(points)
         log_rate = log_rate.to(torch.promote_types(log_rate.dtype, torch.float32))  # autocast's is half
         num_mesh = self.shape[0] * self.shape[1]
