@@ -169,8 +169,8 @@ def test_finite_at_any_number_of_counts(family: Family, counts: int):
 
 
 def test_no_gradient_is_summed_by_advanced_indexing(family: Family, columns: dict[str, Any]):
-    """That of `values[rows]` adds what belongs to one row in whatever order two threads come to it (PyTorch's `index_put_`
-    on a CPU), so that two runs of one seed would differ; that of `index_select` does not."""
+    """That of `values[rows]` adds what belongs to one row in whatever order two threads of a CPU come to it, so that
+    two runs of one seed would differ; that of `index_select` does not."""
     model, prepare = family
     options = {"return_loss": True} if isinstance(model, ChandraClipModel) else {}
     to_see, seen, names = [model.train()(**prepare(columns), **options).loss.grad_fn], set(), set()
