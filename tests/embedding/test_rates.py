@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from chandraclip.catalog.ragged import Ragged
+from chandraclip.data.good_lists import GoodLists
 from chandraclip.data.schema import build_table
 from chandraclip.embedding import rates
-from chandraclip.embedding.halves import PhotonLists, cut_short, seen_half
+from chandraclip.embedding.halves import cut_short, seen_half
 from chandraclip.errors import InputFileError, OptionError
 from chandraclip.evaluation.rate_tables import RATES_FILE, RateTable, load_rate_tables
 from chandraclip.evaluation.rates import CONSTANT, model_likelihoods, simple_likelihoods
@@ -53,7 +54,7 @@ class ConstantRate:
         self.shown = []
 
     def extract(self, rows):
-        lists = PhotonLists.of(rows)
+        lists = GoodLists.of(rows)
         self.shown += rows["event_time"].to_pylist()
         counts = np.zeros((len(rows), 3))
         np.add.at(counts, (np.repeat(np.arange(len(rows)), np.diff(lists.time.offsets)), lists.band), 1)
@@ -93,7 +94,7 @@ def written(table, folder):
 def test_a_constant_rate_has_the_likelihood_of_a_constant_rate(constant, tmp_path):
     rows = make_rows()
     table = RateTable.load(written(constant.rates(rows), tmp_path / "a"))
-    assert len(table) == sum(length > 0 for length in np.diff(PhotonLists.of(rows).time.offsets))
+    assert len(table) == sum(length > 0 for length in np.diff(GoodLists.of(rows).time.offsets))
     simple, model = simple_likelihoods(table, progress=False)[CONSTANT], model_likelihoods(table)
     np.testing.assert_allclose(model.held_out, simple.held_out, rtol=1e-6)
     np.testing.assert_allclose(model.own, simple.own, rtol=1e-6)
@@ -116,7 +117,7 @@ def test_halves_are_the_same_for_all_and_share_no_photon(constant, tmp_path):
     again = constant.rates(shuffled).sort_by("obsid")
     for name in ("seen_time", "held_out_time", "held_out_log_rate"):
         assert again[name].to_pylist() == whole[name].to_pylist()
-    lists = PhotonLists.of(rows)
+    lists = GoodLists.of(rows)
     seen = seen_half(rows, lists.time)
     assert 0.45 < seen.mean() < 0.55
     assert (seen_half(rows, lists.time, seed=1) != seen).any()
@@ -124,7 +125,7 @@ def test_halves_are_the_same_for_all_and_share_no_photon(constant, tmp_path):
     assert constant.model.shown[: len(rows)] == [one and one for one in whole["seen_time"].to_pylist()]
     for one in whole.to_pylist():
         if one["seen_time"] is not None:
-            own = PhotonLists.of(rows.slice(one["obsid"], 1)).time.values
+            own = GoodLists.of(rows.slice(one["obsid"], 1)).time.values
             assert sorted(one["seen_time"] + one["held_out_time"]) == own.tolist()
     other = constant.rates(rows, seed=3)
     with pytest.raises(InputFileError, match="halves are others"):
@@ -132,7 +133,7 @@ def test_halves_are_the_same_for_all_and_share_no_photon(constant, tmp_path):
 
 
 def test_photons_out_of_band_and_of_good_time_are_left_out():
-    lists = PhotonLists.of(
+    lists = GoodLists.of(
         pa.table(
             {
                 "event_time": pa.array([[5.0, 1.0, 60.0, 3.0], [9.0, 2.0], None], TYPES["event_time"]),

@@ -14,7 +14,7 @@ from chandraclip.data.schema import SOURCE_CLASSES, build_table
 from chandraclip.data.splits import assign_splits
 from chandraclip.evaluation.embeddings import EMBEDDINGS_FILE, EMBEDDINGS_SCHEMA
 from chandraclip.evaluation.event_tasks import find_own_source
-from chandraclip.evaluation.photon_facts import features, logit, photon_facts
+from chandraclip.evaluation.photon_facts import PHOTONS, RATE, facts_of, features, logit, photon_facts
 
 NUM_SOURCES, OBSERVATIONS = 150, 2
 
@@ -102,6 +102,33 @@ def test_facts_are_those_of_the_photons(lists):
     assert np.isnan(facts["var_prob_m"]).all()  # no photon of m
     assert features(facts, ("var_prob_m", "raw_hard_hs")).shape == (len(table), 1)
     np.testing.assert_allclose(logit(np.array([0.0, 0.5, 1.0])), [-14, 0, 14])
+
+
+def test_good_times_are_a_rows_own_and_only_their_photons_count():
+    kind = pa.list_(pa.float64())
+    times = np.linspace(1.0, 1000.0, 50)
+    rows = {
+        "without": {"event_time": times[::-1]},
+        "half": {"event_time": times, "gti_start": [700.0, 0.0], "gti_stop": [750.0, 450.0]},
+        "none good": {"event_time": times, "gti_start": [2000.0], "gti_stop": [3000.0]},
+        "null": {"gti_start": [0.0], "gti_stop": [10.0]},
+        "energies": {"event_time": times, "event_energy": np.where(times < 500, 1.0, 4.0),
+                     "gti_start": [0.0], "gti_stop": [500.0]},
+    }  # fmt: skip
+
+    def facts(*names):
+        columns = ("event_time", "event_energy", "gti_start", "gti_stop")
+        values = {column: pa.array([rows[name].get(column) for name in names], kind) for column in columns}
+        return facts_of(pa.table(values), "s")
+
+    found = facts(*rows)
+    inside = np.sum(times <= 450) + np.sum((times >= 700) & (times <= 750))
+    np.testing.assert_allclose(10 ** found[PHOTONS], [50, inside, np.nan, np.nan, 25])
+    np.testing.assert_allclose(10 ** found[RATE], [50 / 1000, inside / 500, np.nan, np.nan, 25 / 500])
+    assert found["raw_hard_hs"][4] == -1  # what is hard comes after the good time
+    for place, name in enumerate(rows):  # whatever other rows have
+        for title, value in facts(name).items():
+            np.testing.assert_array_equal(value, found[title][[place]], err_msg=f"{title}, {name}")
 
 
 def test_own_source_by_hand():

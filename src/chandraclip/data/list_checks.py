@@ -52,7 +52,7 @@ class ListTable:
 
     @staticmethod
     def times(rows: pa.Table) -> Ragged:
-        return _floats(rows, "event_time")
+        return float_lists(rows, "event_time")
 
     @property
     def without_energy(self) -> np.ndarray:
@@ -80,8 +80,8 @@ def check_rows(rows: pa.Table, reasons: Reasons) -> ListTable:
     """
     names = np.array([name or "" for name in rows["name"].to_pylist()], dtype=object)
     reasons.flag(names == "", "no name")
-    time, energy = ListTable.times(rows), _floats(rows, "event_energy")
-    start, stop = _floats(rows, "gti_start"), _floats(rows, "gti_stop")
+    time, energy = ListTable.times(rows), float_lists(rows, "event_energy")
+    start, stop = float_lists(rows, "gti_start"), float_lists(rows, "gti_stop")
     reasons.flag(np.diff(time.offsets) == 0, "no photon")
     for name, column in {"event_time": time, "event_energy": energy, "gti_start": start, "gti_stop": stop}.items():
         reasons.flag(_any(column, ~np.isfinite(column.values)), f"{name} has a value that is not finite")
@@ -183,7 +183,7 @@ def _emptied(column: Ragged, rows: np.ndarray) -> Ragged:
     return Ragged(column.values[~rows[row_index(column)]], np.concatenate([[0], np.cumsum(lengths)]), column.valid)
 
 
-def _floats(rows: pa.Table, name: str) -> Ragged:
+def float_lists(rows: pa.Table, name: str) -> Ragged:
     """A list column as float64, null in every row where there is none."""
     if name not in rows.column_names or pa.types.is_null(rows[name].type):
         return Ragged(np.zeros(0), np.zeros(len(rows) + 1, dtype=np.int64), np.zeros(len(rows), dtype=bool))

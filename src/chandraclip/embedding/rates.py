@@ -14,12 +14,13 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from chandraclip.catalog.ragged import Ragged, row_index
+from chandraclip.data.good_lists import NO_BAND, GoodLists
 from chandraclip.data.keys import KEY_COLUMNS, with_keys
 from chandraclip.data.loading import dataset_id, load_splits
 from chandraclip.data.provenance import num_simulated
 from chandraclip.data.row_checks import find_bad_rows, usable_columns, without_bad_modalities
 from chandraclip.data.schema import KEY_FIELDS, MODALITY_COLUMNS
-from chandraclip.embedding.halves import NO_BAND, PhotonLists, seen_half
+from chandraclip.embedding.halves import seen_half
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.rate_tables import (
     NUM_CURVE_CELLS,
@@ -59,7 +60,7 @@ class Rates:
 
     def __call__(self, rows: pa.Table, seed: int = 0) -> pa.Table:
         """Rows of the dataset with the columns of `with_keys` -> rows of `RATES_SCHEMA`, in order."""
-        lists = PhotonLists.of(rows)
+        lists = GoodLists.of(rows)
         is_seen = seen_half(rows, lists.time, seed)
         seen, held_out = lists.select(is_seen), lists.select(~is_seen)
         curve = _cells(lists)
@@ -90,7 +91,7 @@ class Rates:
 
     @torch.no_grad()
     def rates(
-        self, lists: PhotonLists, asked: list[tuple[Ragged, np.ndarray]]
+        self, lists: GoodLists, asked: list[tuple[Ragged, np.ndarray]]
     ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
         """The rates that the latents of lists stand for.
 
@@ -131,7 +132,7 @@ class Rates:
         return found, expected, known
 
 
-def _joined(first: PhotonLists, second: PhotonLists) -> tuple[Ragged, np.ndarray]:
+def _joined(first: GoodLists, second: GoodLists) -> tuple[Ragged, np.ndarray]:
     """The times of two halves, the first's before the second's in each list, and their bands."""
     row = np.concatenate([row_index(first.time), row_index(second.time)])
     order = np.argsort(row, kind="stable")
@@ -139,7 +140,7 @@ def _joined(first: PhotonLists, second: PhotonLists) -> tuple[Ragged, np.ndarray
     return Ragged(times, first.time.offsets + second.time.offsets), np.concatenate([first.band, second.band])[order]
 
 
-def _cells(lists: PhotonLists) -> Ragged:
+def _cells(lists: GoodLists) -> Ragged:
     """The middle of equal cells of each list's good time, s on the clock of its photons."""
     start, stop, offsets = lists.gti_start.values, lists.gti_stop.values, lists.gti_start.offsets
     before = np.concatenate([[0.0], np.cumsum(stop - start)])  # good time of all rows, end to end
