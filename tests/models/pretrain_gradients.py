@@ -1,4 +1,8 @@
-"""Run training/pretrain.py and keep the loss and gradients of its first step: FILE CONFIG OUTPUT_DIR [...]."""
+"""Run training/pretrain.py and keep the loss and gradients of its first step: FILE CONFIG OUTPUT_DIR [...].
+
+Parameters that start at zero are drawn first: behind them no gradient passes, and a rate that starts at the best
+constant has gradients that cancel to the rounding of their sums.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +22,19 @@ JOBS = list(zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3], strict=True))
 train_step = training_step.train_step
 
 
+@torch.no_grad()
+def draw_what_is_zero(model: torch.nn.Module) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.requires_grad and not parameter.any():
+            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+
+
 def main() -> None:
     for file, config, output in JOBS:
 
         def train_step_kept(accelerator, model, optimizer, micro_batches, step, arguments, file=file, **schedule):
+            draw_what_is_zero(accelerator.unwrap_model(model))
             values = train_step(accelerator, model, optimizer, micro_batches, step, arguments, **schedule)
             if accelerator.is_main_process:
                 parameters = accelerator.unwrap_model(model).named_parameters()

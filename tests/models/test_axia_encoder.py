@@ -160,3 +160,11 @@ def test_features_that_a_model_cannot_read_are_refused():
             AxiaFeatureExtractor(**options)
     with pytest.raises(ValueError, match="5 features, this has 4"):
         model.encoder.read_photons(torch.zeros(3, 4), torch.tensor([0, 3]))
+
+
+def test_the_span_is_that_of_the_photons_in_the_band():
+    """As the encoder's: one at 12 keV, long after, is not read and must not make the list longer."""
+    time, energy = np.array([100.0, 300.0, 500.0, 9000.0]), np.array([1.0, 2.0, 3.0, 12.0])
+    batch = AxiaFeatureExtractor()({"event_time": [time, time[:3]], "event_energy": [energy, energy[:3]]})
+    assert batch["event_span"][0].tolist() == batch["event_span"][1].tolist()
+    assert batch["event_span"][0, 1] < 1000.0

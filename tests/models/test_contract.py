@@ -324,4 +324,6 @@ def test_two_processes_with_micro_batches_and_one_without_give_the_same_loss_and
         whole = torch.cat([gradient.double().flatten() for gradient in one.values()])
         difference = whole - torch.cat([gradient.double().flatten() for gradient in two.values()])
         assert whole.norm() > 0
-        assert difference.norm() <= 1e-6 * whole.norm(), model_type
+        # float32 sums of thousands of terms that cancel (photons against the integral of the rate), in another order:
+        # 2.3e-6 for axia_encoder on one processor, below 1e-6 on another. A row that counts wrongly gives 1e-2.
+        assert difference.norm() <= 5e-6 * whole.norm(), model_type

@@ -90,6 +90,15 @@ def test_every_parameter_has_a_gradient(event_model: EventTransformerModel, batc
     assert all(name.endswith("k_proj.bias") for name in zero), zero
 
 
+def test_without_thinning_no_parameter_is_without_a_loss(batch: dict) -> None:
+    """Statistics, consistency and planting are of parts of a list: their heads exist only where there are parts."""
+    torch.manual_seed(0)
+    model = EventTransformerModel(EventTransformerConfig(**SMALL, min_thinning=0.0))
+    assert not any("statistics_head" in name or "planted_head" in name for name, _ in model.named_parameters())
+    model(**batch).loss.backward()
+    assert [name for name, value in model.named_parameters() if value.grad is None] == []
+
+
 def test_loss_is_the_likelihood_of_a_known_rate() -> None:
     # One list, rate proportional to 1 + t in band 1 only (others e^-20), good time in the first half of the mesh.
     num_cells = 400

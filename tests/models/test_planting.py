@@ -109,3 +109,25 @@ def test_the_kind_is_learned_without_labels() -> None:
         optimizer.step()
         costs.append(output.loss_parts["planted"].item())
     assert np.mean(costs[-5:]) < 0.75 * np.mean(costs[:5])
+
+
+def test_photons_that_move_stay_in_the_frames_of_their_list() -> None:
+    """Else a remainder of the frame would tell which were moved."""
+    frame, rng = 3.2, np.random.default_rng(3)
+    columns = make_columns(0, (300,) * 40)
+    for row in range(40):
+        begin = rng.uniform(0.0, frame)
+        of_frame = np.sort(rng.integers(0, int((30_000.0 - begin) / frame), 300))
+        columns["event_time"][row] = begin + of_frame * frame
+        columns["gti_start"][row], columns["gti_stop"][row] = np.array([0.0]), np.array([30_000.0])
+    batch = dict(EventFeatureExtractor()(columns))
+    before = photon_lists(**batch)
+    lists, kind, _ = planted(batch)
+    assert (kind <= FLARE).any()
+    told = before.frame > 0
+    assert told.sum() > 20  # ties are rare at 300 photons: a list may not tell its frame
+    for row in torch.nonzero(told & (kind <= FLARE)).flatten().tolist():
+        first = before.time[before.cu_seqlens[row]]
+        time = lists.time[lists.cu_seqlens[row] : lists.cu_seqlens[row + 1]]
+        rest = ((time - first) / float(before.frame[row])).numpy()
+        np.testing.assert_allclose(rest, np.round(rest), rtol=0, atol=2e-2)

@@ -358,3 +358,20 @@ def test_it_cannot_be_a_tower(run_loop, tmp_path):
         run_loop("align", "--event_config", CONFIGS / "events_ppad_small.yaml", "--output_dir", tmp_path / "align",
                  "--dataset", tmp_path)  # fmt: skip
     assert not (tmp_path / "align").exists()
+
+
+def test_lists_whose_energies_are_not_known_are_masked():
+    columns = make_columns()
+    energies = [np.array(row, dtype=np.float64) for row in columns["event_energy"]]
+    energies[4] = None  # none was given
+    energies[6] = np.full(len(energies[6]), np.nan)
+    energies[7][::2] = np.nan  # half of them: those are left out, the list is not
+    columns["event_energy"] = energies
+    batch = features(columns)
+    masked = [row for row, mask in enumerate(batch["event_mask"].tolist()) if not mask]
+    assert set(masked) >= {4, 6}
+    assert 7 not in masked
+    counts = batch["event_cu_seqlens"].diff()
+    assert counts[4] == counts[6] == 0
+    assert 0 < counts[7] <= len(energies[7]) // 2
+    assert torch.isfinite(small_model()(**batch, row=torch.arange(8)).loss)

@@ -108,3 +108,19 @@ def test_rows_of_windows_have_their_photons_energies_and_good_time():
         assert good.all()
     assert sum(low > 0 for low in starts[0]) == 1  # the gap, moved
     assert stops[0][0] - starts[0][1] == pytest.approx(-5000)
+
+
+def test_lists_without_energies_have_no_windows():
+    rng = np.random.default_rng(1)
+    times = [np.sort(rng.uniform(0.0, 40_000.0, 60)) for _ in range(3)]
+    energies = [np.full(60, 1.0, dtype=np.float32), None, np.full(60, 3.0, dtype=np.float32)]
+    columns = {
+        "event_time": pa.array(times, pa.list_(pa.float64())),
+        "event_energy": pa.array(energies, pa.list_(pa.float32())),
+        "gti_start": pa.array([[0.0]] * 3, pa.list_(pa.float64())),
+        "gti_stop": pa.array([[40_000.0]] * 3, pa.list_(pa.float64())),
+    }
+    windows = window_rows(pa.table(columns), rng, (28_800.0, 2e5), (10, 10_000))[:]
+    assert set(windows["list_row"].to_pylist()) == {0, 2}  # of the rows given, not of those that were kept
+    for row, energy in zip(windows["list_row"].to_pylist(), windows["event_energy"].to_pylist()):
+        assert set(energy) == ({1.0} if row == 0 else {3.0})

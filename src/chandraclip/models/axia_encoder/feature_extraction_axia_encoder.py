@@ -121,7 +121,7 @@ class AxiaFeatureExtractor(ColumnFeatureExtractor):
             "event_band": made["event_band"],
             "likelihood_cu_seqlens": made["event_cu_seqlens"],
             "mesh_weight": made["mesh_weight"],
-            "event_span": _span(start, stop, columns["event_time"]),
+            "event_span": made["event_span"],
         }
 
 
@@ -130,19 +130,3 @@ def _only(column: Ragged, rows: np.ndarray) -> Ragged:
     lengths = np.where(rows, np.diff(column.offsets), 0)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return Ragged(column.values[rows[row_index(column)]], offsets, rows)
-
-
-def _span(start: Ragged | None, stop: Ragged | None, time: Ragged) -> np.ndarray:
-    """(B, 2) s: the first second of the good time, and how long it is to the last; else from 0 to the last photon."""
-    last = np.zeros(len(time))
-    finite = np.isfinite(time.values)
-    np.maximum.at(last, row_index(time)[finite], time.values[finite])
-    span = np.stack([np.zeros(len(time)), np.where(last > 0, last, 1.0)], axis=1)
-    if start is not None and stop is not None:
-        rows, is_good = row_index(start), stop.values > start.values
-        low, high = np.full(len(time), np.inf), np.full(len(time), -np.inf)
-        np.minimum.at(low, rows[is_good], start.values[is_good])
-        np.maximum.at(high, rows[is_good], stop.values[is_good])
-        given = high > low
-        span[given] = np.stack([low, high - low], axis=1)[given]
-    return span

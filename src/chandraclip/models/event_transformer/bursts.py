@@ -16,8 +16,8 @@ from transformers.activations import ACT2FN
 from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
 from chandraclip.models.layers import ZeroLinear
 
-# ln of the rise and decay times, in spans: a billionth of an observation (the frame of a pulsar's list) to all of it.
-SHORTEST, LONGEST = -20.0, 0.0
+# ln of the rise and decay times, in spans: 1e-7 of an observation (places are float32, and tell no less) to all of it.
+SHORTEST, LONGEST = -16.0, 0.0
 FIRST_SCALE = -4.0  # where they start, before anything is learned
 FIRST_WEIGHT = -4.0  # ln of the photons of a burst, over those of the list
 CENTRE_SCALE = 12.0**0.5  # a centre that is anywhere in [0, 1] has unit variance in the latents

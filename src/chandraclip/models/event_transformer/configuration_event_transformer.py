@@ -33,7 +33,8 @@ class EventTransformerConfig(ChandraConfig):
         max_likelihood_events: photons a list whose rate is evaluated in the training loss, evenly spaced in order and
             weighted up to stand for all; None for all. The encoder always reads every photon.
         min_thinning: the loss is the likelihood of photons that the latents have not seen: each list is cut in two at
-            random, in shares from this to one less this. 0: that of the photons which they have seen.
+            random, in shares from this to one less this. 0: that of the photons which they have seen, and nothing else:
+            statistics, consistency and planting are of the two parts.
         total_variation_weight: weight of the total variation of the rate (PPAD: 10 x mean |step| of 2,049 points).
         latent_weight: weight of the mean squared learned latent (PPAD: 1, for losses that are sums over a list).
         statistics_weight: weight of the squared error with which the latents of a part give, linearly, the statistics
@@ -41,7 +42,8 @@ class EventTransformerConfig(ChandraConfig):
         consistency_weight: weight of the squared distance between the learned latents of the two parts, over the sum of
             their squares.
         planted_share: of the training lists, in which a burst, a flare, a dip or a pulsation is planted.
-        planted_weight: weight of telling its kind and time scale, linearly, from the latents of a part.
+        planted_weight: weight of telling its kind and time scale, linearly, from the latents of a part; 0 plants
+            nothing.
         count_weight: the likelihood of a list of N photons weighs as (N / 50) ** count_weight, from 1/4 to 8; its
             likelihood is a photon's.
         summary_mean, summary_std: standardise `event_summary` (log10 of photons, of exposure in s, of duration in s).

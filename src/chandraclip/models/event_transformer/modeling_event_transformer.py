@@ -83,9 +83,12 @@ class EventTransformerModel(EventTransformerPreTrainedModel, TowerModel):
         self.decoder = RateField(config)
         self.burst_decoder = BurstDecoder(config) if config.num_bursts else None
         size = num_statistics(config.num_scales) if config.num_scales else 0
-        self.statistics_head = nn.Linear(config.latent_size, size) if config.statistics_weight else None
-        self.own_statistics_head = nn.Linear(config.latent_size, size) if config.own_statistics_weight else None
-        self.planted_head = nn.Linear(config.latent_size, NUM_KINDS + 1) if config.planted_weight else None
+        learns = config.min_thinning > 0  # these terms are of parts of a list
+        self.statistics_head = nn.Linear(config.latent_size, size) if learns and config.statistics_weight else None
+        self.own_statistics_head = (
+            nn.Linear(config.latent_size, size) if learns and config.own_statistics_weight else None
+        )
+        self.planted_head = nn.Linear(config.latent_size, NUM_KINDS + 1) if learns and config.planted_weight else None
         self.post_init()
 
     @property

@@ -18,7 +18,7 @@ from chandraclip.models.event_transformer.photon_features import PhotonLists
 
 NOTHING, BURST, FLARE, DIP, PULSATION = range(5)
 NUM_KINDS = 5
-MIN_PHOTONS = 12  # of a list that something is planted in; a burst, or what is left of a list, has 5 at least
+MIN_PHOTONS = 12  # of a list that something is planted in: a burst has 5 on average or more, a pulsation leaves half
 BURST_SECONDS = (1.0, 60.0)  # of a burst's decay, evenly in the log
 FLARE_SHARE = (0.005, 0.12)  # of a flare's decay, of the good time
 DIP_SHARE = (0.05, 0.3)  # of a dip's length
@@ -73,8 +73,14 @@ def plant(
     delay = -torch.log(late).clamp(min=-LONGEST_DECAYS) * of_length
     after = onset[row] + delay
     after = torch.where(after > 1.0, onset[row] + late * (1.0 - onset[row]), after).double()
-    in_frames = (frame / exposure).double()[row]
-    time = torch.where(moved, ((after / in_frames).floor() * in_frames).clamp(0.0, 1.0), time)
+    # Into frames as the list's own photons lie in them, or their times alone would tell which were moved.
+    has_photons = lists.counts > 0
+    first = torch.zeros_like(exposure, dtype=torch.float64)
+    first[has_photons] = time[lists.cu_seqlens[:-1][has_photons]]
+    in_frames = (frame / exposure).double()
+    begin = first.remainder(in_frames)[row]
+    in_frames = in_frames[row]
+    time = torch.where(moved, (((after - begin) / in_frames).round() * in_frames + begin).clamp(0.0, 1.0), time)
     # Dips and pulsations: photons are left out, of a dip all of them half of the time.
     inside = (time - (place * (1.0 - length))[row]).float()
     depth = torch.where(more < 0.5, 1.0, 0.6 + 0.4 * strength)[row]

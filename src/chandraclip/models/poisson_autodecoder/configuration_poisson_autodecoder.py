@@ -11,7 +11,7 @@ class PoissonAutodecoderConfig(ChandraConfig):
 
     Args:
         latent_size: numbers a list.
-        num_frequencies: of time in the positional encoding; the highest has a period of 2 ** (1 - num_frequencies) of
+        num_frequencies: of time in the positional encoding; the highest has a period of 2 ** (2 - num_frequencies) of
             8 h, which the mesh must resolve.
         decoder_hidden_size, num_decoder_blocks: width and residual blocks of the decoder.
         mesh_size: equal steps of the trapezoid rule over a list.

@@ -9,6 +9,7 @@ import numpy as np
 from transformers.feature_extraction_utils import BatchFeature
 
 from chandraclip.catalog.bands import BANDS
+from chandraclip.catalog.photon_lists import PhotonLists, photons_in_band
 from chandraclip.catalog.ragged import Ragged, row_index
 from chandraclip.catalog.resampling import channel_edges, scaled_background
 from chandraclip.models.batches import as_columns
@@ -81,8 +82,9 @@ class PoissonAutodecoderFeatureExtractor(ColumnFeatureExtractor):
         Returns:
             event_time (T,) float32 in units of `time_scale`, in order, and event_band (T,) int64, 0, 1, 2 for 0.5-1.2,
             1.2-2 and 2-7 keV, of the photons that are kept; event_cu_seqlens (B + 1,) int64, row i is
-            event_time[cu[i]:cu[i + 1]]; event_mask (B,) bool, False where the list is null, or has no photon and, with
-            `use_good_time`, no good time either; event_duration (B,) float32, what the loss integrates over;
+            event_time[cu[i]:cu[i + 1]]; event_mask (B,) bool, False where the list is null, no energy of it is known,
+            or it has no photon and, with `use_good_time`, no good time either; event_duration (B,) float32, what the
+            loss integrates over;
             event_start (B,) float64, s, time 0; good_duration (B,) float32, the span of good time within
             `max_duration`, and good_after (B,) float32, good time past it; good_share (B, mesh_size) float32, of equal
             steps of good_duration. With `use_good_time` event_share, which is good_share for the loss; with
@@ -99,11 +101,11 @@ class PoissonAutodecoderFeatureExtractor(ColumnFeatureExtractor):
         num_rows = len(time)
         without = Ragged(np.zeros(0), np.zeros(num_rows + 1, dtype=np.int64), np.zeros(num_rows, dtype=bool))
         gti_start, gti_stop = (without if column is None else column for column in interval)
-        _check_lengths(time, energy, "event_time", "event_energy")
+        photons, usable = photons_in_band(time, energy, BAND_EDGES[0], BAND_EDGES[-1])
         _check_lengths(gti_start, gti_stop, "gti_start", "gti_stop")
 
         good_time = GoodTime.from_intervals(gti_start, gti_stop)
-        rows, times, band = self._photons(time, energy, good_time.start)
+        rows, times, band = self._photons(photons, good_time.start)
         counts = np.bincount(rows, minlength=num_rows)
         last = np.zeros(num_rows)
         np.maximum.at(last, rows, times)
@@ -114,9 +116,7 @@ class PoissonAutodecoderFeatureExtractor(ColumnFeatureExtractor):
         passed = np.where(good_time.given[:, None], good_time.before(mesh), mesh)
         steps = np.where(good_duration > 0, good_duration, 1.0)[:, None] / self.mesh_size
         good_after = np.where(good_time.given, good_time.before(span[:, None])[:, 0] - passed[:, -1], 0.0)
-        mask = np.asarray(time.valid) & (counts > 0)
-        if self.use_good_time:
-            mask |= np.asarray(time.valid) & good_time.given
+        mask = usable & ((counts > 0) | (self.use_good_time & good_time.given))
         tensors = {
             "event_time": (times / self.time_scale).astype(np.float32),
             "event_band": band,
@@ -134,20 +134,12 @@ class PoissonAutodecoderFeatureExtractor(ColumnFeatureExtractor):
             tensors["event_background"] = (background_rates(batch) * self.time_scale).astype(np.float32)
         return BatchFeature(tensors, tensor_type=return_tensors)
 
-    def _photons(self, time: Ragged, energy: Ragged, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _photons(self, photons: PhotonLists, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(T,) row, time in s since the start, and band of the photons that are kept, in order of row and time."""
-        rows = row_index(time)
-        times = np.maximum(time.values - start[rows], 0.0)  # rounding puts some before the good time; keeps NaN
-        band = np.searchsorted(BAND_EDGES, energy.values, "right") - 1
-        band[energy.values == BAND_EDGES[-1]] = len(RATE_BANDS) - 1
-        keep = np.isfinite(times) & np.isfinite(energy.values) & (band >= 0) & (band < len(RATE_BANDS))
-        if self.max_duration is not None:
-            keep &= times <= self.max_duration
-        rows, times, band = rows[keep], times[keep], band[keep]
-        if np.any((np.diff(times) <= 0) & (np.diff(rows) == 0)):  # ties too: equal times are put in order of band
-            order = np.lexsort((band, times, rows))
-            rows, times, band = rows[order], times[order], band[order]
-        return rows, times, band
+        times = np.maximum(photons.time - start[photons.rows], 0.0)  # rounding puts some before the good time
+        band = np.minimum(np.searchsorted(BAND_EDGES, photons.energy, "right") - 1, len(RATE_BANDS) - 1)
+        keep = times <= (np.inf if self.max_duration is None else self.max_duration)
+        return photons.rows[keep], times[keep], band[keep]
 
 
 def background_rates(batch: Any) -> np.ndarray:

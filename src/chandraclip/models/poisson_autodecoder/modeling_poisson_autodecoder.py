@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 
 from chandraclip.models.contract import TowerModel, TrainingPlan, TrainingStage
 from chandraclip.models.feature_extraction import ColumnFeatureExtractor
-from chandraclip.models.layers import masked_mean
+from chandraclip.models.layers import ZeroLinear, masked_mean
 from chandraclip.models.poisson_autodecoder.configuration_poisson_autodecoder import PoissonAutodecoderConfig
 from chandraclip.models.poisson_autodecoder.feature_extraction_poisson_autodecoder import (
     PoissonAutodecoderFeatureExtractor,
@@ -26,7 +26,7 @@ from chandraclip.models.poisson_autodecoder.point_process import (
     trapezoid_integral,
     with_background,
 )
-from chandraclip.models.poisson_autodecoder.rate_decoder import DecodedLists, LastOfBlock, RateDecoder
+from chandraclip.models.poisson_autodecoder.rate_decoder import DecodedLists, RateDecoder
 from chandraclip.models.poisson_autodecoder.window_rows import window_rows
 from chandraclip.models.poisson_autodecoder.windows import bright_probability
 
@@ -78,7 +78,7 @@ class PoissonAutodecoderModel(TowerModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, LastOfBlock):  # blocks start as the identity
+        if isinstance(module, ZeroLinear):  # blocks start as the identity
             init.zeros_(module.weight)
             init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):

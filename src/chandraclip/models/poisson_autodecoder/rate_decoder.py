@@ -9,13 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from chandraclip.models.layers import fourier_features
+from chandraclip.models.layers import ZeroLinear, fourier_features
 from chandraclip.models.poisson_autodecoder.configuration_poisson_autodecoder import PoissonAutodecoderConfig
-
-
-class LastOfBlock(nn.Linear):
-    """A block's second layer, by its class: it starts at 0, and transformers asks us to initialise no module that has
-    no parameters of its own, as the block."""
 
 
 class RateBlock(GradientCheckpointingLayer):
@@ -24,7 +19,7 @@ class RateBlock(GradientCheckpointingLayer):
     def __init__(self, width: int):
         super().__init__()
         self.fc1 = nn.Linear(width, width)
-        self.fc2 = LastOfBlock(width, width)
+        self.fc2 = ZeroLinear(width, width)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         return hidden_states + self.fc2(F.relu(self.fc1(F.relu(hidden_states))))

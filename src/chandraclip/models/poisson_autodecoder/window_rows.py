@@ -26,11 +26,13 @@ def window_rows(
 
     Returns:
         In Arrow format: the columns of `rows`, with times of the windows; and list_row and window, the row that each
-        was cut from and its place in it.
+        was cut from and its place in it. Lists without energies are left out.
     """
     from datasets import Dataset
 
     table = rows[:]
+    has_energies = np.asarray(Ragged.from_arrow(table["event_energy"]).valid)
+    table = table.filter(pa.array(has_energies))  # a list without energies has no bands
     time, energy = (Ragged.from_arrow(table[name]) for name in ("event_time", "event_energy"))
     in_band = np.flatnonzero((energy.values >= BANDS["b"][0]) & (energy.values <= BANDS["b"][1]))
     at, times = row_index(time)[in_band], np.asarray(time.values)[in_band]
@@ -54,5 +56,6 @@ def window_rows(
             if name == "gti_start":  # the one of the first photon begins where the window does
                 moved = np.where(moved <= first[row], 0.0, moved)
             columns[name] = Ragged(moved, edges.offsets, edges.valid).to_arrow(columns[name].type)
-    columns |= dict(zip(WINDOW_COLUMNS, (pa.array(windows.row), pa.array(windows.number))))
+    list_row = np.flatnonzero(has_energies)[windows.row]
+    columns |= dict(zip(WINDOW_COLUMNS, (pa.array(list_row), pa.array(windows.number))))
     return Dataset(pa.table(columns)).with_format("arrow")
