@@ -73,7 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     text = (
         "ln likelihood a photon of the half that models were not shown, and its gain over a constant rate (nats a "
-        "photon, 95 % intervals over sources); of all photons, the background's too. own photons: the gain on the photons that were shown, which an "
+        "photon, 95 % intervals over sources); of all photons, the background's too. own photons: the gain on the "
+        "photons that were shown, which an "
         "autodecoder maximises and which grows with every parameter.\n\n"
         f"{markdown_table(shown(record) for record in records)}\n"
     )
