@@ -19,8 +19,6 @@ from chandraclip.program import now_try, run_program
 if TYPE_CHECKING:
     import numpy as np
 
-VARIABLE_INDEX = 6  # CSC: definitely variable
-
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -109,9 +107,11 @@ def groups_of(facts: dict[str, Any], num_rows: int) -> dict[str, np.ndarray]:
     """Title -> rows: all, those whose own photons vary, and those that were simulated so."""
     import numpy as np
 
+    from chandraclip.catalog.variability import VARIABLE_INDEX
+
     groups = {"all": np.ones(num_rows, dtype=bool)}
     if "var_index_b" in facts:
-        groups["var_index_b >= 6"] = facts["var_index_b"].astype(float) >= VARIABLE_INDEX
+        groups[f"var_index_b >= {VARIABLE_INDEX}"] = facts["var_index_b"].astype(float) >= VARIABLE_INDEX
     kinds = facts.get("true_variability", np.full(num_rows, None))
     for kind in sorted({kind for kind in kinds if isinstance(kind, str)}):
         groups[f"simulated: {kind}"] = np.array([one == kind for one in kinds])

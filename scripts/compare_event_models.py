@@ -7,8 +7,8 @@ stages of a training keep their shares of the steps), embeds the dataset and, wh
 those of the test split; then the models of a seed go through eval/event_tasks.py and eval/rates.py. Writes
 comparison.md and comparison.json: each number as mean and standard deviation over the seeds, beside chance, hand
 features and the published figure. What is finished is not repeated, so that a comparison that was killed goes on.
-PPAD is compared where --models names it: it fits every list
-that it embeds, in a second or so each, so give it a dataset of some hundreds.
+PPAD is compared where --models names it: it fits every list that it embeds, in a second or so each, so give it a
+dataset of some hundreds.
 """
 
 from __future__ import annotations
