@@ -19,6 +19,7 @@ from chandraclip.embedding.halves import cut_short, seen_half
 from chandraclip.errors import InputFileError, OptionError
 from chandraclip.evaluation.rate_tables import RATES_FILE, RateTable, load_rate_tables
 from chandraclip.evaluation.rates import CONSTANT, model_likelihoods, simple_likelihoods
+from chandraclip.models.draws import mix, mix_array
 
 TYPES = {name: pa.list_(pa.float64()) for name in ("event_time", "event_energy", "gti_start", "gti_stop")}
 
@@ -202,6 +203,11 @@ def test_halves_are_the_same_for_all_and_share_no_photon(constant, tmp_path):
     other = constant.rates(rows, seed=3)
     with pytest.raises(InputFileError, match="halves are others"):
         load_rate_tables([written(whole, tmp_path / "a"), written(other, tmp_path / "b")])
+
+
+def test_one_hash_in_numpy_and_torch():
+    state = np.random.default_rng(0).integers(0, 2**64, 100, dtype=np.uint64)
+    np.testing.assert_array_equal(mix_array(state).view(np.int64), mix(torch.as_tensor(state.view(np.int64))).numpy())
 
 
 def test_photons_out_of_band_and_of_good_time_are_left_out():

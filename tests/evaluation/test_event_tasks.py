@@ -86,7 +86,9 @@ def test_what_latents_know_is_found(script, lists, tmp_path, capsys):
     figures = {item["metric"]: item for item in content["headline"]}
     assert figures["knowing: R2 of raw_hard_hs, random forest"]["published"] == 0.93
     # Chance of a macro F1 is that of guesses as often of each class as the model's: no constant.
-    guessed = {model: figures[f"{model}: macro F1 of var_index_b >= 6, random forest"] for model in ("knowing", "blind")}
+    guessed = {
+        model: figures[f"{model}: macro F1 of var_index_b >= 6, random forest"] for model in ("knowing", "blind")
+    }
     assert 0.3 < guessed["blind"]["chance"] < guessed["knowing"]["chance"] <= 0.5
     assert guessed["blind"]["value"] == pytest.approx(guessed["blind"]["chance"], abs=0.15)
     assert set(results["skipped"]) == {"raw_hard_hm", "raw_hard_ms"}  # no photon of m, so one value for all

@@ -15,8 +15,8 @@ from chandraclip.catalog.ragged import Ragged, row_index
 from chandraclip.data.keys import KEY
 from chandraclip.data.list_checks import float_lists
 from chandraclip.data.schema import MODALITY_COLUMNS
+from chandraclip.models.draws import UNSIGNED_GOLDEN, mix_array
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 SECONDS_PER_HOUR = 3600.0
 
 
@@ -33,11 +33,9 @@ def seen_half(keys: pa.Table, time: Ragged, seed: int = 0) -> np.ndarray:
     code = pd.util.hash_pandas_object(frame, index=False).to_numpy(np.uint64)
     place = np.arange(len(time.values)) - np.repeat(time.offsets[:-1], np.diff(time.offsets)) + 1
     with np.errstate(over="ignore"):  # splitmix64 (Steele et al. 2014), which counts modulo 2^64
-        state = code[row_index(time)] ^ (_GOLDEN * np.uint64(seed + 1))
-        state = state + _GOLDEN * place.astype(np.uint64)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (state ^ (state >> np.uint64(31))) >> np.uint64(63) == 1
+        state = code[row_index(time)] ^ (UNSIGNED_GOLDEN * np.uint64(seed + 1))
+        state = state + UNSIGNED_GOLDEN * place.astype(np.uint64)
+    return mix_array(state) >> np.uint64(63) == 1
 
 
 def cut_short(rows: pa.Table, max_photons: int | None = None, max_hours: float | None = None) -> pa.Table:
