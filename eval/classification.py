@@ -102,7 +102,7 @@ def tables_of(scores: Any, chosen: Any) -> dict[str, list[dict[str, Any]]]:
     for (name, method), score in scores.items():
         who = {"representation": name, "method": method}
         setting, loss = chosen[name, method]
-        plain = ("balanced_accuracy", "chance", "macro_f1", "auc")
+        plain = ("balanced_accuracy", "chance", "macro_f1", "macro_f1_chance", "auc")
         row: dict[str, Any] = {**who, "setting": "/".join(f"{one:g}" for one in dict.fromkeys(setting))}
         for part in plain:
             row |= {part + end: score[part + end] for end in ("", "_low", "_high") if part + end in score}

@@ -126,7 +126,8 @@ def variability(
 ) -> Iterator[dict[str, Any]]:
     import numpy as np
 
-    from chandraclip.evaluation.event_tasks import VARIABLE_INDEX, Rows, detect
+    from chandraclip.catalog.variability import VARIABLE_INDEX
+    from chandraclip.evaluation.event_tasks import Rows, detect
     from chandraclip.evaluation.photon_facts import PHOTONS, RATE, RAW_HARDNESS, features
 
     index = facts["var_index_b"]
@@ -228,13 +229,23 @@ def headline_of(results: dict[str, list[dict[str, Any]]]) -> list[Any]:
         hand = of_hand(results["variable"], method=record["method"])
         add(f"{record['model']}: AUC of var_index_b >= 6, {record['method']}", "auc", record, hand, 0.5)
         if record["method"] == FOREST:
-            add(f"{record['model']}: macro F1 of var_index_b >= 6, {FOREST}", "macro_f1", record, hand, 0.5, "variable")
+            chance = record["macro_f1_chance"]
+            add(
+                f"{record['model']}: macro F1 of var_index_b >= 6, {FOREST}",
+                "macro_f1",
+                record,
+                hand,
+                chance,
+                "variable",
+            )
     for record in results["source type"]:
         if not record["model"].startswith(HAND):
             hand = of_hand(results["source type"], method=record["method"])
-            for key, title in (("balanced_accuracy", "balanced accuracy"), ("macro_f1", "macro F1")):
-                task = "source type" if record["method"] == FOREST else ""
-                chance = record["chance"]
+            task = "source type" if record["method"] == FOREST else ""
+            for key, title, chance in (
+                ("balanced_accuracy", "balanced accuracy", record["chance"]),
+                ("macro_f1", "macro F1", record["macro_f1_chance"]),
+            ):
                 add(f"{record['model']}: {title} of 8 classes, {record['method']}", key, record, hand, chance, task)
     for record in results["same source"]:
         if not record["model"].startswith(HAND):

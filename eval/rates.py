@@ -19,8 +19,6 @@ from chandraclip.program import now_try, run_program
 if TYPE_CHECKING:
     import numpy as np
 
-VARIABLE_INDEX = 6  # CSC: definitely variable
-
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -73,7 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     text = (
         "ln likelihood a photon of the half that models were not shown, and its gain over a constant rate (nats a "
-        "photon, 95 % intervals over sources). own photons: the gain on the photons that were shown, which an "
+        "photon, 95 % intervals over sources); of all photons, the background's too. own photons: the gain on the "
+        "photons that were shown, which an "
         "autodecoder maximises and which grows with every parameter.\n\n"
         f"{markdown_table(shown(record) for record in records)}\n"
     )
@@ -108,9 +107,11 @@ def groups_of(facts: dict[str, Any], num_rows: int) -> dict[str, np.ndarray]:
     """Title -> rows: all, those whose own photons vary, and those that were simulated so."""
     import numpy as np
 
+    from chandraclip.catalog.variability import VARIABLE_INDEX
+
     groups = {"all": np.ones(num_rows, dtype=bool)}
     if "var_index_b" in facts:
-        groups["var_index_b >= 6"] = facts["var_index_b"].astype(float) >= VARIABLE_INDEX
+        groups[f"var_index_b >= {VARIABLE_INDEX}"] = facts["var_index_b"].astype(float) >= VARIABLE_INDEX
     kinds = facts.get("true_variability", np.full(num_rows, None))
     for kind in sorted({kind for kind in kinds if isinstance(kind, str)}):
         groups[f"simulated: {kind}"] = np.array([one == kind for one in kinds])

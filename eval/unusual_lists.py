@@ -49,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
     import numpy as np
+    import pandas as pd
 
     from chandraclip.errors import OptionError
     from chandraclip.evaluation.anomaly import anomaly_scores, find_likes, given_likes
@@ -119,8 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
     ]
     results = {"splits": options.splits, "min_photons": options.min_photons, "ks_chance": KS_CHANCE}
     path = write_metrics(output, "unusual_lists", table, headline, {**results, "scores": records, "top": listed})
-    lines = [",".join(top[0]), *(",".join(map(str, row.values())) for row in top)]
-    write_text(output / "ranking.csv", "\n".join(lines) + "\n")
+    write_text(output / "ranking.csv", pd.DataFrame(top).to_csv(index=False))
     write_text(output / "top.md", text)
     good_times = np.where(facts[PHOTONS] > 0, 10 ** (facts[PHOTONS] - facts[RATE]), 1.0)
     draw_top(listed, ranked.tolist(), times, good_times, output / "top.png")

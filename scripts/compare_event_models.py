@@ -2,18 +2,20 @@
 
     python scripts/compare_event_models.py outputs/csc_mock --output outputs/event_models
 
-Every model is pre-trained as its configuration in training/configs says (or all with --max_steps and --batch_size),
-embeds the dataset and, where it decodes count rates, is asked for those of the test split; then the models of a seed
-go through eval/event_tasks.py and eval/rates.py. Writes comparison.md and comparison.json: each number as mean and
-standard deviation over the seeds, beside chance, hand features and the published figure. What is finished is not
-repeated, so that a comparison that was killed goes on. A poisson_autodecoder fits every list that it embeds, in a
-second or so each: give it a dataset of some hundreds, or leave it out of a large one.
+Every model is pre-trained as its configuration in training/configs says (or all with --max_steps and --batch_size; the
+stages of a training keep their shares of the steps), embeds the dataset and, where it decodes count rates, is asked for
+those of the test split; then the models of a seed go through eval/event_tasks.py and eval/rates.py. Writes
+comparison.md and comparison.json: each number as mean and standard deviation over the seeds, beside chance, hand
+features and the published figure. What is finished is not repeated, so that a comparison that was killed goes on.
+PPAD is compared where --models names it: it fits every list that it embeds, in a second or so each, so give it a
+dataset of some hundreds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ MODELS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "cubes_3d": ("events_cubes_3d", {}, False),
     "axia": ("events_axia", {}, True),
 }
-DEFAULT_MODELS = ("transformer", "ppad", "cubes_2d", "cubes_3d", "axia")
+DEFAULT_MODELS = ("transformer", "cubes_2d", "cubes_3d", "axia")
 # Which paper's number stands beside which of ours, and why it is not the same number.
 PAPERS = (
     (
@@ -75,14 +77,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
-    from chandraclip.evaluation.comparison import check_settings, place_of, run_steps, write_comparison
+    from chandraclip.evaluation.comparison import check_settings, contents_of, place_of, run_steps, write_comparison
     from chandraclip.evaluation.results import markdown_table
 
     names = ("models", "max_steps", "batch_size", "min_photons", "num_resamples")
     settings = {"dataset": place_of(options.dataset), **{name: getattr(options, name) for name in names}}
+    contents = contents_of(options.dataset)
+    settings["dataset_id"] = contents[settings["dataset"]]
+    settings["configurations"] = {name: configuration(name) for name in options.models}
     check_settings(options.output, settings)
     for seed in range(options.seeds):
-        run_steps(commands(options, seed), REPOSITORY)
+        run_steps(commands(options, seed), REPOSITORY, options.output, contents)
     steps = "as configured" if options.max_steps is None else f"{options.max_steps} steps"
     papers = [{"paper": paper, "stands beside": what, "differs in": why} for paper, what, why in PAPERS]
     heading = (
@@ -90,6 +95,36 @@ def main(arguments: list[str] | None = None) -> None:
         f"of sources of the test split.\n\n{markdown_table(papers)}"
     )
     write_comparison(options.output, {**settings, "seeds": options.seeds}, summary(options), heading)
+
+
+def configuration(name: str) -> dict[str, Any]:
+    """What a model's file of training/configs says, and what is changed in the model's options."""
+    import yaml
+
+    config, changed, _ = MODELS[name]
+    written = yaml.safe_load((REPOSITORY / "training" / "configs" / f"{config}.yaml").read_text())
+    return {**written, "changed": changed}
+
+
+def budget(name: str, options: argparse.Namespace) -> list[str]:
+    """Options of pretrain.py for another number of steps or batch size than the configuration's.
+
+    Stages of a training keep their shares of the steps; a batch is cut in as many equal micro-batches as it can be, up
+    to the configuration's number.
+    """
+    written, words = configuration(name), []
+    if options.max_steps is not None:
+        words += ["--max_steps", str(options.max_steps)]
+        training = dict(written.get("training_options", {}))
+        stages = [option for option in training if option.endswith("_steps")]
+        for option in stages:
+            training[option] = round(training[option] * options.max_steps / written["max_steps"])
+        words += ["--training_options", json.dumps(training)] if stages else []
+    if options.batch_size is not None:
+        words += ["--batch_size", str(options.batch_size)]
+        parts = written.get("gradient_accumulation_steps", 1)
+        words += ["--gradient_accumulation_steps", str(math.gcd(parts, options.batch_size))] if parts > 1 else []
+    return words
 
 
 def commands(options: argparse.Namespace, seed: int) -> Iterator[tuple[list[str], Path]]:
@@ -102,10 +137,7 @@ def commands(options: argparse.Namespace, seed: int) -> Iterator[tuple[list[str]
         config, changed, decodes = MODELS[name]
         model, embeddings, rates = (folder / kind / name for kind in ("models", "embeddings", "rates"))
         training = ["--config", f"training/configs/{config}.yaml", "--dataset", dataset, "--output_dir", str(model)]
-        training += ["--seed", str(seed)]
-        for option in ("max_steps", "batch_size"):
-            if getattr(options, option) is not None:
-                training += [f"--{option}", str(getattr(options, option))]
+        training += ["--seed", str(seed), *budget(name, options)]
         training += ["--model_options", json.dumps(changed)] if changed else []
         yield ["training/pretrain.py", *training], model / "metrics.json"
         yield ["scripts/embed.py", str(model), dataset, str(embeddings)], embeddings / "embeddings.json"

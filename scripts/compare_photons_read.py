@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     from chandraclip.evaluation.comparison import (
         check_settings,
+        contents_of,
         headlines,
         over_seeds,
         place_of,
@@ -58,8 +59,10 @@ def main(arguments: list[str] | None = None) -> None:
     names = ("photons", "hours", "min_photons", "num_resamples")
     settings = {name: getattr(options, name) for name in names}
     settings |= {"model": place_of(options.model), "dataset": place_of(options.dataset)}
+    contents = contents_of(options.dataset)
+    settings["dataset_id"] = contents[settings["dataset"]]
     check_settings(options.output, settings)
-    run_steps(commands(options), REPOSITORY)
+    run_steps(commands(options), REPOSITORY, options.output, contents)
     found = {("event_tasks", item["metric"]): [item] for item in headlines(options.output / "event_tasks")}
     heading = (
         f"{options.model} on {options.dataset}: lists of {fewest(options)} photons or more, cut short as each row "

@@ -59,13 +59,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
 
-    from chandraclip.evaluation.comparison import check_settings, place_of, run_steps, write_comparison
+    from chandraclip.evaluation.comparison import check_settings, contents_of, place_of, run_steps, write_comparison
 
     names = ("models", "max_steps", "batch_size", "max_counts", "num_resamples")
     settings = {"dataset": place_of(options.dataset), **{name: getattr(options, name) for name in names}}
+    contents = contents_of(options.dataset)
+    settings["dataset_id"] = contents[settings["dataset"]]
     check_settings(options.output, settings)
     for seed in range(options.seeds):
-        run_steps(commands(options, seed), REPOSITORY)
+        run_steps(commands(options, seed), REPOSITORY, options.output, contents)
     facts = {name: getattr(options, name) for name in ("dataset", "models", "seeds", "max_steps", "batch_size")}
     heading = (
         f"{options.dataset}: {options.max_steps} steps of {options.batch_size} rows, {options.seeds} seeds; mean +- "

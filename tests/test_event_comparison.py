@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from chandraclip.errors import OptionError
+from chandraclip.evaluation import comparison
 from test_spectrum_comparison import load
 
 
@@ -47,9 +50,79 @@ def test_the_programs_take_what_they_are_given(models, repository, tmp_path):
     budget = models.parse_arguments([*chosen, "--max_steps", "7", "--batch_size", "5"])
     trained = [command for command, _ in models.commands(budget, 2) if command[0] == "training/pretrain.py"]
     assert all(command[command.index("--seed") + 1] == "2" for command in trained)
-    assert {tuple(command[command.index("--max_steps") :][:4]) for command in trained} == {
-        ("--max_steps", "7", "--batch_size", "5")
-    }
+    given = [dict(zip(command[1::2], command[2::2])) for command in trained]
+    assert {(one["--max_steps"], one["--batch_size"]) for one in given} == {("7", "5")}
+
+
+def test_the_stages_of_ppad_keep_their_shares(models, repository, tmp_path):
+    assert "ppad" not in models.DEFAULT_MODELS  # over a second for each list that is embedded
+    words = ["data", "--output", str(tmp_path), "--models", "ppad", "--max_steps", "250", "--batch_size", "6"]
+    command, _ = next(models.commands(models.parse_arguments(words), 0))
+    pretrain = load(repository / "training" / "pretrain.py")
+    made = pretrain.parse_arguments(pretrain.PretrainArguments, None, command[1:])
+    assert made.training_config == {
+        "max_lists": 1000, "filter_location": 200, "filtered_steps": 50, "latent_steps": 50
+    }  # fmt: skip
+    assert (made.max_steps, made.batch_size, made.gradient_accumulation_steps) == (250, 6, 2)
+
+
+def small_dataset(folder):
+    folder.mkdir()
+    pq.write_table(pa.table({"name": [f"S{row}" for row in range(8)], "split": ["test"] * 8}), folder / "test.parquet")
+    return folder
+
+
+@pytest.fixture
+def steps(tmp_path):
+    """A repository of two programs, the commands that run them, and what has run so far."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    log, model, embedded = tmp_path / "log", tmp_path / "model", tmp_path / "embeddings"
+    write = "import sys, pathlib; folder = pathlib.Path(sys.argv[2]); folder.mkdir(exist_ok=True)\n"
+    note = f"open({str(log)!r}, 'a').write(sys.argv[0] + ' ')\n"
+    (folder / "train").write_text(f"{write}{note}(folder / 'config.json').write_text(open(sys.argv[1]).read())\n"
+                                  "(folder / 'metrics.json').write_text('done')\n")  # fmt: skip
+    (folder / "embed").write_text(f"{write}{note}(folder / 'embeddings.json').write_text('done')\n")
+    (folder / "a.yaml").write_text("1")
+    commands = [
+        (["train", "a.yaml", str(model)], model / "metrics.json"),
+        (["embed", str(model), str(embedded), "data"], embedded / "embeddings.json"),
+    ]
+
+    def run(content: str = "first") -> str:
+        log.write_text("")
+        comparison.run_steps(commands, folder, tmp_path / "output", {"data": content})
+        return log.read_text().strip()
+
+    return run, folder, model
+
+
+def test_what_is_finished_is_so_for_its_inputs(steps, capfd):
+    run, folder, model = steps
+    assert run() == "train embed"
+    assert run() == ""
+    assert run("another dataset") == "train embed"
+    (folder / "a.yaml").write_text("2")  # another configuration, so another model
+    assert run("another dataset") == "train embed"
+    (model / "config.json").write_text("3")  # a model that was trained elsewhere
+    assert run("another dataset") == "embed"
+    (folder / "embed").write_text("raise SystemExit(3)")
+    with pytest.raises(SystemExit) as end:
+        run("a third dataset")
+    assert end.value.code == 3
+
+
+def test_another_dataset_in_its_place_is_another_comparison(models, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(models, "commands", lambda options, seed: iter(()))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    data = small_dataset(tmp_path / "data")
+    (data / "manifest.json").write_text('{"rows": 1}')
+    options = [str(data), "--output", str(tmp_path / "out")]
+    models.main(options)
+    models.main(options)
+    (data / "manifest.json").write_text('{"rows": 2}')
+    with pytest.raises(OptionError, match=r"with other options \(dataset_id;"):
+        models.main(options)
 
 
 def test_lengths_that_are_read(photons, repository, tmp_path):
@@ -78,7 +151,9 @@ def test_numbers_are_means_over_the_seeds_beside_the_published(models, tmp_path,
             content = {"evaluation": name, "headline": [{**item, "published": 0.873}]}
             (folder / "metrics.json").write_text(json.dumps(content))
     monkeypatch.setattr(models, "commands", lambda options, seed: iter(()))
-    options = ["data", "--output", str(tmp_path), "--seeds", "2", "--models", "transformer"]
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    data = small_dataset(tmp_path / "data")
+    options = [str(data), "--output", str(tmp_path), "--seeds", "2", "--models", "transformer"]
     models.main(options)
     rows = {row["number"]: row for row in json.loads((tmp_path / "comparison.json").read_text())["rows"]}
     assert (rows["rates"]["mean"], rows["rates"]["published, not comparable"]) == ("1.000 +- 0.707", "0.873")

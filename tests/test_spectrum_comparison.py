@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from chandraclip.errors import OptionError
+from chandraclip.evaluation import comparison
 
 
 def load(path):
@@ -71,6 +72,7 @@ def test_numbers_are_means_over_the_seeds(script, tmp_path, capsys):
 
 def test_a_comparison_with_other_options_is_not_gone_on_with(script, tmp_path, monkeypatch):
     monkeypatch.setattr(script, "commands", lambda options, seed: iter(()))
+    monkeypatch.setattr(comparison, "contents_of", lambda dataset: {comparison.place_of(dataset): "an id"})
     monkeypatch.setattr(script, "summary", lambda options: [{"number": "x", "values": []}])
     script.main(["data", "--output", str(tmp_path)])
     script.main(["data", "--output", str(tmp_path), "--seeds", "1"])  # fewer or more seeds are the same comparison

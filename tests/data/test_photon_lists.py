@@ -168,3 +168,62 @@ def test_the_real_arrival_times(real_data, tmp_path):
         assert (made["livetime"], made["tstart"]) == (one["exposure"], one["tstart"])
         assert 0 <= made["var_prob_b"] <= 1
     assert "lists some.parquet OUTPUT_DIR" in (tmp_path / "out" / "README.md").read_text()
+
+
+def reasons_of(result):
+    return {int(entry["file"].split("row ")[1].split()[0]): entry["reason"] for entry in result.manifest["skipped"]}
+
+
+def test_the_first_usable_row_of_a_key_is_kept_and_the_others_are_listed(tmp_path):
+    rows = [
+        row(0, obi=0, region_id=1, exposure=-1.0),  # cannot be used, so that the next with its key is
+        row(0, obi=0, region_id=1, event_time=(TIMES + 3).tolist()),
+        row(0, obi=0, region_id=1, event_time=(TIMES + 4).tolist()),  # another list of that key
+        row(0, obi=1, region_id=1, event_time=(TIMES + 4).tolist()[::-1]),  # its photons: it is not kept, these are
+        row(0, obi=2, region_id=1, event_time=(TIMES + 4).tolist()),
+        row(5, name="N", obsid=6, obi=0),
+        row(6, name="N", obsid=None, obi=None),  # becomes 6 and 0
+    ]
+    skipped = reasons_of(result := build(write(tmp_path / "lists.parquet", rows), tmp_path / "out", progress=False))
+    assert skipped == {
+        0: "exposure is not positive and finite",
+        2: "the same source and observation as row 1",
+        4: "the same photons as row 3",
+        6: "the same source and observation as row 5",
+    }
+    made = read(tmp_path / "out")
+    assert sorted((one["name"], one["obsid"], one["obi"]) for one in made) == [
+        ("J000000", 100, 0),
+        ("J000000", 100, 1),
+        ("N", 6, 0),
+    ]
+    assert sum(result.manifest["num_rows"].values()) + len(skipped) == len(rows)
+
+
+@pytest.mark.parametrize("number", [np.int64, np.uint64, str], ids=["int64", "uint64", "texts"])
+def test_ids_may_be_numbers_or_texts(tmp_path, number):
+    rows = [
+        row(place, name=number(7000 + place), obsid=number(one), region_id=None if place else number(2))
+        for place, one in enumerate((10027, 2**60, 10028))
+    ]
+    result = build(write(tmp_path / "lists.parquet", rows), tmp_path / "out", progress=False)
+    assert reasons_of(result) == {1: "obsid does not fit the dataset's int32"}
+    made = {one["name"]: one for one in read(tmp_path / "out")}
+    assert {name: one["obsid"] for name, one in made.items()} == {"7000": 10027, "7002": 10028}
+    assert made["7000"]["region_id"] == 2
+    assert made["7000"]["split"] == split_of("7000")
+
+
+def test_texts_that_are_no_integers_are_listed(tmp_path):
+    rows = [row(place, obsid=text) for place, text in enumerate(("+12", " 13 ", "1e4", None, "9" * 30, "x"))]
+    result = build(write(tmp_path / "lists.parquet", rows), tmp_path / "out", progress=False)
+    no_integer = "obsid is no integer"
+    assert reasons_of(result) == {2: no_integer, 4: "obsid does not fit the dataset's int32", 5: no_integer}
+    assert sorted(one["obsid"] for one in read(tmp_path / "out")) == [3, 12, 13]
+
+
+def test_a_table_that_changed_is_read_anew(tmp_path):
+    path = write(tmp_path / "lists.parquet", [row(0)])
+    build(path, tmp_path / "one", progress=False)
+    build(write(path, [row(7)]), tmp_path / "two", progress=False)
+    assert [one["obsid"] for one in read(tmp_path / "two")] == [107]

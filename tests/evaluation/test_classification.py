@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
 from chandraclip.evaluation.calibration import calibration
-from chandraclip.evaluation.classes import BINARY, EIGHT
+from chandraclip.evaluation.classes import BINARY, EIGHT, score_predictions
 from chandraclip.evaluation.classification import classify, score_classifier, votes
 from chandraclip.evaluation.classifiers import CLASSIFIERS, FOREST, KNN, LINEAR, predict_classes
 from class_files import compared_of, planted, task_of
@@ -62,6 +64,19 @@ def test_a_leak_by_source_gains_nothing(num_folds):
         KNN, vectors[parts[0]], label[parts[0]], vectors[parts[1]], label[parts[1]], vectors[parts[2]], 4
     )
     assert (answer.argmax(axis=1) == label[parts[2]]).mean() > 0.8
+
+
+def test_chance_of_the_macro_f1_is_its_mean_over_all_ways_to_deal_the_predictions():
+    truth, predicted = np.array([0, 0, 0, 1, 1, 3]), np.array([0, 0, 1, 1, -1, 2])
+    names = np.array([f"S{row}" for row in range(6)])
+
+    def score(one):
+        return score_predictions(truth, one, names, ("a", "b", "c", "d"), num_resamples=2)
+
+    dealt = [score(np.array(one))["macro_f1"] for one in set(permutations(predicted.tolist()))]
+    assert score(predicted)["macro_f1_chance"] == pytest.approx(np.mean(dealt))
+    always = score(np.zeros(6, int))
+    assert always["macro_f1_chance"] == pytest.approx(always["macro_f1"])  # one answer for all is a guess
 
 
 def test_settings_are_chosen_on_validation_and_classes_weigh_alike():

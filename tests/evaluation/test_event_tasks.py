@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +15,7 @@ from chandraclip.data.schema import SOURCE_CLASSES, build_table
 from chandraclip.data.splits import assign_splits
 from chandraclip.evaluation.embeddings import EMBEDDINGS_FILE, EMBEDDINGS_SCHEMA
 from chandraclip.evaluation.event_tasks import find_own_source
-from chandraclip.evaluation.photon_facts import features, logit, photon_facts
+from chandraclip.evaluation.photon_facts import PHOTONS, RATE, facts_of, features, logit, photon_facts
 
 NUM_SOURCES, OBSERVATIONS = 150, 2
 
@@ -84,6 +85,12 @@ def test_what_latents_know_is_found(script, lists, tmp_path, capsys):
     assert own["knowing"] > 2 * own["blind"]
     figures = {item["metric"]: item for item in content["headline"]}
     assert figures["knowing: R2 of raw_hard_hs, random forest"]["published"] == 0.93
+    # Chance of a macro F1 is that of guesses as often of each class as the model's: no constant.
+    guessed = {
+        model: figures[f"{model}: macro F1 of var_index_b >= 6, random forest"] for model in ("knowing", "blind")
+    }
+    assert 0.3 < guessed["blind"]["chance"] < guessed["knowing"]["chance"] <= 0.5
+    assert guessed["blind"]["value"] == pytest.approx(guessed["blind"]["chance"], abs=0.15)
     assert set(results["skipped"]) == {"raw_hard_hm", "raw_hard_ms"}  # no photon of m, so one value for all
     assert not any(item["comparable"] for item in content["headline"])
     assert "arXiv:2502.01627" in capsys.readouterr().out
@@ -102,6 +109,33 @@ def test_facts_are_those_of_the_photons(lists):
     assert np.isnan(facts["var_prob_m"]).all()  # no photon of m
     assert features(facts, ("var_prob_m", "raw_hard_hs")).shape == (len(table), 1)
     np.testing.assert_allclose(logit(np.array([0.0, 0.5, 1.0])), [-14, 0, 14])
+
+
+def test_good_times_are_a_rows_own_and_only_their_photons_count():
+    kind = pa.list_(pa.float64())
+    times = np.linspace(1.0, 1000.0, 50)
+    rows = {
+        "without": {"event_time": times[::-1]},
+        "half": {"event_time": times, "gti_start": [700.0, 0.0], "gti_stop": [750.0, 450.0]},
+        "none good": {"event_time": times, "gti_start": [2000.0], "gti_stop": [3000.0]},
+        "null": {"gti_start": [0.0], "gti_stop": [10.0]},
+        "energies": {"event_time": times, "event_energy": np.where(times < 500, 1.0, 4.0),
+                     "gti_start": [0.0], "gti_stop": [500.0]},
+    }  # fmt: skip
+
+    def facts(*names):
+        columns = ("event_time", "event_energy", "gti_start", "gti_stop")
+        values = {column: pa.array([rows[name].get(column) for name in names], kind) for column in columns}
+        return facts_of(pa.table(values), "s")
+
+    found = facts(*rows)
+    inside = np.sum(times <= 450) + np.sum((times >= 700) & (times <= 750))
+    np.testing.assert_allclose(10 ** found[PHOTONS], [50, inside, np.nan, np.nan, 25])
+    np.testing.assert_allclose(10 ** found[RATE], [50 / 1000, inside / 500, np.nan, np.nan, 25 / 500])
+    assert found["raw_hard_hs"][4] == -1  # what is hard comes after the good time
+    for place, name in enumerate(rows):  # whatever other rows have
+        for title, value in facts(name).items():
+            np.testing.assert_array_equal(value, found[title][[place]], err_msg=f"{title}, {name}")
 
 
 def test_own_source_by_hand():
@@ -130,8 +164,9 @@ def test_unusual_lists_are_ranked_against_the_variables(script, lists, tmp_path,
     assert scores["hand_features, mahalanobis"]["auc"] < 0.75
     assert scores["number of photons"]["auc"] > 0.95
     assert len(content["top"]) == 5
-    ranking = (output / "ranking.csv").read_text().splitlines()
-    assert (ranking[0].split(",")[:3], len(ranking)) == (["rank", "name", "obsid"], len(flares) + 1)
+    ranking = pd.read_csv(output / "ranking.csv")
+    assert (list(ranking)[:3], len(ranking)) == (["rank", "name", "obsid"], len(flares))
+    assert ranking.iloc[0]["name"] == content["top"][0]["name"]
     assert (output / "top.png").read_bytes()[:4] == b"\x89PNG"
     assert content["top"][0]["name"] in capsys.readouterr().out
     script("eval/unusual_lists.py")([str(folder / "blind"), str(dataset), "--output", str(output), *splits])

@@ -23,6 +23,7 @@ from chandraclip.catalog.fine_bins import SMALLEST_SHARE, on_edges, ranges, tile
 from chandraclip.catalog.fine_odds import COARSE_BINS, FineOdds
 from chandraclip.catalog.ragged import Ragged
 
+VARIABLE_INDEX = 6  # var_index from which CSC calls a source definitely variable
 MAX_BINS, SHORTEST_BIN = 3000, 50.0  # glvary's: the most bins, and their shortest, s
 PHOTONS_PER_BLOCK = 2_000_000
 TABLE_CELLS_PER_BLOCK = 2**18  # photons before each edge, rows x edges of int64: 2 MB

@@ -2,19 +2,21 @@
 
 | column | type | unit | |
 |---|---|---|---|
-| `name` | string | | of the source: splits go by it |
+| `name` | string, or integer | | of the source: splits go by it |
 | `event_time` | list of numbers | s, any zero | arrival times, in any order |
 | `gti_start`, `gti_stop` | lists of numbers | s, the same zero | good times, disjoint |
 | `event_energy` | list of numbers, as long as the times | keV | may be missing: as a column, or null in a row |
 | `energy_lo`, `energy_hi` | numbers | keV | the band of photons that have no energies; told in `events_note` |
 | `exposure` (or `livetime`) | number | s, dead time taken off | missing: the sum of the good times |
 | `tstart` | number | s, mission elapsed time | of the zero of the times |
-| `obsid` | integer | | missing: the number of the row |
-| `obi`, `region_id` | integers | | missing: 0, and a negative number made of the name |
+| `obsid` | integer, or one as a string | | missing: the number of the row |
+| `obi`, `region_id` | the same | | missing: 0, and a negative number made of the name |
 | `ra`, `dec` | numbers | deg, ICRS | |
 
 Any other column that the dataset's catalogue has (`data/schema.py`: `theta`, `hard_hs`, `nh_gal`, `source_class`, ...)
 is taken as it is, and what is null in it is measured as it is for files. Further columns are left out.
+
+Of rows that can be used and have one key (name, obsid, obi, region_id), or the same photons, the first is kept.
 """
 
 from __future__ import annotations
@@ -30,10 +32,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from tqdm.auto import tqdm
 
 from chandraclip.catalog.measure import fill_measured
 from chandraclip.catalog.ragged import Ragged, row_index
-from chandraclip.data.list_checks import NUM_SAME_PHOTONS, ListTable, Reasons, check_rows
+from chandraclip.data.list_checks import (
+    NUM_SAME_PHOTONS,
+    ListTable,
+    Reasons,
+    check_rows,
+    integers_of,
+    is_of_integers,
+    names_of,
+)
 from chandraclip.data.names import healpix_cell
 from chandraclip.data.packaging import BuildResult, build_dataset
 from chandraclip.data.row_checks import usable_columns
@@ -88,7 +99,7 @@ def build_from_lists(
         "input_sha256": sha256_of(table),
         "license": license_id,
     }
-    repeated = _repeated(table, file)
+    repeated = _repeated(table, file, progress)
     tasks, first = [], 0
     for group in range(file.num_row_groups):
         size = file.metadata.row_group(group).num_rows
@@ -105,45 +116,62 @@ def _check_columns(path: Path, schema: pa.Schema) -> None:
     known = {name: TABLE_SCHEMA.field(name).type for name in (*LISTS, *KEYS, *TAKEN)}
     known |= {"exposure": pa.float32(), **dict.fromkeys(BAND, pa.float32()), "tstart": pa.float64()}
     optional = set(known) - set(NEEDED)
+    for name in ("name", "obsid", "obi", "region_id"):  # integers and texts may stand for each other
+        if name in schema.names and is_of_integers(schema.field(name).type):
+            known.pop(name)
     if "source_class" in schema.names and pa.types.is_string(schema.field("source_class").type):
         known.pop("source_class")  # names of classes, as in plain Parquet (docs/your_data.md)
     usable_columns(str(path), schema, {"a table of photon lists": list(known)}, optional)
     for name in ("obsid", "obi", "region_id"):
-        if name in schema.names and not pa.types.is_integer(schema.field(name).type):
+        if name in schema.names and not is_of_integers(schema.field(name).type):
             raise InputFileError(path, f"the column holds {schema.field(name).type}; it needs integers", name)
     unused = [name for name in schema.names if name not in known and name != "source_class"]
     if unused:
         logger.info("%s: these columns are left out: %s", path, ", ".join(unused))
 
 
-def _repeated(path: Path, file: pq.ParquetFile) -> dict[int, str]:
-    """Row -> which row before it is the same detection, by its key or by its photons."""
-    present = set(file.schema_arrow.names)
-    parts = []
-    for group in range(file.num_row_groups):
-        part = _read(path, file, group, [name for name in (*KEYS, "event_time") if name in present])
-        times = ListTable.times(part)
-        start = np.minimum(times.offsets[:-1], max(len(times.values) - 1, 0))
-        values = np.append(times.values, 0.0)
-        lengths = np.diff(times.offsets)
-        with np.errstate(invalid="ignore"):
-            total = np.bincount(row_index(times), times.values, minlength=len(times))
-        facts = {"length": lengths, "first": values[start], "total": total}
-        facts |= {name: part[name].to_pandas() for name in KEYS if name in present}
-        parts.append(pd.DataFrame(facts))
-    rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"length": []})
-    found: dict[int, str] = {}
+def _repeated(path: Path, file: pq.ParquetFile, progress: bool) -> dict[int, str]:
+    """Row -> which kept row before it has its key or its photons; of rows that can be used."""
+    names = set(file.schema_arrow.names) & {*NEEDED, *LISTS, *KEYS, "exposure", "livetime", "ra", "dec"}
+    parts, first = [], 0
+    for group in tqdm(range(file.num_row_groups), desc="compare lists", unit="group", disable=not progress):
+        rows = _read(path, file, group, sorted(names))
+        reasons = Reasons(len(rows))
+        time = check_rows(rows, reasons).event_time
+        total = np.bincount(row_index(time), time.values, minlength=len(time))
+        start = np.append(time.values, 0.0)[time.offsets[:-1]]
+        facts = {"length": np.diff(time.offsets), "start": start, "total": total}
+        part = pd.DataFrame({**_keys(rows, first + np.arange(len(rows))), **facts}, index=first + np.arange(len(rows)))
+        parts.append(part[reasons.good])
+        first += len(rows)
+    rows = pd.concat(parts) if parts else pd.DataFrame(columns=[*KEYS, "length", "start", "total"])
     # A handful of photons may fall into the same frames of two observations.
-    same_photons = rows[(rows["length"] >= NUM_SAME_PHOTONS) & np.isfinite(rows.get("total", np.nan))]
-    checks = [(same_photons, ["length", "first", "total"], "the same photons as row {}")]
-    if "obsid" in rows:
-        with_key = rows[rows[[name for name in KEYS if name in rows]].notna().all(axis=1)]
-        checks.append((with_key, [name for name in KEYS if name in rows], "the same source and observation as row {}"))
-    for frame, columns, reason in checks:
-        first = frame.groupby(columns, sort=False)["length"].transform(lambda group: group.index[0])
-        again = first[first != first.index]
-        found |= {int(row): reason.format(int(of)) for row, of in again.items()}
+    same_photons = rows[rows["length"] >= NUM_SAME_PHOTONS].groupby(["length", "start", "total"], sort=False).ngroup()
+    same_key = rows.groupby(list(KEYS), sort=False).ngroup()
+    checks = (("the same photons as row {}", same_photons), ("the same source and observation as row {}", same_key))
+    shared = {why: group[group.duplicated(keep=False)].to_dict() for why, group in checks}
+    found: dict[int, str] = {}
+    kept: dict[tuple[str, int], int] = {}  # what is taken already -> by which row
+    for row in sorted({row for group in shared.values() for row in group}):
+        own = [(why, group[row]) for why, group in shared.items() if row in group]
+        taken = next((one for one in own if one in kept), None)
+        if taken is None:
+            kept |= dict.fromkeys(own, row)
+        else:
+            found[row] = taken[0].format(kept[taken])
     return found
+
+
+def _keys(rows: pa.Table, numbers: np.ndarray) -> dict[str, np.ndarray]:
+    """The key columns of rows of these numbers in the file, with what stands in where one is null or missing."""
+    names = names_of(rows)
+    regions = {name: region_id_of(name) for name in set(names.tolist())}
+    columns = {"name": names}
+    stand_ins = {"obsid": numbers, "obi": np.zeros(len(rows)), "region_id": np.array([regions[name] for name in names])}
+    for name, stand_in in stand_ins.items():
+        given, known = integers_of(rows, name)
+        columns[name] = np.where(known, given, stand_in).astype(np.int64)
+    return columns
 
 
 def _read(path: Path, file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
@@ -154,8 +182,8 @@ def _read(path: Path, file: pq.ParquetFile, group: int, columns: list[str]) -> p
 
 
 @lru_cache(maxsize=1)
-def _group(path: Path, group: int) -> pa.Table:
-    """A row group, which the chunks of it share."""
+def _group(path: Path, group: int, changed: int) -> pa.Table:
+    """A row group, which the chunks of it share; of a file that was `changed` then, in ns."""
     file = pq.ParquetFile(path)
     wanted = {*NEEDED, *LISTS, *KEYS, *TAKEN, "exposure", *BAND, "tstart"}
     return _read(path, file, group, [name for name in file.schema_arrow.names if name in wanted])
@@ -163,14 +191,14 @@ def _group(path: Path, group: int) -> pa.Table:
 
 def _read_rows(path: Path, group: int, first: int, begin: int, stop: int, repeated: Mapping[int, str]) -> Chunk:
     """Rows `begin` to `stop` of a row group, whose first row is number `first` of the file."""
-    rows = _group(path, group).slice(begin, stop - begin)
+    rows = _group(path, group, path.stat().st_mtime_ns).slice(begin, stop - begin)
     numbers = first + np.arange(begin, stop)
     reasons = Reasons(len(rows))
     for row, why in repeated.items():
         reasons.flag(np.arange(begin, stop) == row, why)
     lists = check_rows(rows, reasons)
     kept = np.flatnonzero(reasons.good)
-    names = rows["name"].to_pylist()
+    names = names_of(rows)
     skipped = [
         {"file": f"{path.name}, row {numbers[row]} ({names[row]})", "reason": str(reasons.values[row])}
         for row in np.flatnonzero(~reasons.good)
@@ -188,17 +216,13 @@ def _columns(rows: pa.Table, lists: ListTable, numbers: np.ndarray) -> dict[str,
             return np.full(len(rows), np.nan)
         return rows[name].cast(pa.float64()).fill_null(np.nan).to_numpy()
 
-    names = [str(name) for name in rows["name"].to_pylist()]
+    keys = _keys(rows, numbers)
+    names = keys["name"].tolist()
     columns: dict[str, Any] = {name: rows[name].to_pylist() for name in TAKEN if name in present}
     if "source_class" in present and pa.types.is_string(rows["source_class"].type):
         classes = pa.array(SOURCE_CLASSES, rows["source_class"].type)
         columns["source_class"] = pc.index_in(rows["source_class"], value_set=classes).to_pylist()
-    columns |= {"name": names, "split": assign_splits(names)}
-    regions = {name: region_id_of(name) for name in set(names)}
-    stand_ins = {"obsid": numbers, "obi": np.zeros(len(rows)), "region_id": np.array([regions[name] for name in names])}
-    for name, stand_in in stand_ins.items():
-        given = scalar(name)
-        columns[name] = np.where(np.isnan(given), stand_in, given).astype(np.int64)
+    columns |= {**keys, "name": names, "split": assign_splits(names)}
     good_time = np.bincount(
         row_index(lists.gti_start), lists.gti_stop.values - lists.gti_start.values, minlength=len(rows)
     )

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from chandraclip.catalog.ragged import Ragged, row_index
 from chandraclip.data.schema import TABLE_SCHEMA
 
 NUM_SAME_PHOTONS = 10  # two lists of as many or more that are equal are one list
+_LARGEST = str(np.iinfo(np.int64).max)
 EXPOSURE_TOLERANCE = 1e-3  # of the good time: exposures are float32, and sums of frames
 
 
@@ -52,7 +54,7 @@ class ListTable:
 
     @staticmethod
     def times(rows: pa.Table) -> Ragged:
-        return _floats(rows, "event_time")
+        return float_lists(rows, "event_time")
 
     @property
     def without_energy(self) -> np.ndarray:
@@ -78,10 +80,9 @@ def check_rows(rows: pa.Table, reasons: Reasons) -> ListTable:
         rows: with event_time, gti_start, gti_stop, and event_energy, exposure, livetime, ra and dec where it has them.
         reasons: of as many rows.
     """
-    names = np.array([name or "" for name in rows["name"].to_pylist()], dtype=object)
-    reasons.flag(names == "", "no name")
-    time, energy = ListTable.times(rows), _floats(rows, "event_energy")
-    start, stop = _floats(rows, "gti_start"), _floats(rows, "gti_stop")
+    reasons.flag(names_of(rows) == "", "no name")
+    time, energy = ListTable.times(rows), float_lists(rows, "event_energy")
+    start, stop = float_lists(rows, "gti_start"), float_lists(rows, "gti_stop")
     reasons.flag(np.diff(time.offsets) == 0, "no photon")
     for name, column in {"event_time": time, "event_energy": energy, "gti_start": start, "gti_stop": stop}.items():
         reasons.flag(_any(column, ~np.isfinite(column.values)), f"{name} has a value that is not finite")
@@ -149,10 +150,42 @@ def _check_scalars(rows: pa.Table, reasons: Reasons) -> None:
     for name in ("obsid", "obi", "region_id"):
         if name in rows.column_names:
             limits = np.iinfo(TABLE_SCHEMA.field(name).type.to_pandas_dtype())
-            value = rows[name].cast(pa.float64()).fill_null(0.0).to_numpy()
+            value, known = integers_of(rows, name)
+            reasons.flag(~known & np.asarray(rows[name].is_valid()), f"{name} is no integer")
             reasons.flag(
                 (value < limits.min) | (value > limits.max), f"{name} does not fit the dataset's {limits.dtype}"
             )
+
+
+def names_of(rows: pa.Table) -> np.ndarray:
+    """(N,) object, the names of the sources, as texts where they are numbers; "" where one is null."""
+    return np.asarray(rows["name"].cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False), dtype=object)
+
+
+def is_of_integers(kind: pa.DataType) -> bool:
+    """Whether a column may hold integers: they are, or texts of them; or it has nothing but nulls."""
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return is_text or pa.types.is_integer(kind) or pa.types.is_null(kind)
+
+
+def integers_of(rows: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) int64 of a column of integers, or of texts that are integers, and (N,) bool, where there is one; else 0.
+
+    One that int64 does not hold is its largest.
+    """
+    if name not in rows.column_names:
+        return np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=bool)
+    column = rows[name]
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = pc.utf8_trim_whitespace(column)
+        is_integer = pc.match_substring_regex(column, r"^[+-]?[0-9]+$")
+        is_long = pc.greater(pc.utf8_length(column), len(_LARGEST) - 1)
+        column = pc.if_else(is_integer, pc.utf8_ltrim(column, "+"), pa.scalar(None, column.type))
+        column = pc.if_else(pc.and_(is_integer, is_long), pa.scalar(_LARGEST, column.type), column)
+    elif pa.types.is_uint64(column.type):
+        column = pc.min_element_wise(column, pa.scalar(int(_LARGEST), column.type), skip_nulls=False)
+    column = column.cast(pa.int64())
+    return column.fill_null(0).to_numpy(), np.asarray(column.is_valid())
 
 
 def inside_good_time(row: np.ndarray, time: np.ndarray, start: Ragged, stop: Ragged) -> np.ndarray:
@@ -183,7 +216,7 @@ def _emptied(column: Ragged, rows: np.ndarray) -> Ragged:
     return Ragged(column.values[~rows[row_index(column)]], np.concatenate([[0], np.cumsum(lengths)]), column.valid)
 
 
-def _floats(rows: pa.Table, name: str) -> Ragged:
+def float_lists(rows: pa.Table, name: str) -> Ragged:
     """A list column as float64, null in every row where there is none."""
     if name not in rows.column_names or pa.types.is_null(rows[name].type):
         return Ragged(np.zeros(0), np.zeros(len(rows) + 1, dtype=np.int64), np.zeros(len(rows), dtype=bool))

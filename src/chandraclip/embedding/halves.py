@@ -7,100 +7,17 @@ detection's key and the photon's place in time, so that all models are shown the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from chandraclip.catalog.bands import BANDS
-from chandraclip.catalog.measure import in_band_b
 from chandraclip.catalog.ragged import Ragged, row_index
 from chandraclip.data.keys import KEY
-from chandraclip.data.list_checks import inside_good_time
+from chandraclip.data.list_checks import float_lists
+from chandraclip.data.schema import MODALITY_COLUMNS
+from chandraclip.models.draws import UNSIGNED_GOLDEN, mix_array
 
-RATE_BANDS = ("s", "m", "h")
-NO_BAND = -1  # of a photon without an energy
-_EVENT_LISTS = ("event_time", "event_energy", "gti_start", "gti_stop")
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 SECONDS_PER_HOUR = 3600.0
-
-
-@dataclass(frozen=True, eq=False)
-class PhotonLists:
-    """Photons of 0.5-7 keV in the good times of N rows, in order of time.
-
-    Attributes:
-        time: s, as in the dataset.
-        energy: keV, in the offsets of `time`; NaN where a list has no energies.
-        gti_start, gti_stop: s; where a row has none, from 0 to its last photon.
-        mask: (N,) bool, rows that have a photon list.
-    """
-
-    time: Ragged
-    energy: np.ndarray
-    gti_start: Ragged
-    gti_stop: Ragged
-    mask: np.ndarray
-
-    @classmethod
-    def of(cls, rows: pa.Table) -> PhotonLists:
-        """Of dataset columns event_time, and event_energy, gti_start and gti_stop where there are any."""
-        number = len(rows)
-        time, energy, start, stop = (_list_column(rows, name) for name in _EVENT_LISTS)
-        row = row_index(time)
-        has_energy = np.diff(energy.offsets) > 0
-        energies = np.full(len(time.values), np.nan)
-        kept = in_band_b(time, energy)
-        energies[has_energy[row]] = energy.values
-        order = np.lexsort((energies, time.values, row))
-        order = order[kept[order]]
-        row, times, energies = row[order], time.values[order], energies[order]
-
-        without = np.flatnonzero(np.diff(start.offsets) == 0)
-        last = np.zeros(number)
-        np.maximum.at(last, row, times)
-        interval_row = np.concatenate([row_index(start), without])
-        starts = np.concatenate([start.values, np.zeros(len(without))])
-        stops = np.concatenate([stop.values, np.maximum(last[without], 1e-3)])
-        by_row = np.lexsort((starts, interval_row))
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(interval_row, minlength=number))])
-        start, stop = Ragged(starts[by_row], offsets), Ragged(stops[by_row], offsets)
-        inside = inside_good_time(row, times, start, stop)
-        lengths = np.bincount(row[inside], minlength=number)
-        found = Ragged(times[inside], np.concatenate([[0], np.cumsum(lengths)]))
-        return cls(found, energies[inside], start, stop, np.asarray(time.valid) & (lengths > 0))
-
-    @property
-    def band(self) -> np.ndarray:
-        """(photons,) int8: 0, 1, 2 for s, m and h, -1 where there is no energy."""
-        edges = [BANDS[name][0] for name in RATE_BANDS]
-        found = np.searchsorted(edges, self.energy, side="right") - 1
-        return np.where(np.isnan(self.energy), NO_BAND, found).astype(np.int8)
-
-    def select(self, kept: np.ndarray) -> PhotonLists:
-        """The lists with some of their photons, (photons,) bool; good times and rows stay."""
-        lengths = np.bincount(row_index(self.time)[kept], minlength=len(self.time))
-        time = Ragged(self.time.values[kept], np.concatenate([[0], np.cumsum(lengths)]))
-        return PhotonLists(time, self.energy[kept], self.gti_start, self.gti_stop, self.mask)
-
-    def columns(self) -> pa.Table:
-        """As columns of the dataset; a list without energies has null."""
-        offsets, valid = self.time.offsets, self.mask
-        row = row_index(self.time)
-        has = ~np.isnan(self.energy)
-        lacks = np.bincount(row, ~has, minlength=len(self.time)) > 0
-        kept = np.bincount(row[has & ~lacks[row]], minlength=len(self.time))
-        energy = Ragged(self.energy[has & ~lacks[row]], np.concatenate([[0], np.cumsum(kept)]), valid & ~lacks)
-        doubles, floats = pa.list_(pa.float64()), pa.list_(pa.float32())
-        return pa.table(
-            {
-                "event_time": Ragged(self.time.values, offsets, valid).to_arrow(doubles),
-                "event_energy": energy.to_arrow(floats),
-                "gti_start": self.gti_start.to_arrow(doubles),
-                "gti_stop": self.gti_stop.to_arrow(doubles),
-            }
-        )
 
 
 def seen_half(keys: pa.Table, time: Ragged, seed: int = 0) -> np.ndarray:
@@ -116,11 +33,9 @@ def seen_half(keys: pa.Table, time: Ragged, seed: int = 0) -> np.ndarray:
     code = pd.util.hash_pandas_object(frame, index=False).to_numpy(np.uint64)
     place = np.arange(len(time.values)) - np.repeat(time.offsets[:-1], np.diff(time.offsets)) + 1
     with np.errstate(over="ignore"):  # splitmix64 (Steele et al. 2014), which counts modulo 2^64
-        state = code[row_index(time)] ^ (_GOLDEN * np.uint64(seed + 1))
-        state = state + _GOLDEN * place.astype(np.uint64)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (state ^ (state >> np.uint64(31))) >> np.uint64(63) == 1
+        state = code[row_index(time)] ^ (UNSIGNED_GOLDEN * np.uint64(seed + 1))
+        state = state + UNSIGNED_GOLDEN * place.astype(np.uint64)
+    return mix_array(state) >> np.uint64(63) == 1
 
 
 def cut_short(rows: pa.Table, max_photons: int | None = None, max_hours: float | None = None) -> pa.Table:
@@ -135,7 +50,7 @@ def cut_short(rows: pa.Table, max_photons: int | None = None, max_hours: float |
     """
     if max_photons is None and max_hours is None:
         return rows
-    time, energy, start, stop = (_list_column(rows, name) for name in _EVENT_LISTS)
+    time, energy, start, stop = (float_lists(rows, name) for name in MODALITY_COLUMNS["event"])
     row, number = row_index(time), len(rows)
     lengths = np.diff(time.offsets)
     end = np.full(number, np.inf)
@@ -172,11 +87,3 @@ def cut_short(rows: pa.Table, max_photons: int | None = None, max_hours: float |
 def _kept(lists: Ragged, kept: np.ndarray) -> Ragged:
     lengths = np.bincount(row_index(lists)[kept], minlength=len(lists))
     return Ragged(lists.values[kept], np.concatenate([[0], np.cumsum(lengths)]), lists.valid)
-
-
-def _list_column(rows: pa.Table, name: str) -> Ragged:
-    """A list column as float64; null in every row where there is none."""
-    if name not in rows.column_names or pa.types.is_null(rows[name].type):
-        return Ragged(np.zeros(0), np.zeros(len(rows) + 1, dtype=np.int64), np.zeros(len(rows), dtype=bool))
-    lists = Ragged.from_arrow(rows[name])
-    return Ragged(np.asarray(lists.values, dtype=np.float64), lists.offsets, lists.valid)

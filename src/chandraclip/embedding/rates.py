@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
 from chandraclip.catalog.ragged import Ragged, row_index
+from chandraclip.data.good_lists import NO_BAND, GoodLists
 from chandraclip.data.keys import KEY_COLUMNS, with_keys
 from chandraclip.data.loading import dataset_id, load_splits
 from chandraclip.data.provenance import num_simulated
 from chandraclip.data.row_checks import find_bad_rows, usable_columns, without_bad_modalities
 from chandraclip.data.schema import KEY_FIELDS, MODALITY_COLUMNS
-from chandraclip.embedding.halves import NO_BAND, PhotonLists, seen_half
+from chandraclip.embedding.halves import seen_half
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.rate_tables import (
     NUM_CURVE_CELLS,
@@ -39,7 +41,10 @@ TIMES_A_PASS = 2**17  # rates that are decoded together
 
 
 class Rates:
-    """A loaded model of photon lists that decodes count rates.
+    """A loaded model of photon lists that decodes count rates: of all photons, those of the background among them.
+
+    A model may know the background (`use_background` of `poisson_autodecoder`), from the spectrum of a row. It is then
+    a part of the rate that the latents are not asked for, and half of it is expected in half of the photons.
 
     Args:
         source: folder of the model.
@@ -57,16 +62,22 @@ class Rates:
         self.model = nn.Module.to(model, torch.device(device)).eval()
         self.batch_size = batch_size
 
+    @property
+    def background_columns(self) -> tuple[str, ...]:
+        """Columns of the spectrum that a known background is read from; none where the model knows of none."""
+        return tuple(name for name in self.extractor.columns if name not in MODALITY_COLUMNS["event"])
+
     def __call__(self, rows: pa.Table, seed: int = 0) -> pa.Table:
         """Rows of the dataset with the columns of `with_keys` -> rows of `RATES_SCHEMA`, in order."""
-        lists = PhotonLists.of(rows)
+        background = rows.select([name for name in self.background_columns if name in rows.column_names])
+        lists = GoodLists.of(rows)
         is_seen = seen_half(rows, lists.time, seed)
         seen, held_out = lists.select(is_seen), lists.select(~is_seen)
         curve = _cells(lists)
         both = _joined(seen, held_out)
         none = np.full(len(curve.values), NO_BAND, dtype=np.int8)
-        shown = self.rates(seen, [(held_out.time, held_out.band)])
-        whole = self.rates(lists, [both, (curve, none)])
+        shown = self.rates(seen, [(held_out.time, held_out.band)], _scaled(background, 0.5))
+        whole = self.rates(lists, [both, (curve, none)], background)
         known = lists.mask & shown[2] & whole[2]
         columns: dict[str, Any] = {
             "seen_time": seen.time,
@@ -90,19 +101,23 @@ class Rates:
 
     @torch.no_grad()
     def rates(
-        self, lists: PhotonLists, asked: list[tuple[Ragged, np.ndarray]]
+        self, lists: GoodLists, asked: list[tuple[Ragged, np.ndarray]], background: pa.Table | None = None
     ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
         """The rates that the latents of lists stand for.
 
         Args:
             lists: N, what the model is shown.
             asked: N lists of times each, s, and their bands.
+            background: N rows of `background_columns`, of as large a share of the photons as `lists`.
 
         Returns:
             For each of `asked` (T,) ln of photons/s in the band of each time, or in all; (N, 3) photons expected; and
             (N,) bool, the lists that the model can read: one may need energies.
         """
         rows = lists.columns()
+        if background is not None:
+            for name in background.column_names:
+                rows = rows.append_column(name, background[name])
         found = [np.zeros(len(times.values)) for times, _ in asked]
         expected, known = np.zeros((len(rows), 3)), np.zeros(len(rows), dtype=bool)
         for begin in range(0, len(rows), self.batch_size):
@@ -131,7 +146,16 @@ class Rates:
         return found, expected, known
 
 
-def _joined(first: PhotonLists, second: PhotonLists) -> tuple[Ragged, np.ndarray]:
+def _scaled(background: pa.Table, share: float) -> pa.Table:
+    """The background of a share of the photons."""
+    name = "background_scale"
+    if name not in background.column_names:
+        return background
+    scale = pc.multiply(background[name].cast(pa.float64()), share)
+    return background.set_column(background.column_names.index(name), name, scale)
+
+
+def _joined(first: GoodLists, second: GoodLists) -> tuple[Ragged, np.ndarray]:
     """The times of two halves, the first's before the second's in each list, and their bands."""
     row = np.concatenate([row_index(first.time), row_index(second.time)])
     order = np.argsort(row, kind="stable")
@@ -139,7 +163,7 @@ def _joined(first: PhotonLists, second: PhotonLists) -> tuple[Ragged, np.ndarray
     return Ragged(times, first.time.offsets + second.time.offsets), np.concatenate([first.band, second.band])[order]
 
 
-def _cells(lists: PhotonLists) -> Ragged:
+def _cells(lists: GoodLists) -> Ragged:
     """The middle of equal cells of each list's good time, s on the clock of its photons."""
     start, stop, offsets = lists.gti_start.values, lists.gti_stop.values, lists.gti_start.offsets
     before = np.concatenate([[0.0], np.cumsum(stop - start)])  # good time of all rows, end to end
@@ -185,8 +209,8 @@ def rate_dataset(
 
     Raises:
         InputFileError: model or dataset do not load, the family has no decoder of rates or one whose expected photons
-            are not the integral of its rate, the dataset lacks the split or a column, or another process writes to
-            `output`.
+            are not the integral of its rate (nothing is published then), the dataset lacks the split or a column, or
+            another process writes to `output`.
     """
     folder = model_folder(model, revision)
     rates = Rates(folder, batch_size, device)
@@ -195,8 +219,10 @@ def rate_dataset(
         raise InputFileError(dataset, f"there is no split {split!r}, only {list(splits)}")
     chosen = {name: rows for name, rows in splits.items() if split in ("all", name)}
     schema = next(iter(splits.values())).features.arrow_schema
-    usable_columns(dataset, schema, {"event": MODALITY_COLUMNS["event"]}, MODALITY_COLUMNS["event"][1:])
-    read = {*KEY_COLUMNS, *MODALITY_COLUMNS["event"]}
+    wanted = {"event": MODALITY_COLUMNS["event"], "a known background": rates.background_columns}
+    usable_columns(dataset, schema, wanted, {*MODALITY_COLUMNS["event"][1:], "channel_energy_edges"})
+    read = {*KEY_COLUMNS, *MODALITY_COLUMNS["event"], *rates.background_columns}
+    judged = ["event", "spectrum"] if rates.background_columns else ["event"]
     provenance = {
         "model": model,
         "model_id": model_id(folder),
@@ -210,23 +236,25 @@ def rate_dataset(
         "seed": seed,
         "rows": {name: len(rows) for name, rows in chosen.items()},
         "simulated_rows": sum(num_simulated(rows) for rows in chosen.values()),
-        "bad_rows": {name: find_bad_rows(rows, ["event"]).counts for name, rows in chosen.items()},
+        "bad_rows": {name: find_bad_rows(rows, judged).counts for name, rows in chosen.items()},
+        "rate_of": "source and background",
+        "known_background": bool(rates.background_columns),
         "versions": installed_versions("chandraclip", "torch", "transformers", "datasets", "pyarrow")
         | {"python": platform.python_version()},
     }
     total = sum(len(rows) for rows in chosen.values())
     with locked(output), tqdm(total=total, desc="rates", unit="detection", unit_scale=True) as progress:
-        with (
-            atomic_path(output / RATES_FILE) as temporary,
-            pq.ParquetWriter(temporary, RATES_SCHEMA, compression="zstd") as writer,
-        ):
-            for name, rows in chosen.items():
-                view = rows.select_columns([column for column in rows.column_names if column in read])
-                for start in range(0, len(view), ROWS_A_CHUNK):
-                    chunk = without_bad_modalities(view[start : start + ROWS_A_CHUNK])
-                    writer.write_table(rates(with_keys(dataset, chunk, name, start), seed))
-                    progress.update(len(chunk))
-        # Whatever a model says of its rate, a likelihood of photons takes its integral.
-        RateTable.load(output).check_integrals()
+        with atomic_path(output / RATES_FILE) as temporary:
+            with pq.ParquetWriter(temporary, RATES_SCHEMA, compression="zstd") as writer:
+                for name, rows in chosen.items():
+                    view = rows.select_columns([column for column in rows.column_names if column in read])
+                    for start in range(0, len(view), ROWS_A_CHUNK):
+                        chunk = without_bad_modalities(view[start : start + ROWS_A_CHUNK])
+                        writer.write_table(rates(with_keys(dataset, chunk, name, start), seed))
+                        progress.update(len(chunk))
+            # Whatever a model says of its rate, a likelihood of photons takes its integral: else nothing is published.
+            table = RateTable.of_file(temporary, path=output)
+            provenance["expected_over_integral"] = table.check_integrals()
+            (output / RATES_PROVENANCE).unlink(missing_ok=True)  # that of an earlier table
         write_json(output / RATES_PROVENANCE, provenance)
     return provenance

@@ -163,8 +163,9 @@ def score_predictions(
         weights: (N,), all 1 by default.
 
     Returns:
-        balanced_accuracy and macro_f1 over the classes that occur, with low and high; chance, accuracy, recalls (class
-        -> recall, low, high), confusion (C, C), true by predicted, a last column for none where there is any; labels.
+        balanced_accuracy and macro_f1 over the classes that occur, with low and high; what they are by chance (chance,
+        macro_f1_chance), where guesses are as often of each class as the predictions; accuracy, recalls (class ->
+        recall, low, high), confusion (C, C), true by predicted, a last column for none where there is any; labels.
     """
     size = len(names)
     weight = np.ones(len(truth)) if weights is None else np.asarray(weights, np.float64)
@@ -192,6 +193,7 @@ def score_predictions(
         "macro_f1": float(macro[0]),
         "macro_f1_low": f1_low,
         "macro_f1_high": f1_high,
+        "macro_f1_chance": _macro_f1_chance(total[0], called[0]),
         "accuracy": float(right[0].sum() / total[0].sum()),
         "recalls": {
             names[number]: [float(recall[0, place]), *_interval_of(recall[1:, place], sources[truth == number])]
@@ -200,6 +202,20 @@ def score_predictions(
         "labels": list(names),
         "confusion": confusion[:, : size + bool((predicted < 0).any())].tolist(),
     }
+
+
+def _macro_f1_chance(total: np.ndarray, called: np.ndarray) -> float:
+    """Macro F1 of predictions that are dealt to the rows at random: their mean over all ways to deal them.
+
+    A class of T rows that is predicted P times in N has T P / N hits then, so F1 = 2 T P / (N (T + P)). Unlike that of
+    the balanced accuracy, 1 / C, it depends on how often each class is and is predicted.
+
+    Args:
+        total, called: (C,) rows of each class, and predictions of it.
+    """
+    occurs = total > 0
+    f1 = 2.0 * total[occurs] * called[occurs] / (total.sum() * (total[occurs] + called[occurs]))
+    return float(f1.mean())
 
 
 def _interval_of(values: np.ndarray, sources: np.ndarray) -> tuple[float, float]:

@@ -25,7 +25,6 @@ from chandraclip.evaluation.retrieval import TIE_TOLERANCE, Ranks, ranking_metri
 
 FOREST, KNN, RIDGE, LOGISTIC = "random forest", "kNN (k = 3)", "ridge", "logistic"
 NUM_TREES = 100
-VARIABLE_INDEX = 6
 MAX_SAMPLES = 4000  # rows that a tree is grown on, so that a comparison of many models stays short
 MIN_ROWS = {"train": 50, "validation": 10, "test": 20}
 _BLOCK = 1024
@@ -124,7 +123,7 @@ def detect(
 
     Returns:
         A record a method: auc and balanced_accuracy with intervals; accuracy, precision, recall and f1 of the positive
-        class, macro_f1; positives and base_rate.
+        class, macro_f1; chance of guessing, of the balanced accuracy and of the macro F1; positives and base_rate.
     """
     scaled = Standardizer.fit(values[rows.train])(values)
     train, label, truth = scaled[rows.train], positive[rows.train], positive[rows.test]
@@ -151,6 +150,8 @@ def detect(
                 "recall": hits / number,
                 "f1": 2 * hits / (called + number) if hits else 0.0,
                 "macro_f1": found["macro_f1"],
+                "chance": found["chance"],
+                "macro_f1_chance": found["macro_f1_chance"],
                 "positives": int(number),
                 "base_rate": float(truth.mean()),
             }
@@ -167,7 +168,7 @@ def tell_types(
     num_resamples: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Balanced accuracy, macro F1 and accuracy of the class from vectors by forest and logistic regression.
+    """Balanced accuracy, macro F1, both beside chance, and accuracy of the class by forest and logistic regression.
 
     Args:
         values: (N, D), NaN where missing. labels: (N,) int, index of `classes`. names: (N,) sources.
@@ -181,7 +182,8 @@ def tell_types(
         record: dict[str, Any] = {"method": method}
         for name in kept:
             record |= {name + end: found[name + end] for end in ("", "_low", "_high")}
-        records.append({**record, "accuracy": found["accuracy"], "chance": found["chance"]})
+        chances = {name: found[name] for name in ("chance", "macro_f1_chance")}
+        records.append({**record, "accuracy": found["accuracy"], **chances})
     return records
 
 

@@ -12,10 +12,9 @@ import numpy as np
 import pyarrow as pa
 from tqdm.auto import tqdm
 
-from chandraclip.catalog.bands import BANDS
-from chandraclip.catalog.measure import in_band_b
-from chandraclip.catalog.ragged import Ragged, row_index
+from chandraclip.catalog.ragged import row_index
 from chandraclip.catalog.variability import gregory_loredo
+from chandraclip.data.good_lists import RATE_BANDS, GoodLists
 from chandraclip.data.schema import MODALITY_COLUMNS
 from chandraclip.evaluation.dataset import Detections, column_batches
 
@@ -35,9 +34,10 @@ def photon_facts(dataset: str, table: Detections, bands: str = "smh") -> dict[st
         bands: in which the variability is measured beside b.
 
     Returns:
-        name -> (N,) float64, NaN where a list does not tell: `PHOTONS` and `RATE` (log10 of photons in 0.5-7 keV and of
-        photons/s in the good time), `RAW_HARDNESS` ((x - y) / (x + y) of the counts; NaN without energies or photons)
-        and `VARIABILITY` (Gregory-Loredo, `catalog.variability`).
+        name -> (N,) float64, NaN where a list does not tell: `PHOTONS` and `RATE` (log10 of the photons of 0.5-7 keV in
+        the good time, and of them a second of it; the good time of a list without is from 0 to its last photon),
+        `RAW_HARDNESS` ((x - y) / (x + y) of the counts; NaN without energies or photons) and `VARIABILITY`
+        (Gregory-Loredo, `catalog.variability`).
 
     Raises:
         InputFileError: as `column_batches`.
@@ -47,40 +47,35 @@ def photon_facts(dataset: str, table: Detections, bands: str = "smh") -> dict[st
     bar = tqdm(total=len(table), desc="photon lists", unit="detection", delay=5.0)
     for rows, part in column_batches(dataset, "pairs", MODALITY_COLUMNS["event"], table, batch_rows=1024):
         if "event_time" in part.column_names:
-            for name, values in _facts_of(part, bands).items():
+            for name, values in facts_of(part, bands).items():
                 found[name][rows] = values
         bar.update(len(rows))
     bar.close()
     return found
 
 
-def _facts_of(part: pa.Table, bands: str) -> dict[str, np.ndarray]:
-    time, energy, start, stop = with_good_times(*(list_column(part, name) for name in MODALITY_COLUMNS["event"]))
-    row, number = row_index(time), len(time)
-    in_b = in_band_b(time, energy)
-    has_energy = np.diff(energy.offsets) > 0
-    energies = np.full(len(time.values), np.nan)
-    energies[has_energy[row]] = energy.values
+def facts_of(part: pa.Table, bands: str) -> dict[str, np.ndarray]:
+    """`photon_facts` of the rows of a table that has the columns of photon lists."""
+    lists = GoodLists.of(part)
+    start, stop, band = lists.gti_start, lists.gti_stop, lists.band
+    row, number = row_index(lists.time), len(part)
     good_time = np.bincount(row_index(start), stop.values - start.values, minlength=number)
-    photons = np.bincount(row, in_b, minlength=number)
-    valid = np.asarray(time.valid)
+    photons = np.bincount(row, minlength=number)
     with np.errstate(divide="ignore", invalid="ignore"):
         found = {
-            PHOTONS: np.where(valid & (photons > 0), np.log10(photons), np.nan),
-            RATE: np.where(valid & (photons > 0) & (good_time > 0), np.log10(photons / good_time), np.nan),
+            PHOTONS: np.where(lists.mask, np.log10(photons), np.nan),
+            RATE: np.where(lists.mask & (good_time > 0), np.log10(photons / good_time), np.nan),
         }
-    kept = {band: (energies >= BANDS[band][0]) & (energies < BANDS[band][1]) for band in "smh"} | {"b": in_b}
-    counts = {band: np.bincount(row, kept[band], minlength=number) for band in "smh"}
+    kept = {name: band == place for place, name in enumerate(RATE_BANDS)} | {"b": np.ones(len(row), dtype=bool)}
+    counts = {name: np.bincount(row, kept[name], minlength=number) for name in RATE_BANDS}
     for harder, softer in ("hm", "hs", "ms"):
         total = counts[harder] + counts[softer]
         ratio = np.divide(counts[harder] - counts[softer], total, out=np.full(number, np.nan), where=total > 0)
-        found[f"raw_hard_{harder}{softer}"] = np.where(has_energy, ratio, np.nan)
-    for band in ("b", *bands):
-        lengths = np.bincount(row[kept[band]], minlength=number)
-        lists = Ragged(time.values[kept[band]], np.concatenate([[0], np.cumsum(lengths)]), time.valid)
-        variability = gregory_loredo(lists, start, stop)
-        found[f"var_prob_{band}"] = variability.var_prob
-        if band == "b":
+        found[f"raw_hard_{harder}{softer}"] = ratio
+    for name in ("b", *bands):
+        variability = gregory_loredo(lists.select(kept[name]).time, start, stop)
+        found[f"var_prob_{name}"] = variability.var_prob
+        if name == "b":
             found["var_index_b"] = variability.var_index
     return found
 
@@ -96,21 +91,3 @@ def logit(probability: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):
         value = np.log(probability) - np.log1p(-probability)
     return np.clip(value, -_LARGEST_LOGIT, _LARGEST_LOGIT)
-
-
-def with_good_times(time: Ragged, energy: Ragged, start: Ragged, stop: Ragged) -> tuple[Ragged, Ragged, Ragged, Ragged]:
-    """The lists, where no row has good times with those from 0 to its last photon."""
-    if not start.values.size:
-        last = np.zeros(len(time))
-        np.maximum.at(last, row_index(time), time.values)
-        offsets = np.arange(len(time) + 1)
-        start, stop = Ragged(np.zeros(len(time)), offsets), Ragged(np.maximum(last, 1e-3), offsets)
-    return time, energy, start, stop
-
-
-def list_column(part: pa.Table, name: str) -> Ragged:
-    """A list column as float64; null in every row where there is none."""
-    if name not in part.column_names or pa.types.is_null(part[name].type):
-        return Ragged(np.zeros(0), np.zeros(len(part) + 1, dtype=np.int64), np.zeros(len(part), dtype=bool))
-    lists = Ragged.from_arrow(part[name])
-    return Ragged(np.asarray(lists.values, dtype=np.float64), lists.offsets, lists.valid)

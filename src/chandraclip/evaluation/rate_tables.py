@@ -81,18 +81,23 @@ class RateTable:
     def label(self) -> str:
         """The model in a word or two: its family and latents."""
         family, latents = (self.provenance.get(name) for name in ("model_type", "num_latents"))
-        return f"{family} {latents}" if family else str(self.path)
+        background = ", known background" if self.provenance.get("known_background") else ""
+        return f"{family} {latents}{background}" if family else str(self.path)
 
     @property
     def num_photons(self) -> np.ndarray:
         """(N,) of both halves."""
         return sum((np.diff(self.lists[name].offsets) for name in ("seen_time", "held_out_time")), np.zeros(len(self)))
 
-    def check_integrals(self) -> None:
+    def check_integrals(self) -> dict[str, float]:
         """Whether the photons that the model expects are the integral of its rate, as a likelihood needs.
 
+        Returns:
+            Of the photons expected over the integral on the cells of the curve: ``median`` of the lists, and
+            ``share_outside`` of them that are off by more than the tolerance: a rate may be sharper than the cells.
+
         Raises:
-            InputFileError: they are not, in half of the lists.
+            InputFileError: the median is off.
         """
         good_time = self.lists["gti_stop"].values - self.lists["gti_start"].values
         total = np.bincount(row_index(self.lists["gti_start"]), good_time, minlength=len(self))
@@ -100,10 +105,12 @@ class RateTable:
         rate = np.bincount(row_index(curve), np.exp(curve.values.astype(np.float64)), minlength=len(self))
         integral = total * rate / np.maximum(np.diff(curve.offsets), 1)
         expected = self.lists["own_expected"].values.reshape(-1, 3).sum(axis=1)
-        ratio = float(np.median(expected / np.maximum(integral, 1e-300)))
-        if not abs(ratio - 1.0) <= INTEGRAL_TOLERANCE:
-            reason = f"the photons that the model expects are {ratio:.3g} times the integral of its rate (median)"
+        ratio = expected / np.maximum(integral, 1e-300)
+        median = float(np.median(ratio))
+        if not abs(median - 1.0) <= INTEGRAL_TOLERANCE:
+            reason = f"the photons that the model expects are {median:.3g} times the integral of its rate (median)"
             raise InputFileError(self.path, f"{reason}: its likelihoods mean nothing")
+        return {"median": median, "share_outside": float(np.mean(~(np.abs(ratio - 1.0) <= INTEGRAL_TOLERANCE)))}
 
     def select(self, rows: np.ndarray) -> RateTable:
         """The rows of indices."""
@@ -130,6 +137,12 @@ class RateTable:
         if not file.is_file():
             reason = f"no rates here: expected {RATES_FILE}, as scripts/reconstruct.py writes it of an event model"
             raise InputFileError(path, reason)
+        return cls.of_file(file, split)
+
+    @classmethod
+    def of_file(cls, file: Path, split: str = "all", path: Path | None = None) -> RateTable:
+        """As `load`, of a file that is to be that of the folder `path`; None: it is in it already."""
+        path = file.parent if path is None else path
         try:
             table = pq.read_table(file)
         except (pa.ArrowInvalid, OSError) as error:
@@ -158,13 +171,13 @@ class RateTable:
             if not np.isfinite(lists[name].values).all():
                 row = int(row_index(lists[name])[~np.isfinite(lists[name].values)][0])
                 raise InputFileError(file, f"row {row} has a rate that is not finite", name)
-        provenance = Path(path) / RATES_PROVENANCE
+        provenance = path / RATES_PROVENANCE
         return cls(
             keys={name: table[name].to_numpy().astype(str if name == "name" else np.int64) for name in KEY},
             split=table["split"].to_numpy().astype(str),
             lists=lists,
             provenance=json.loads(provenance.read_text()) if provenance.is_file() else {},
-            path=Path(path),
+            path=path,
         )
 
 
@@ -176,9 +189,12 @@ def load_rate_tables(paths: Sequence[str | Path], split: str = "all") -> dict[st
         split: rows to read.
 
     Raises:
-        InputFileError: as `RateTable.load`; no detection is in all, or their halves are different ones.
+        InputFileError: as `RateTable.load` and `RateTable.check_integrals`; no detection is in all, or their halves are
+            different ones.
     """
     tables = [RateTable.load(path, split) for path in paths]
+    for table in tables:
+        table.check_integrals()
     labels = [table.label for table in tables]
     if len(set(labels)) < len(labels):
         labels = [f"{label} ({Path(path).name})" for label, path in zip(labels, paths)]

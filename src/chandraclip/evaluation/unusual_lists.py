@@ -14,11 +14,10 @@ from sklearn.metrics import roc_auc_score
 
 from chandraclip.catalog.good_photons import good_photons
 from chandraclip.catalog.kuiper import kolmogorov_smirnov
-from chandraclip.catalog.measure import in_band_b
+from chandraclip.data.good_lists import GoodLists
 from chandraclip.data.schema import MODALITY_COLUMNS
 from chandraclip.evaluation.bootstrap import interval, resampled_auc
 from chandraclip.evaluation.dataset import Detections, column_batches
-from chandraclip.evaluation.photon_facts import list_column, with_good_times
 
 KS_CHANCE = 1e-3  # of a constant list to be called variable: two of 2,000
 
@@ -38,8 +37,8 @@ def smirnov_log_chance(dataset: str, table: Detections) -> tuple[np.ndarray, lis
     for rows, part in column_batches(dataset, "pairs", MODALITY_COLUMNS["event"], table, batch_rows=1024):
         if "event_time" not in part.column_names:
             continue
-        time, energy, start, stop = with_good_times(*(list_column(part, name) for name in MODALITY_COLUMNS["event"]))
-        photons = good_photons(time, start, stop, in_band_b(time, energy))
+        lists = GoodLists.of(part)
+        photons = good_photons(lists.time, lists.gti_start, lists.gti_stop)
         chance[rows] = kolmogorov_smirnov(photons).log10_chance
         for row, own in zip(rows.tolist(), np.split(photons.elapsed, photons.first[1:])):
             times[row] = own

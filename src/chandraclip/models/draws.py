@@ -6,9 +6,11 @@ depend on how a batch is cut. So it is a hash of what the row holds and of one n
 
 from __future__ import annotations
 
+import numpy as np
 from torch import Tensor
 
 GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 of splitmix64, as a signed number
+UNSIGNED_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mix(state: Tensor) -> Tensor:
@@ -20,6 +22,14 @@ def mix(state: Tensor) -> Tensor:
     state = (state ^ shifted(state, 30)) * -4658895280553007687
     state = (state ^ shifted(state, 27)) * -7723592293110705685
     return state ^ shifted(state, 31)
+
+
+def mix_array(state: np.ndarray) -> np.ndarray:
+    """As `mix`, of uint64 in numpy, which counts modulo 2^64."""
+    with np.errstate(over="ignore"):
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
 
 
 def keyed_uniforms(key: Tensor, draw: Tensor, number: Tensor, stream: int) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import initialization as init
 from transformers.activations import ACT2FN
@@ -39,8 +40,8 @@ def eager_attention_forward(
     scores = query @ key.transpose(-1, -2) * scaling
     if attention_mask is not None:
         scores = scores + attention_mask
-    weights = nn.functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
-    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    weights = F.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = F.dropout(weights, p=dropout, training=module.training)
     return (weights @ value).transpose(1, 2).contiguous(), weights
 
 
@@ -111,6 +112,21 @@ class EncoderLayer(GradientCheckpointingLayer):
 class ZeroLinear(nn.Linear):
     """Starts as zero. By its class: transformers passes modules without parameters of their own over when it
     initialises a model of another package, so that a parent cannot do it for its layers."""
+
+
+class RateBlock(GradientCheckpointingLayer):
+    """Pre-activation residual block of decoders of count rates, (..., width) in and out; starts as the identity.
+
+    Source: PPAD, Song et al. 2025 (arXiv:2502.01627).
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.fc1 = nn.Linear(width, width)
+        self.fc2 = ZeroLinear(width, width)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return hidden_states + self.fc2(F.relu(self.fc1(F.relu(hidden_states))))
 
 
 class Standardize(nn.Module):

@@ -11,6 +11,7 @@ from chandraclip.catalog.bands import BANDS
 from chandraclip.catalog.ragged import Ragged, row_index
 from chandraclip.models.batches import as_columns
 from chandraclip.models.columns import column_names, list_column, scalar_column
+from chandraclip.models.draws import UNSIGNED_GOLDEN, mix_array
 from chandraclip.models.event_transformer.photon_lists import (
     OUT_OF_BAND,
     UNKNOWN_BAND,
@@ -23,7 +24,6 @@ from chandraclip.models.feature_extraction import ColumnFeatureExtractor
 # Numbers a photon, in the order of `event_values`.
 FEATURES = ("time", "exposure_time", "log_energy")
 RATE_BANDS = ("s", "m", "h")
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class EventFeatureExtractor(ColumnFeatureExtractor):
@@ -177,13 +177,6 @@ def _bands(energy: np.ndarray) -> np.ndarray:
     return band.astype(np.int64)
 
 
-def _mixed(state: np.ndarray) -> np.ndarray:
-    """Finalizer of splitmix64 (Steele, Lea & Flood 2014) on uint64."""
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
 def _ranks(counts: np.ndarray) -> np.ndarray:
     """(T,) uint64 place of each photon in its list, from 1."""
     return (np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + 1).astype(np.uint64)
@@ -193,7 +186,7 @@ def _keys(photons: Photons) -> np.ndarray:
     """(B,) int64, a hash of each list's times: the same in any batch."""
     bits = np.ascontiguousarray(photons.time, dtype=np.float64).view(np.uint64)
     with np.errstate(over="ignore"):
-        total = np.cumsum(_mixed(bits + _ranks(photons.counts) * _GOLDEN), dtype=np.uint64)
+        total = np.cumsum(mix_array(bits + _ranks(photons.counts) * UNSIGNED_GOLDEN), dtype=np.uint64)
         total = np.concatenate([np.zeros(1, dtype=np.uint64), total])
         end = np.cumsum(photons.counts)
         return (total[end] - total[end - photons.counts]).view(np.int64)
@@ -202,7 +195,7 @@ def _keys(photons: Photons) -> np.ndarray:
 def _at_random(photons: Photons, most: int) -> Photons:
     """At most `most` photons a row: those whose place in the list has the smallest hashes."""
     with np.errstate(over="ignore"):
-        drawn = _mixed(_ranks(photons.counts) * _GOLDEN)
+        drawn = mix_array(_ranks(photons.counts) * UNSIGNED_GOLDEN)
     order = np.lexsort((drawn, photons.rows))
     keep = np.sort(order[_ranks(photons.counts) <= most])
     return Photons(photons.rows[keep], photons.time[keep], photons.energy[keep], np.minimum(photons.counts, most))

@@ -11,19 +11,7 @@ from torch import Tensor, nn
 from chandraclip.models.event_transformer.bursts import Bursts
 from chandraclip.models.event_transformer.configuration_event_transformer import EventTransformerConfig
 from chandraclip.models.event_transformer.photon_lists import OUT_OF_BAND, UNKNOWN_BAND
-from chandraclip.models.layers import ZeroLinear, fourier_features
-
-
-class RateBlock(nn.Module):
-    """Pre-activation residual block."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.fc1 = nn.Linear(width, width)
-        self.fc2 = ZeroLinear(width, width)  # blocks start as the identity, as in PPAD
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        return hidden_states + self.fc2(F.relu(self.fc1(F.relu(hidden_states))))
+from chandraclip.models.layers import RateBlock, ZeroLinear, fourier_features
 
 
 class RateField(nn.Module):

@@ -7,22 +7,9 @@ import copy
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.modeling_layers import GradientCheckpointingLayer
 
-from chandraclip.models.layers import ZeroLinear, fourier_features
+from chandraclip.models.layers import RateBlock, fourier_features
 from chandraclip.models.poisson_autodecoder.configuration_poisson_autodecoder import PoissonAutodecoderConfig
-
-
-class RateBlock(GradientCheckpointingLayer):
-    """Pre-activation residual block, (..., width) in and out."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.fc1 = nn.Linear(width, width)
-        self.fc2 = ZeroLinear(width, width)
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        return hidden_states + self.fc2(F.relu(self.fc1(F.relu(hidden_states))))
 
 
 class RateDecoder(nn.Module):
