@@ -240,7 +240,7 @@ def test_refusals(program, reconstructions, dataset, tmp_path, repository):  # n
 
     halves = Ragged.from_arrow(table["held_out_counts"])
     rewrite("held_out_counts", Ragged(halves.values[::-1].copy(), halves.offsets).to_arrow(pa.list_(pa.int32())))
-    with pytest.raises(InputFileError, match="reconstruct both with one --seed"):
+    with pytest.raises(InputFileError, match="write both with one --seed"):
         load_tables([first, second])
     rewrite("name", pa.array(["nobody"] * len(table)))
     with pytest.raises(InputFileError, match="no detection is also in"):

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from chandraclip.catalog.ragged import Ragged, row_index
-from chandraclip.data.keys import KEY
 from chandraclip.data.schema import KEY_FIELDS
 from chandraclip.errors import InputFileError
+from chandraclip.evaluation.model_tables import keys_of, label_of, read_rows, side_by_side
 
 RATES_FILE = "rates.parquet"
 RATES_PROVENANCE = "rates.json"
@@ -80,9 +78,8 @@ class RateTable:
     @property
     def label(self) -> str:
         """The model in a word or two: its family and latents."""
-        family, latents = (self.provenance.get(name) for name in ("model_type", "num_latents"))
         background = ", known background" if self.provenance.get("known_background") else ""
-        return f"{family} {latents}{background}" if family else str(self.path)
+        return label_of(self.provenance, self.path) + background
 
     @property
     def num_photons(self) -> np.ndarray:
@@ -143,20 +140,7 @@ class RateTable:
     def of_file(cls, file: Path, split: str = "all", path: Path | None = None) -> RateTable:
         """As `load`, of a file that is to be that of the folder `path`; None: it is in it already."""
         path = file.parent if path is None else path
-        try:
-            table = pq.read_table(file)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputFileError(file, f"not a readable Parquet file ({error})") from error
-        for name in RATES_SCHEMA.names:
-            if name not in table.column_names:
-                raise InputFileError(file, "this column is missing", name)
-        if table.select(KEY).group_by(list(KEY)).aggregate([]).num_rows < table.num_rows:
-            raise InputFileError(file, f"rows repeat the key ({', '.join(KEY)}) of another")
-        of_split = np.full(table.num_rows, split == "all") | (table["split"].to_numpy() == split)
-        table = table.filter(pa.array(of_split & table["seen_time"].is_valid().to_numpy()))
-        if not table.num_rows:
-            where = "" if split == "all" else f" of {split!r}"
-            raise InputFileError(file, f"no row{where} has photons that the model can read")
+        table = read_rows(file, RATES_SCHEMA, split, "seen_time", "has photons that the model can read")
         lists = {name: Ragged.from_arrow(table[name]) for name in _LISTS}
         for name, other in _ALIKE.items():
             if not np.array_equal(lists[name].offsets, lists[other].offsets):
@@ -173,7 +157,7 @@ class RateTable:
                 raise InputFileError(file, f"row {row} has a rate that is not finite", name)
         provenance = path / RATES_PROVENANCE
         return cls(
-            keys={name: table[name].to_numpy().astype(str if name == "name" else np.int64) for name in KEY},
+            keys=keys_of(table),
             split=table["split"].to_numpy().astype(str),
             lists=lists,
             provenance=json.loads(provenance.read_text()) if provenance.is_file() else {},
@@ -195,19 +179,4 @@ def load_rate_tables(paths: Sequence[str | Path], split: str = "all") -> dict[st
     tables = [RateTable.load(path, split) for path in paths]
     for table in tables:
         table.check_integrals()
-    labels = [table.label for table in tables]
-    if len(set(labels)) < len(labels):
-        labels = [f"{label} ({Path(path).name})" for label, path in zip(labels, paths)]
-    if len(set(labels)) < len(labels):
-        labels = [f"{label} ({path})" for label, path in zip(labels, paths)]
-    indexes = [pd.MultiIndex.from_arrays([table.keys[name] for name in KEY]) for table in tables]
-    common = indexes[0][np.logical_and.reduce([indexes[0].isin(index) for index in indexes])]
-    if not len(common):
-        raise InputFileError(paths[-1], f"no detection is also in {paths[0]}")
-    chosen = {label: one.select(index.get_indexer(common)) for label, one, index in zip(labels, tables, indexes)}
-    first = next(iter(chosen.values())).lists["held_out_time"]
-    for table in chosen.values():
-        own = table.lists["held_out_time"]
-        if not (np.array_equal(own.offsets, first.offsets) and np.array_equal(own.values, first.values)):
-            raise InputFileError(table.path, f"its halves are others than in {paths[0]}: write both with one --seed")
-    return chosen
+    return side_by_side(tables, [table.lists["held_out_time"] for table in tables])

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from chandraclip.catalog.ragged import Ragged
-from chandraclip.data.keys import KEY
 from chandraclip.data.schema import KEY_FIELDS
 from chandraclip.errors import InputFileError
+from chandraclip.evaluation.model_tables import keys_of, label_of, read_rows, side_by_side
 
 RECONSTRUCTIONS_FILE = "reconstructions.parquet"
 RECONSTRUCTIONS_PROVENANCE = "reconstructions.json"
@@ -73,8 +71,7 @@ class ReconstructionTable:
     @property
     def label(self) -> str:
         """The model in a word or two: its family and latents."""
-        family, latents = (self.provenance.get(name) for name in ("model_type", "num_latents"))
-        return f"{family} {latents}" if family else str(self.path)
+        return label_of(self.provenance, self.path)
 
     def select(self, rows: np.ndarray) -> ReconstructionTable:
         """The rows of indices."""
@@ -105,22 +102,7 @@ class ReconstructionTable:
         if not file.is_file():
             reason = f"no reconstructions here: expected {RECONSTRUCTIONS_FILE}, as scripts/reconstruct.py writes it"
             raise InputFileError(path, reason)
-        try:
-            table = pq.read_table(file)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InputFileError(file, f"not a readable Parquet file ({error})") from error
-        for name in RECONSTRUCTIONS_SCHEMA.names:
-            if name not in table.column_names:
-                raise InputFileError(file, "this column is missing", name)
-        keys = table.select(KEY)
-        if keys.group_by(list(KEY)).aggregate([]).num_rows < table.num_rows:
-            raise InputFileError(file, f"rows repeat the key ({', '.join(KEY)}) of another")
-        of_split = np.full(table.num_rows, split == "all") | (table["split"].to_numpy() == split)
-        table = table.filter(pa.array(of_split & table["expected_counts"].is_valid().to_numpy()))
-        if not table.num_rows:
-            raise InputFileError(
-                file, "no row has a spectrum" if split == "all" else f"no row of {split!r} has a spectrum"
-            )
+        table = read_rows(file, RECONSTRUCTIONS_SCHEMA, split, "expected_counts", "has a spectrum")
         lists = {name: Ragged.from_arrow(table[name]) for name in RECONSTRUCTIONS_SCHEMA.names[len(KEY_FIELDS) :]}
         for name in ("expected_counts", "half_expected_counts"):
             if not (np.isfinite(lists[name].values).all() and (lists[name].values >= 0).all()):
@@ -137,7 +119,7 @@ class ReconstructionTable:
             with np.load(train, allow_pickle=False) as stored:
                 statistics = stored["mean"], stored["covariance"]
         return cls(
-            keys={name: table[name].to_numpy().astype(str if name == "name" else np.int64) for name in KEY},
+            keys=keys_of(table),
             split=table["split"].to_numpy().astype(str),
             expected=lists["expected_counts"],
             half_expected=lists["half_expected_counts"],
@@ -161,22 +143,4 @@ def load_tables(paths: Sequence[str | Path], split: str = "all") -> dict[str, Re
         InputFileError: as `ReconstructionTable.load`; no detection is in all, or their halves are different ones.
     """
     tables = [ReconstructionTable.load(path, split) for path in paths]
-    labels = [table.label for table in tables]
-    if len(set(labels)) < len(labels):
-        labels = [f"{label} ({Path(path).name})" for label, path in zip(labels, paths)]
-    if len(set(labels)) < len(labels):
-        labels = [f"{label} ({path})" for label, path in zip(labels, paths)]
-    indexes = [pd.MultiIndex.from_arrays([table.keys[name] for name in KEY]) for table in tables]
-    common = indexes[0][np.logical_and.reduce([indexes[0].isin(index) for index in indexes])]
-    if not len(common):
-        raise InputFileError(paths[-1], f"no detection is also in {paths[0]}")
-    chosen = {label: one.select(index.get_indexer(common)) for label, one, index in zip(labels, tables, indexes)}
-    first = next(iter(chosen.values()))
-    for table in chosen.values():
-        if not (
-            np.array_equal(table.held_out.offsets, first.held_out.offsets)
-            and np.array_equal(table.held_out.values, first.held_out.values)
-        ):
-            reason = f"its halves of the spectra are others than in {first.path}: reconstruct both with one --seed"
-            raise InputFileError(table.path, reason)
-    return chosen
+    return side_by_side(tables, [table.held_out for table in tables])
