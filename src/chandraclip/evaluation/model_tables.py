@@ -23,9 +23,6 @@ class ModelTable(Protocol):
     def keys(self) -> dict[str, np.ndarray]: ...
 
     @property
-    def path(self) -> Path: ...
-
-    @property
     def label(self) -> str: ...
 
     def select(self, rows: np.ndarray) -> Self: ...
@@ -74,21 +71,21 @@ def label_of(provenance: Mapping[str, Any], path: Path) -> str:
     return f"{family} {latents}" if family else str(path)
 
 
-def side_by_side(tables: Sequence[Table], held_out: Sequence[Ragged]) -> dict[str, Table]:
+def side_by_side(tables: Sequence[Table], held_out: Sequence[Ragged], paths: Sequence[str | Path]) -> dict[str, Table]:
     """Label -> table of the detections that all have, in one order; models of one label are told apart by their folder.
 
     Args:
         tables: one a model.
         held_out: of each table, what the model was not shown of its rows.
+        paths: as the user gave them.
 
     Raises:
         InputFileError: no detection is in all, or what was not shown differs.
     """
-    paths = [table.path for table in tables]
     labels = [table.label for table in tables]
-    for names in ([path.name for path in paths], [str(path) for path in paths]):
+    for names in ([Path(path).name for path in paths], paths):
         if len(set(labels)) < len(labels):
-            labels = [f"{table.label} ({name})" for table, name in zip(tables, names)]
+            labels = [f"{label} ({name})" for label, name in zip(labels, names)]
     indexes = [pd.MultiIndex.from_arrays([table.keys[name] for name in KEY]) for table in tables]
     common = indexes[0][np.logical_and.reduce([indexes[0].isin(index) for index in indexes])]
     if not len(common):

@@ -179,4 +179,4 @@ def load_rate_tables(paths: Sequence[str | Path], split: str = "all") -> dict[st
     tables = [RateTable.load(path, split) for path in paths]
     for table in tables:
         table.check_integrals()
-    return side_by_side(tables, [table.lists["held_out_time"] for table in tables])
+    return side_by_side(tables, [table.lists["held_out_time"] for table in tables], paths)

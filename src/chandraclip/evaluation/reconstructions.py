@@ -143,4 +143,4 @@ def load_tables(paths: Sequence[str | Path], split: str = "all") -> dict[str, Re
         InputFileError: as `ReconstructionTable.load`; no detection is in all, or their halves are different ones.
     """
     tables = [ReconstructionTable.load(path, split) for path in paths]
-    return side_by_side(tables, [table.held_out for table in tables])
+    return side_by_side(tables, [table.held_out for table in tables], paths)
