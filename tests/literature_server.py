@@ -195,10 +195,8 @@ class LiteratureServer:
         limit = min(int(form["MAXREC"]), self.most_rows)
         info = '<INFO name="QUERY_STATUS" value="OVERFLOW"/>' if len(rows) > limit else ""
         kinds = {**dict.fromkeys(INTEGERS, 'datatype="long"'), **dict.fromkeys(DOUBLES, 'datatype="double"')}
-        fields = "".join(
-            f'<FIELD name="{column}" {kinds.get(column, "datatype=" + chr(34) + "char" + chr(34) + " arraysize=" + chr(34) + "*" + chr(34))}/>'
-            for column in names
-        )
+        words = 'datatype="char" arraysize="*"'
+        fields = "".join(f'<FIELD name="{column}" {kinds.get(column, words)}/>' for column in names)
         cells = "".join(
             "<TR>" + "".join(f"<TD>{'' if value is None else escape(str(value))}</TD>" for value in row) + "</TR>"
             for row in rows[:limit]

@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "search": {"ogip", "catalog", "data", "models", "observation", "evaluation", "embedding"},
     "explorer": {"data", "models", "observation", "evaluation", "search"},
     "realism": {"catalog", "data", "simulate", "evaluation"},
+    "summaries": {"acquire"},  # what papers say, told by a chat model
     "training": {"losses", "catalog", "data", "simulate", "models", "evaluation"},
 }
 

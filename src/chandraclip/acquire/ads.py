@@ -78,7 +78,7 @@ class AdsClient:
         while start < total:
             begin = start
             try:
-                total, documents = patiently(self.manners, "ADS", lambda: self._ask(bibcodes, begin))
+                total, documents = patiently(self.manners, "ADS", lambda: self._ask(bibcodes, begin))  # noqa: B023
             except TransientError as error:
                 reason = f"{error.reason}; run the same command again, it goes on from here"
                 raise InputFileError(shown(self.base_url), reason) from None

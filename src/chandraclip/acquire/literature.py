@@ -9,7 +9,7 @@
 | `main_id`, `object_type`, `separation` | of SIMBAD's nearest object within; arcsec; null where there is none |
 | `num_objects`, `identifiers` | objects within the radius, and all names of all of them |
 | `num_bibcodes` | papers that SIMBAD has of them |
-| `bibcodes`, `titles`, `abstracts`, `years` | those taken, lists of equal length; a title, abstract or year may be null |
+| `bibcodes`, `titles`, `abstracts`, `years` | those taken, of equal length; a title, abstract or year may be null |
 | `retrieved` | date (UTC) of the newest of these facts |
 """
 

@@ -18,7 +18,7 @@ _KEYS_PER_QUERY = 500  # SQLite takes 32,766 at least; older ones 999
 
 
 def today() -> str:
-    """The date of a retrieval, UTC; that of SOURCE_DATE_EPOCH where it is set, so that a run can be repeated exactly."""
+    """The date of a retrieval, UTC; that of SOURCE_DATE_EPOCH where it is set, so that a run can be repeated."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
     return moment.date().isoformat()
@@ -41,7 +41,8 @@ class Store:
         with self._explained():
             self._base = sqlite3.connect(path)
             self._base.execute(
-                "CREATE TABLE IF NOT EXISTS records (kind TEXT, key TEXT, content TEXT NOT NULL, PRIMARY KEY (kind, key))"
+                "CREATE TABLE IF NOT EXISTS records"
+                " (kind TEXT, key TEXT, content TEXT NOT NULL, PRIMARY KEY (kind, key))"
             )
             self._base.commit()
 
