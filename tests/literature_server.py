@@ -272,17 +272,14 @@ def _handler(server: LiteratureServer) -> type[BaseHTTPRequestHandler]:
             said = f" {dict(self.headers)}".encode() if server.echo else b""
             if fault:
                 server.requests.append((service, {}))
-            if fault == "500":
-                return self._send(500, b"Internal Server Error" + said)
-            if fault == "429":
-                return self._send(429, b"slow down" + said, {"Retry-After": server.retry_after})
+            if fault.isdigit():
+                pause = {"Retry-After": server.retry_after} if fault == "429" else {}
+                return self._send(int(fault), b"something is wrong" + said, pause)
             if fault == "drop":
                 self.close_connection = True
                 return None
             if fault == "in_band":
                 return self._send(200, said.strip() or IN_BAND[service])
-            if fault == "401":
-                return self._send(401, b"wrong key" + said)
             if fault:
                 server.requests.pop()
             status, body, headers = getattr(server, service)(self.headers, place.query, body)

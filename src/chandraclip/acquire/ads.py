@@ -95,7 +95,7 @@ class AdsClient:
         try:
             response = self.session.post(
                 f"{self.base_url}/search/bigquery",
-                params={"q": "*:*", "fl": FIELDS, "rows": BIBCODES_PER_REQUEST, "start": start},
+                params={"q": "*:*", "fl": FIELDS, "rows": str(BIBCODES_PER_REQUEST), "start": str(start)},
                 data="\n".join(["bibcode", *bibcodes]).encode(),
                 headers={"Content-Type": "big-query/csv"},
                 stream=True,

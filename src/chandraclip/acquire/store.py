@@ -54,7 +54,7 @@ class Store:
 
     def get(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
         """The records that there are."""
-        wanted, found = list(keys), {}
+        wanted, found = list(keys), dict[str, str]()
         with self._explained():
             for begin in range(0, len(wanted), _KEYS_PER_QUERY):
                 part = wanted[begin : begin + _KEYS_PER_QUERY]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def build_from_texts(
         raise InputFileError(texts, f"has no text for any source of {dataset.name}: names and obsids are compared")
     # What the rows were built from, and then the texts.
     parameters = {**manifest["parameters"], "texts_sha256": sha256_of(texts), "rows_of": _digests(manifest)}
-    tasks, facts = [], (manifest["skipped"], manifest.get("notes", []))
+    tasks: list[Callable[[], Chunk]] = []
+    facts: tuple[list[dict[str, str]], list[dict[str, str]]] = (manifest["skipped"], manifest.get("notes", []))
     for file in files:
         num_rows = pq.ParquetFile(file).metadata.num_rows
         for begin in range(0, num_rows, ROWS_PER_CHUNK):

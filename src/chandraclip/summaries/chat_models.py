@@ -120,7 +120,7 @@ class Endpoint:
         self._keep_distance()
         try:
             reply: Any = self._client.chat_completion(
-                messages,  # type: ignore[arg-type]
+                messages,
                 model=self.name,
                 max_tokens=MAX_TOKENS,
                 temperature=0.0,
@@ -144,7 +144,7 @@ class Endpoint:
 
     def _explained(self, error: Exception) -> Exception | Answer:
         """Our own error in the place of a library's; what is wrong with this one question is its answer."""
-        response = getattr(error, "response", None)
+        response: Any = getattr(error, "response", None)
         status = getattr(response, "status_code", None)
         if status is None:
             kind = type(error).__name__
@@ -196,7 +196,7 @@ class LocalModel:
 
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, padding_side="left")
-            self._model = AutoModelForCausalLM.from_pretrained(model_name_or_path, dtype="auto")
+            model: Any = AutoModelForCausalLM.from_pretrained(model_name_or_path, dtype="auto")
         except (OSError, ValueError, KeyError) as error:
             reason = in_words(str(error))
             raise OptionError(f"{model_name_or_path} is no causal language model of transformers: {reason}") from None
@@ -205,7 +205,7 @@ class LocalModel:
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = self._model.to(device).eval()
+        self._model = model.to(device).eval()
         # No folder of this machine in what is published.
         path = Path(model_name_or_path)
         self.name = path.resolve().name if path.is_dir() else model_name_or_path
@@ -244,7 +244,7 @@ class LocalModel:
         for number, tokens in zip(asked, output[:, length:].tolist()):
             stop = next((place for place, token in enumerate(tokens) if token in ends), None)
             own = tokens if stop is None else tokens[:stop]
-            text = self._tokenizer.decode(own, skip_special_tokens=True)
+            text = str(self._tokenizer.decode(own, skip_special_tokens=True))
             yield number, Answer(text, len(encoded[number]), len(own), stop is None)
 
     def _encoded(self, conversations: Sequence[list[Message]]) -> list[list[int]]:

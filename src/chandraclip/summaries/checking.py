@@ -14,7 +14,7 @@ CHARACTERS_PER_TOKEN = 4.0  # of English, roughly: for models whose tokens canno
 MAX_CHARACTERS = 4000
 NOT_DISCUSSED = "Not discussed."
 _SECTIONS = re.compile(
-    r"\W*A\)\W*X-ray properties\W*?:(?P<a>.*?)(?:(?<=\s)|(?<=[.*]))\W*?B\)\W*Hypotheses\W*?:(?P<b>.*)",
+    r"\W*A\)\W*X-ray properties\W*?:(?P<a>.*?)(?:(?<=\s)|(?<=[.*]))\W{0,10}?B\)\W*Hypotheses\W*?:(?P<b>.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _HEADING = re.compile(r"\b[A-Z]\)\s*(?:X-ray properties|Hypotheses)\b", re.IGNORECASE)
@@ -76,6 +76,8 @@ def judge(answer: str, evidence: str, names: Names, num_tokens: int | None, is_c
     Returns:
         "A) X-ray properties: ... B) Hypotheses: ..." and the problems, in words that can be sent back to the model.
     """
+    if len(answer) > 4 * MAX_CHARACTERS:
+        return Judged("", [f"it is longer than {MAX_TOKENS} tokens"])
     text = plain_text(answer)
     found = _SECTIONS.fullmatch(text)
     problems = []

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-_RAISED = re.compile(r"<(SUP|SUB)>\s*(.*?)\s*</\1>", re.IGNORECASE | re.DOTALL)
+_RAISED = re.compile(r"<(SUP|SUB)>([^<]{0,200})</\1>", re.IGNORECASE)
 # The tags that ADS has in titles and abstracts; others stand for "less than", or are text.
 _TAG = re.compile(
     r"</?(?:sub|sup|p|br|i|b|em|strong|a|span|div|inline-formula|tex-math|mml:\w+|jats:\w+|list|list-item|astrobj|pre)"
@@ -61,7 +61,7 @@ def plain_text(text: str) -> str:
     """One line of visible characters: markup as ``10^37``, no control, formatting or private characters."""
     text = html.unescape(html.unescape(text))  # ADS escapes twice now and then
     for _ in range(3):  # one within the other
-        text = _RAISED.sub(lambda found: f"{'^' if found[1].lower() == 'sup' else '_'}{found[2]}", text)
+        text = _RAISED.sub(lambda found: f"{'^' if found[1].lower() == 'sup' else '_'}{found[2].strip()}", text)
     text = _TAG.sub(" ", text)
     text = _RAISED_RUN.sub(lambda found: f"^{found[0].translate(_RAISED_DIGITS)}", text)
     text = unicodedata.normalize("NFKC", text)  # letters in disguise

@@ -10,7 +10,7 @@ _EXPONENT = r"[-+]?\s*\d{1,3}"
 _PLAIN = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+"
 _NUMBER = re.compile(
     rf"(?P<mantissa>{_PLAIN})\s*(?:x|×|\*|·|\\times|\btimes\b)\s*{_TEN_TO}(?P<exponent>{_EXPONENT})\s*[}})]?"
-    rf"|(?P<float>(?:{_PLAIN})[eE][-+]?\d{{1,3}})(?![\w.])"
+    rf"|(?P<float>(?:{_PLAIN})[eE][-+]?\d{{1,3}})(?!\w|\.\d)"
     rf"|(?<![\d.]){_TEN_TO}(?P<power>{_EXPONENT})\s*[}})]?"
     rf"|(?P<plain>{_PLAIN})",
 )

@@ -98,7 +98,10 @@ def ask_about(
 
     Papers without an abstract are left out, and those beyond `MAX_CHARACTERS`.
     """
-    papers, taken, texts, num_withheld, size = [], [], [], 0, 0
+    papers: list[dict[str, str]] = []
+    taken: list[str] = []
+    texts: list[str] = []
+    num_withheld = size = 0
     for bibcode, title, abstract in zip(bibcodes, titles, abstracts, strict=True):
         said, named = clean((abstract or "")[: 2 * MAX_ABSTRACT]), clean((title or "")[:1000])
         text = said.text[:MAX_ABSTRACT]
