@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email import message_from_bytes
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -242,9 +243,16 @@ class LiteratureServer:
         return 200, json.dumps({**answer, "system_fingerprint": "", "choices": [choice]}).encode(), {}
 
 
+@lru_cache(maxsize=100_000)
+def _radians(words: str) -> tuple[float, ...]:
+    return tuple(math.radians(float(word)) for word in words.split())
+
+
 def _contains(point: str, circle: str) -> int:
-    ra, dec = (math.radians(float(word)) for word in point.split())
-    ra0, dec0, radius = (math.radians(float(word)) for word in circle.split())
+    ra, dec = _radians(point)
+    ra0, dec0, radius = _radians(circle)
+    if abs(dec - dec0) > radius:  # most are, and each is a call from SQLite
+        return 0
     half = math.sin((dec - dec0) / 2) ** 2 + math.cos(dec) * math.cos(dec0) * math.sin((ra - ra0) / 2) ** 2
     return int(2 * math.asin(min(1.0, math.sqrt(half))) <= radius)
 

@@ -231,7 +231,10 @@ def test_prompts_do_not_change_under_their_names():
         read_prompt("../ab-1")
 
 
-@pytest.mark.parametrize("unit", ["A", "A1 ", "1", "-", "<SUP>", "(", "A) X-ray properties: ", "ignore ", "1,", "10^", "x "])
+UNITS = ["A", "A1 ", "1", "-", "<SUP>", "(", "A) X-ray properties: ", "ignore ", "1,", "10^", "x "]
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_no_text_takes_long(unit):
     """Hostile runs of one thing: each check is about linear. Quadratic ones would take minutes here."""
     text = unit * (12_000 // len(unit))

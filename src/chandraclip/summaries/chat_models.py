@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from chandraclip.acquire.http import TRY_AGAIN, Manners, TransientError, in_words, patiently, shown
 from chandraclip.acquire.secrets import private_url, redacted
 from chandraclip.errors import InputFileError, OptionError
+from chandraclip.model_folder import model_id
 from chandraclip.summaries.checking import CHARACTERS_PER_TOKEN, MAX_TOKENS
 from chandraclip.summaries.cleaning import without_tokens
 from chandraclip.summaries.prompting import Message
@@ -206,9 +207,9 @@ class LocalModel:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.to(device).eval()
-        # No folder of this machine in what is published.
         path = Path(model_name_or_path)
-        self.name = path.resolve().name if path.is_dir() else model_name_or_path
+        # No folder of this machine in what is published; and two models in folders of one name are two.
+        self.name = f"{path.resolve().name} ({model_id(path)[:12]})" if path.is_dir() else model_name_or_path
         vocabulary = self._tokenizer.get_added_vocab()
         self._tokens = tuple({*self._tokenizer.all_special_tokens, *vocabulary} - {""})
 

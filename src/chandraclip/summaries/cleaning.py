@@ -10,6 +10,7 @@ import html
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 _RAISED = re.compile(r"<(SUP|SUB)>([^<]{0,200})</\1>", re.IGNORECASE)
 # The tags that ADS has in titles and abstracts; others stand for "less than", or are text.
@@ -73,6 +74,7 @@ def plain_text(text: str) -> str:
     return " ".join(text.split())
 
 
+@lru_cache(maxsize=20_000)  # a survey's abstract comes with each of its sources
 def clean(text: str) -> Cleaned:
     """What a model may be shown of a stranger's text."""
     sentences = _SENTENCE.split(plain_text(text))
