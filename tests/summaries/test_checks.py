@@ -90,6 +90,7 @@ def test_names_are_found_however_they_are_spelled(name, text):
 def test_names_are_not_found_where_there_are_none():
     names = Names(["NAME Crab", "M 1", "HD 12", "12", "X", "NGC 300 ULX1", "AB"])
     assert names.told_in("A flux of 3 mCrab in 2003-2010, 12 HD frames, 5 M_sun, NGC 3001, X-ray AB") is None
+    assert names.told_in("In 2003-2010 Chandra saw MJD 53630-53640, HJD 2453639.119+-0.005") is None
     assert names.told_in("between 1000-2000 s the flux of the source in NGC 300 rose") is None  # its host may be told
 
 

@@ -10,9 +10,11 @@ _GROUP = re.compile(r"[a-z]+|\d+")
 # What SIMBAD puts before a name: "NAME Crab", "V* AM Her", "** STF 1", "EM* AS 209", "SV* HV 5", "[ABC2001] 12".
 _PREFIX = re.compile(r"^(?:NAME|Cl\*|\*\*|\*|[A-Z]{1,3}\*)\s+", re.IGNORECASE)
 # Every run is bounded: what a hostile text makes a model say must not take minutes.
-# A designation by coordinates, of whatever catalogue: J132943+47115, 1E 1207.4-5209, 2CXO J004722.6-252050.
+# A designation by coordinates, of whatever catalogue: J132943+47115, 1E 1207.4-5209, 2CXO J004722.6-252050; no years.
 _COORDINATES = re.compile(
-    r"\b[JBG]\s?\d{3,}(?:\.\d+)?\s?[-+−–]\s?\d{2,}(?:\.\d+)?\b|\b(?=[a-z0-9]{0,11}[A-Z])[A-Za-z0-9]{1,12}\s?\d{4}(?:\.\d+)?\s?[-+−–]\s?\d{2,4}\b"
+    r"\b[JBG]\s?\d{3,}(?:\.\d+)?\s?[-+−–]\s?\d{2,}(?:\.\d+)?\b"
+    r"|\b(?=[a-z0-9]{0,11}[A-Z])[A-Za-z0-9]{1,12}\s?(?!(?:19|20)\d\d\s?[-−–]\s?(?:19|20)\d\d\b)"
+    r"\d{4}(?:\.\d+)?\s?[-+−–]\s?\d{2,4}\b"
 )
 _LEAST = 3  # letters and digits; what is shorter stands in any text
 
