@@ -4,6 +4,7 @@
     python scripts/build_dataset.py files INPUT_DIR OUTPUT_DIR
     python scripts/build_dataset.py lists PHOTON_LISTS.parquet OUTPUT_DIR
     python scripts/build_dataset.py csc --preset multimodal_universe OUTPUT_DIR
+    python scripts/build_dataset.py texts DATASET SUMMARIES OUTPUT_DIR
     python scripts/build_dataset.py simulate --num_detections 20000 --seed 0 OUTPUT_DIR
     python scripts/build_dataset.py simulate --planted 20000 --seed 0 OUTPUT_DIR
     python scripts/build_dataset.py simulate --from_catalog DETECTIONS [--sources MASTER] --seed 0 OUTPUT_DIR
@@ -38,7 +39,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     files = commands.add_parser("files", help="package mission files (PHA, ARF, RMF, event lists)")
     files.add_argument("input_dir", metavar="INPUT_DIR", type=Path, help="searched with all its subfolders")
-    files.add_argument("--texts", type=Path, help='JSON lines: {"name" or "obsid": ..., "summary": ...}')
+    files.add_argument(
+        "--texts", type=Path, help='JSON lines: {"name" or "obsid": ..., "summary": ...}, or summaries.parquet'
+    )
     csc = commands.add_parser("csc", help="fetch detections of the Chandra Source Catalog 2.1 from its archive")
     selected = csc.add_mutually_exclusive_group(required=True)
     selected.add_argument("--adql", type=Path, metavar="FILE", help="a query that gives name, obsid, obi and region_id")
@@ -64,6 +67,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "lists", help="package a table of photon lists: name, event_time, gti_start, gti_stop (docs/your_data.md)"
     )
     lists.add_argument("table", metavar="PHOTON_LISTS", type=Path, help="Parquet, a row a source in an observation")
+    texts = commands.add_parser("texts", help="a dataset again, with the texts that scripts/summarize.py wrote")
+    texts.add_argument("dataset", metavar="DATASET", type=Path, help="folder that this program wrote")
+    texts.add_argument("summaries", metavar="SUMMARIES", type=Path, help="Parquet, or JSON lines as for files --texts")
     for command in (files, csc, lists):
         command.add_argument(
             "--license", default="unknown", help="identifier of the Hub, for the card (default: unknown)"
@@ -100,7 +106,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     simulate.add_argument("--rmf", type=Path, help="observe with this RMF")
     simulate.add_argument("--no_pileup", action="store_true", help="an ideal detector reads every photon by itself")
     simulate.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    for command in (files, csc, lists, simulate):
+    for command in (files, csc, lists, texts, simulate):
         command.add_argument("output_dir", metavar="OUTPUT_DIR", type=Path, help="the dataset's folder")
         command.add_argument("--num_processes", type=int, default=1, help="the bytes do not depend on it (default: 1)")
         command.add_argument("--overwrite", action="store_true", help="replace a build of other inputs or parameters")
@@ -157,6 +163,12 @@ def build_here(options: argparse.Namespace) -> BuildResult:
     from chandraclip.data.build_from_lists import build_from_lists
     from chandraclip.simulate.dataset import build_from_catalog, build_from_simulation, build_planted
 
+    if options.command == "texts":
+        from chandraclip.data.build_from_texts import build_from_texts
+
+        return build_from_texts(
+            options.dataset, options.summaries, options.output_dir, options.num_processes, options.overwrite
+        )
     if options.command == "simulate" and options.from_catalog:
         return build_from_catalog(
             options.output_dir,

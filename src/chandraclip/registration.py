@@ -12,7 +12,8 @@ from types import FrameType
 
 LIGHT = (
     *("errors", "files", "lock", "processes", "program"),
-    *("acquire", "ogip", "catalog", "simulate", "observation", "evaluation", "graphs", "realism", "training.arguments"),
+    *("acquire", "ogip", "catalog", "simulate", "observation", "evaluation", "graphs", "realism"),
+    *("summaries", "training.arguments"),
 )
 _AUTO_CLASSES = "transformers.models.auto.configuration_auto"
 _PACKAGE = __name__.rpartition(".")[0]

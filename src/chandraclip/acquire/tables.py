@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import logging
 import re
-import warnings
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import requests
 
 from chandraclip.acquire.csccli import ArchiveClient
 from chandraclip.acquire.http import TransientError, in_words, patiently, shown
+from chandraclip.acquire.tap import RefusedError, RowLimitError, ask_tap
 from chandraclip.data.schema import CATALOG_COLUMNS
 from chandraclip.errors import InputFileError, OptionError
 
@@ -157,43 +156,17 @@ def _refuse(bad: np.ndarray, place: str, column: str, values: np.ndarray | pd.Se
 
 
 def _ask_tap(client: ArchiveClient, query: str) -> pd.DataFrame:
+    url = f"{client.base_url}{TAP_PATH}"
     try:
-        import pyvo
-    except ImportError:
         advice = "pip install 'chandraclip[archive]', or --table_service properties"
-        raise OptionError(f"tables of the archive need pyvo: {advice}") from None
-    service = pyvo.dal.TAPService(f"{client.base_url}{TAP_PATH}", session=client.session)
-    place = f"{shown(client.base_url)}{TAP_PATH}"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pyvo.dal.DALOverflowWarning)
-            return service.search(query).to_table().to_pandas()
-    except pyvo.dal.DALOverflowWarning:
+        return ask_tap(client.session, url, query, advice=advice)
+    except RowLimitError:
         reason = (
             "the answer was cut off at the service's limit of rows; ask for a part at a time (m.ra BETWEEN ... AND ...)"
         )
-        raise InputFileError(place, reason) from None
-    except pyvo.dal.DALQueryError as error:
-        reason = in_words(str(error.reason)).replace(client.base_url, shown(client.base_url))
-        raise InputFileError(place, f"the query is refused: {reason}") from None
-    except Exception as error:  # pyvo wraps what our session raises, and astropy's parser has errors of many kinds
-        if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
-            raise
-        raise _transient(error) from None
-
-
-def _transient(error: BaseException) -> TransientError:
-    """What our session raised, wherever in the chain; else that the answer cannot be read."""
-    link: BaseException | None = error
-    while link is not None:
-        found = [link, *link.args, getattr(link, "reason", None)]
-        for item in found:
-            if isinstance(item, TransientError):
-                return item
-        link = link.__cause__ or link.__context__
-    status = getattr(error, "code", None)
-    reason = f"HTTP status {status}" if status else f"the answer is no table ({type(error).__name__})"
-    return TransientError(reason, is_final=status is not None)
+        raise InputFileError(shown(url), reason) from None
+    except RefusedError as error:
+        raise InputFileError(shown(url), f"the query is refused: {error}") from None
 
 
 def _ask_properties(client: ArchiveClient, query: str) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from chandraclip.catalog.measure import fill_measured
 from chandraclip.catalog.ragged import Ragged
@@ -76,12 +77,14 @@ def build_from_files(
 
 @lru_cache(maxsize=1)
 def load_texts(path: Path) -> dict[str | int, dict[str, Any]]:
-    """name, or obsid -> text columns, from JSON lines.
+    """name, or obsid -> text columns, from JSON lines, or from the table that scripts/summarize.py writes.
 
     Raises:
         InputFileError: a line is not a JSON object, or lacks `summary` or both `name` and `obsid`.
     """
     result: dict[str | int, dict[str, Any]] = {}
+    if path.suffix == ".parquet":
+        return _load_summaries(path)
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -103,6 +106,16 @@ def load_texts(path: Path) -> dict[str | int, dict[str, Any]]:
         except ValueError as error:
             raise InputFileError(path, f"line {number}: the obsid {key!r} is not a number") from error
     return result
+
+
+def _load_summaries(path: Path) -> dict[str | int, dict[str, Any]]:
+    """name -> text columns of a table's rows that have a summary."""
+    try:
+        rows = pq.read_table(path, columns=["name", *TEXT_COLUMNS]).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        reason = f"is no table of summaries ({' '.join(str(error).split())})"
+        raise InputFileError(path, reason) from error
+    return {row.pop("name"): row for row in rows if row["summary"]}
 
 
 def _read_files(input_dir: Path, items: Sequence[files.DetectionFiles], text_path: Path | None) -> Chunk:

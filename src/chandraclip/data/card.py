@@ -279,6 +279,14 @@ def _provenance(manifest: Mapping[str, Any]) -> str:
         text += f"\n\nQUERY is\n\n```sql\n{manifest['parameters']['query']}\n```\n\n"
         text += f"**Measured by CSC**, as its catalogue gives them, null where it has none: {columns}. All other "
         text += "quantities were measured from the files by this package."
+    if "rows_of" in manifest["parameters"]:
+        text += (
+            "\n\nThe texts were added later, by `scripts/build_dataset.py texts DATASET SUMMARIES OUTPUT_DIR`: what a "
+        )
+        text += (
+            "language model wrote of papers' abstracts (`summary_model`, `prompt_version`, `bibcodes`), not seen by "
+        )
+        text += "anyone who knows the sources."
     return text
 
 
