@@ -124,7 +124,9 @@ def screen(events: EventList) -> Screening:
     if not np.isfinite(window.statistic[0]):
         raise ValueError("no window to look at: all good time is one frame")
     finest = float(photons.span[0]) / FINEST
-    pulses = periodicity(photons, gti_start, gti_stop, whole_frames(np.array(frame), finest) if frame > 0 else finest)
+    pulses = periodicity(
+        photons, gti_start, gti_stop, whole_frames(np.array(frame), np.array(finest)) if frame > 0 else finest
+    )
     window_chance, period_chance = float(window.log10_chance[0]), float(pulses.h_log10_chance[0])
     has_period = bool(np.isfinite(period_chance))
     period = float(pulses.h_period[0]) if has_period else None
