@@ -7,8 +7,9 @@
 Of each kind against constant lists: AUC, recall at 1 % false alarms and precision at k, of scores from the embeddings
 (a probe that learned the planted truth of other sources; distances that know no truth), from hand features, and of
 Gregory-Loredo, Kolmogorov-Smirnov, Kuiper, a scan, the H-test and Z2 on the same lists. And purity at 10: the
-neighbours of each kind, among lists of like counts and colour, that are of its kind. Writes scores.parquet,
-metrics.json, roc.png.
+neighbours of each kind, among lists of like counts and colour, that are of its kind. Several folders of one dataset,
+such as before and after alignment, are judged on the detections they share. Writes scores.parquet, metrics.json,
+roc.png.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 
 from chandraclip.program import now_try, run_program
 
-HARDNESS = ("hard_hm", "hard_ms")
-FACTS = ("true_variability", "src_cnts_aper_b", "hard_hm", "hard_hs", "hard_ms", "var_prob_b", "var_index_b")
+COUNTS, HARDNESS = "src_cnts_aper_b", ("hard_hm", "hard_ms")
+FACTS = ("true_variability", COUNTS, "hard_hm", "hard_hs", "hard_ms", "var_prob_b", "var_index_b")
 PREFERRED = ("event_latents", "event_embedding", "xray_embedding")
 CLASSIFIERS = ("linear", "knn", "random_forest")
 TESTS, HAND, ALL_TESTS = "classical tests", "hand features", "all classical tests"
@@ -28,7 +29,7 @@ TESTS, HAND, ALL_TESTS = "classical tests", "hand features", "all classical test
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("embeddings", help="folder written by scripts/embed.py")
+    parser.add_argument("embeddings", nargs="+", help="folders written by scripts/embed.py")
     parser.add_argument("dataset", help="folder or Hub id of the dataset that was embedded, with planted kinds")
     parser.add_argument("--output", type=Path, help="folder for the results; default EMBEDDINGS/transients")
     parser.add_argument(
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     import numpy as np
 
     from chandraclip.errors import InputFileError
+    from chandraclip.evaluation.compared import common_detections, folder_names
     from chandraclip.evaluation.dataset import join_columns
     from chandraclip.evaluation.embeddings import EMBEDDINGS, EmbeddingTable
     from chandraclip.evaluation.neighbourhoods import standardized
@@ -84,21 +86,27 @@ def main(arguments: list[str] | None = None) -> None:
         purity_by_kind,
     )
 
-    table = EmbeddingTable.load(options.embeddings)
+    folders = folder_names([Path(folder) for folder in options.embeddings])
+    tables = common_detections([EmbeddingTable.load(folder) for folder in options.embeddings])
+    table = tables[0]
     facts = join_columns(options.dataset, "catalog", FACTS, table)
     kinds = np.array([kind or "" for kind in facts.get("true_variability", [])], dtype=str)
     if not (kinds == CONSTANT).any() or not ((kinds != CONSTANT) & (kinds != "")).any():
         reason = "no planted kinds beside constant lists: build one by scripts/build_dataset.py simulate --planted"
         raise InputFileError(options.dataset, reason, "true_variability")
-    columns = chosen_columns(options.representation, table)
+    numbers = {name: np.asarray(facts.get(name, np.nan), float) for name in (COUNTS, *HARDNESS)}
+    if missing := [name for name, values in numbers.items() if not np.isfinite(values).any()]:
+        reason = f"no {', '.join(missing)}: neighbours are looked for among lists of like counts and colour"
+        raise InputFileError(options.dataset, reason, "catalog")
+    chosen = chosen_columns(options.representation, tables, folders)
     known = kinds != ""
-    for column in columns:
-        known &= table.joint(column.split("+"))[1]
+    for place, column in chosen.values():
+        known &= tables[place].joint(column.split("+"))[1]
     if not known.all():
         print(f"{int((~known).sum())} of {len(known)} rows lack a kind or a representation and are left out")
-        table, kinds = table.select(known), kinds[known]
-        facts = {name: values[known] for name, values in facts.items()}
-    counts = facts["src_cnts_aper_b"].astype(float)
+        tables, kinds = [one.select(known) for one in tables], kinds[known]
+        table, facts = tables[0], {name: values[known] for name, values in facts.items()}
+    counts = facts[COUNTS].astype(float)
     judged = table.split == "test"
     if not judged.any():
         raise InputFileError(table.path, "no row of the test split, and the others are learned from", "split")
@@ -107,11 +115,11 @@ def main(arguments: list[str] | None = None) -> None:
     choices: dict[str, Any] = {}
     purity: dict[str, Any] = {}
     likes = alike(counts, np.stack([facts[name].astype(float) for name in HARDNESS], 1), options.num_like)
-    for column in columns:
+    for label, (place, column) in chosen.items():
         parts = column.split("+")
-        vectors = standardized(table.joint(parts)[0], all(part in EMBEDDINGS for part in parts))
-        add_learned(scores, choices, column, vectors, kinds, table, counts, options)
-        purity[column] = purity_by_kind(
+        vectors = standardized(tables[place].joint(parts)[0], all(part in EMBEDDINGS for part in parts))
+        add_learned(scores, choices, label, vectors, kinds, table, counts, options)
+        purity[label] = purity_by_kind(
             vectors, kinds, table.name, likes, judged, options.num_neighbours, options.num_resamples, options.seed
         )
     classical = classical_scores(options.dataset, table, options.frame)
@@ -124,13 +132,16 @@ def main(arguments: list[str] | None = None) -> None:
     scores |= {(TESTS, name): score for name, score in classical.items()}
     records = judge(scores, kinds, table.name, judged, options.num_resamples, options.seed)
 
+    columns = list(chosen)
     probes = {column: scores[column, "probe"] for column in columns}
     compared = compare_recalls(probes, classical, kinds, table.name, judged, options.num_resamples, options.seed)
 
-    output = options.output or Path(options.embeddings) / "transients"
+    output = options.output or Path(options.embeddings[0]) / "transients"
     results = {"split": "test", "frame_s": options.frame, "probes": choices, "scores": records, "purity": purity}
     results["recall_against_tests"] = compared
     results["purity_at"] = options.num_neighbours
+    if len(tables) > 1:
+        results["folders"] = {name: one.provenance or {"path": str(one.path)} for name, one in zip(folders, tables)}
     files = [write_metrics(output, "transients", table, headlines(records, purity, columns), results)]
     files.append(write_scores(output / "scores.parquet", table, kinds, scores))
     files.append(output / "roc.png")
@@ -141,19 +152,28 @@ def main(arguments: list[str] | None = None) -> None:
     now_try(["scripts/report.py", output])
 
 
-def chosen_columns(wanted: list[str] | None, table: Any) -> list[str]:
-    """The representations that are asked for, or those there are.
+def chosen_columns(wanted: list[str] | None, tables: list[Any], folders: list[str]) -> dict[str, tuple[int, str]]:
+    """What is judged -> the place of its folder and its column: those that are asked for, or those there are.
+
+    Of several folders a label has the folder's name in front, and one that is asked for may be in some of them only.
 
     Raises:
-        OptionError: one that the embeddings have not.
+        OptionError: one that no folder has.
     """
     from chandraclip.errors import OptionError
 
-    columns = wanted or [name for name in PREFERRED if name in table.arrays]
-    missing = sorted({part for column in columns for part in column.split("+")} - set(table.arrays))
-    if missing or not columns:
-        raise OptionError(f"{table.path} has no {', '.join(missing or PREFERRED)}; it has {', '.join(table.arrays)}")
-    return columns
+    found = {
+        column if len(tables) == 1 else f"{folder}: {column}": (place, column)
+        for place, (folder, table) in enumerate(zip(folders, tables))
+        for column in wanted or PREFERRED
+        if set(column.split("+")) <= set(table.arrays)
+    }
+    nowhere = [column for column in wanted or () if column not in {column for _, column in found.values()}]
+    if nowhere or not found:
+        paths = ", ".join(str(table.path) for table in tables)
+        there = ", ".join(dict.fromkeys(name for table in tables for name in table.arrays))
+        raise OptionError(f"{paths} has no {', '.join(nowhere or PREFERRED)}; it has {there}")
+    return found
 
 
 def add_learned(
@@ -171,7 +191,7 @@ def hand_vectors(facts: Any) -> Any:
     import numpy as np
 
     columns = [facts[name].astype(float) for name in FACTS[2:] if name in facts]
-    return filled(np.stack([np.log10(np.maximum(facts["src_cnts_aper_b"].astype(float), 1.0)), *columns], 1))
+    return filled(np.stack([np.log10(np.maximum(facts[COUNTS].astype(float), 1.0)), *columns], 1))
 
 
 def filled(values: Any) -> Any:

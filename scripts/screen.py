@@ -21,6 +21,7 @@ from typing import Any
 from chandraclip.program import now_try, run_program
 
 OUTPUT = Path("outputs/screen")
+KINDS = ("true_variability", "true_class", "source_class")  # what a known case is; the first that it has is told
 NUMBERS = (
     *("file", "kind", "chance", "false_alarms", "start", "mjd", "duration", "num_inside", "num_expected", "period"),
     *("hardness_inside", "hardness_outside", "hardness_of_excess", "colour_chance", "doubt", "num_photons"),
@@ -68,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         from chandraclip.search import Catalog
 
         catalog = Catalog.from_pretrained(options.embeddings, options.dataset, model=options.model)
+        check_kinds(catalog, options)
     lists, bad, num_others = photon_files(options.files)
     if not lists:
         first = next(iter(bad.items()), (options.files[0], "no event list in it"))
@@ -117,6 +119,19 @@ def main(arguments: list[str] | None = None) -> None:
         now_try(["scripts/inspect.py", records[0]["file"]])
 
 
+def check_kinds(catalog: Any, options: argparse.Namespace) -> None:
+    """Refuses a catalogue of which nothing is known: its detections are no cases.
+
+    Raises:
+        InputFileError: no detection has a kind.
+    """
+    from chandraclip.errors import InputFileError
+
+    if not any(catalog.facts[name].notna().any() for name in KINDS if name in catalog.facts):
+        path, hint = (options.dataset, "") if options.dataset else (catalog.table.path, "; --dataset may tell them")
+        raise InputFileError(path, f"no detection has a kind ({', '.join(KINDS)}), so none is a known case{hint}")
+
+
 def known_cases(catalog: Any, path: Path, number: int) -> list[dict[str, Any]]:
     """The nearest detections of the catalogue to the photons of a file, with what they are; or why there are none."""
     if catalog is None:
@@ -129,7 +144,7 @@ def known_cases(catalog: Any, path: Path, number: int) -> list[dict[str, Any]]:
         found = catalog.search(files=Observation(events=read_list(path)), k=number, any_instrument=True)
     except (QueryError, InputFileError, ValueError) as error:
         return [{"reason": " ".join(str(error).split())}]
-    wanted = ("similarity", "name", "obsid", "true_variability", "true_class", "source_class", "var_prob_b")
+    wanted = ("similarity", "name", "obsid", *KINDS, "var_prob_b")
     rows = found[[name for name in wanted if name in found]].to_dict("records")
     return [{name: value for name, value in row.items() if value is not None and value == value} for row in rows]
 
@@ -203,7 +218,7 @@ def page(summary: Any, records: Any, unusable: Any, num_others: int) -> str:
                 "MJD": when,
                 "after (s)": f"{record['start']:.6g}",
                 "photons": record["num_inside"],
-                "expected": record["num_expected"],
+                "expected": "-" if record["kind"] == "pulsation" else record["num_expected"],
                 "chance": power(record["log10_chance"]),
                 "false alarms": power(record["log10_chance"] + math.log10(summary["screened"])),
                 "hardness (of the excess, outside)": colours(record),
@@ -233,7 +248,7 @@ def cases(found: list[dict[str, Any]]) -> str:
         return "-"
     if "reason" in found[0]:
         return found[0]["reason"]
-    what = [str(one.get("true_variability") or one.get("name")) for one in found]
+    what = [str(next((one[name] for name in (*KINDS, "name") if one.get(name)), "?")) for one in found]
     return ", ".join(f"{kind} x {what.count(kind)}" if what.count(kind) > 1 else kind for kind in dict.fromkeys(what))
 
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from chandraclip.catalog.good_photons import clock_time, good_photons
 from chandraclip.catalog.kuiper import kolmogorov_smirnov, kuiper, kuiper_probability
-from chandraclip.catalog.periodicity import of_many, periodicity, refined_period
+from chandraclip.catalog.periodicity import of_many, periodicity, refined_period, whole_frames
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.catalog.rate_tests import RATE_TESTS, rate_tests
 from chandraclip.catalog.scan import TABLE, TABLE_PHOTONS, scan, scan_chance, simulated_table
@@ -47,6 +47,12 @@ def test_good_time_is_counted_not_the_wall_s():
     assert photons.span.tolist() == [20, 9, 1]
     kept = np.array([False, True, True, True, True])
     assert good_photons(times, start, stop, kept).time.tolist() == [3]
+    # A time that is no number is dropped first, and which photons are left is told.
+    nan = good_photons(lists([12, np.nan, 3, np.inf, 7]), lists([0, 10]), lists([5, 20]))
+    assert nan.time.tolist() == [3, 12]
+    assert nan.index.tolist() == [2, 0]
+    with pytest.raises(ValueError, match="not finite"):
+        good_photons(lists([1.0]), lists([0.0]), lists([np.nan]))
     # A frame that reaches into good time, from either side.
     near = good_photons(lists([4.9, 5.4, 9.6, 7]), lists([0, 10]), lists([5, 20]), frame=1.0)
     assert near.elapsed.tolist() == pytest.approx([4.9, 5, 5])
@@ -119,6 +125,14 @@ def test_the_scan_s_table_is_what_simulated_lists_give():
         found = simulated_table((number,), 4000, seed=5)[0]
         known = TABLE[TABLE_PHOTONS.index(number)]
         np.testing.assert_allclose(found[:3], known[:3], atol=0.35)
+    # Beyond the table, of 30,000 photons.
+    rng, number = np.random.default_rng(2), 30_000
+    time = Ragged(np.sort(rng.random((12, number)), axis=1).ravel(), number * np.arange(13))
+    chance = 10 ** scan(good_photons(time, lists(*[[0.0]] * 12), lists(*[[1.0]] * 12))).log10_chance
+    for level in (0.5, 0.1, 0.01):
+        assert (chance <= level).sum() <= stats.binom.ppf(0.999, 12, level)
+    assert (chance <= 0.5).sum() >= stats.binom.ppf(0.001, 12, 0.5)
+    assert scan_chance(np.array([9.5]), np.array([10**6]))[0] > scan_chance(np.array([9.5]), np.array([10**4]))[0]
     # between the table's values and beyond them chances fall
     axis = np.linspace(0, 60, 400)
     for number in (3, 70, 10**6):
@@ -197,6 +211,46 @@ def test_pulses_are_found_at_their_period_and_gaps_are_not():
     rows = [np.sort(rng.choice(start, 400) + rng.integers(0, 100, 400) * 5 + 2.5) for _ in range(40)]
     gti = lists(*[start] * 40), lists(*[start + 500] * 40)
     assert (periodicity(good_photons(lists(*rows), *gti), *gti, 5.0).h_log10_chance < -2).mean() <= 0.05
+
+
+def test_a_weak_pulse_of_many_photons_has_its_period():
+    rng = np.random.default_rng(1)
+    span, period = 30_000.0, 37.3
+    time = np.sort(rng.uniform(0, span, 60_000))
+    time = time[rng.random(time.size) < (1 + 0.06 * np.cos(2 * np.pi * time / period)) / 1.06]
+    gti = np.array([[0.0, span]])
+    for multiple in (1, 2):  # a few thousand of the photons would not tell
+        found = refined_period(time, gti, multiple * period * (1 + 0.2 * period / span))
+        assert found == pytest.approx(period, rel=0.3 * period / span)
+
+
+@pytest.mark.parametrize("num_photons", [30, 300])
+def test_orbits_with_gaps_are_no_pulses(num_photons):
+    # Twelve orbits of which 400 s are good: 20 harmonics tied by the gaps gave 10 to 20 times as many alarms.
+    rng = np.random.default_rng(num_photons)
+    number, start = 400, 5600.0 * np.arange(12)
+    where = np.sort(rng.uniform(0, 4800, (number, num_photons)), axis=1)
+    rows = list(where % 400 + start[(where // 400).astype(int)])
+    gti = lists(*[start] * number), lists(*[start + 400] * number)
+    chance = 10 ** periodicity(good_photons(lists(*rows), *gti), *gti, 40.0).h_log10_chance
+    for level in (0.1, 0.01, 0.001):
+        assert (chance <= level).sum() <= stats.binom.ppf(0.9995, number, level)
+    # Without gaps no harmonic is left out.
+    whole = constant(num_photons, 20, False, seed=9)
+    photons = good_photons(*whole)
+    with pytest.MonkeyPatch.context() as patch:
+        expected = periodicity(photons, *whole[1:], FRAME)
+        patch.setattr("chandraclip.catalog.periodicity.LARGEST_WINDOW", 2.0)
+        for one, other in zip(periodicity(photons, *whole[1:], FRAME), expected):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_coarse_bins_are_whole_frames(monkeypatch):
+    assert whole_frames(np.array([3.0, 3.0, 3.0]), np.array([1.0, 3.0, 3.5])).tolist() == [3, 3, 6]
+    monkeypatch.setattr("chandraclip.catalog.periodicity.MAX_BINS", int(FRAMES / 1.4))
+    columns = constant(20_000, 3, False, seed=3)
+    found = periodicity(good_photons(*columns), *columns[1:], FRAME)
+    assert (found.h_log10_chance > -3).all()
 
 
 def test_chances_of_many_trials():

@@ -173,6 +173,44 @@ def test_the_script_tells_every_kind_beside_the_tests(planted, script, capsys):
         run([str(planted / "embeddings"), str(planted / "data"), "--representation", "xray_embedding"])
 
 
+def test_folders_are_judged_side_by_side_before_and_after_alignment(planted, script, tmp_path):
+    table = pq.read_table(planted / "embeddings" / "embeddings.parquet")
+    latents = np.stack(table["event_latents"].to_pylist())
+    noise = np.random.default_rng(3).normal(size=latents.shape)
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    aligned = table.append_column("event_embedding", pa.array(list(noise.astype(np.float32)), pa.list_(pa.float32())))
+    (tmp_path / "aligned").mkdir()
+    schema = pa.schema([field for field in EMBEDDINGS_SCHEMA if field.name in aligned.column_names])
+    # Fewer rows, in another order.
+    aligned = aligned.select(schema.names).cast(schema).take(np.arange(table.num_rows - 1)[::-1])
+    pq.write_table(aligned, tmp_path / "aligned" / "embeddings.parquet")
+    run = script("eval/transients.py")
+    run([str(planted / "embeddings"), str(tmp_path / "aligned"), str(planted / "data"), "--num_like", "100",
+         "--representation", "event_latents", "event_embedding", "--num_resamples", "20", "--classifiers", "linear",
+         "--output", str(tmp_path / "out")])  # fmt: skip
+    results = json.loads((tmp_path / "out" / "metrics.json").read_text())["results"]
+    purity = {name: {one["kind"]: one for one in found} for name, found in results["purity"].items()}
+    before, latents_after, after = (
+        purity[name]["flare"]
+        for name in ("embeddings: event_latents", "aligned: event_latents", "aligned: event_embedding")
+    )
+    assert "embeddings: event_embedding" not in purity
+    assert before["purity"] == latents_after["purity"] > 0.6
+    assert before["chance"] == after["chance"]
+    assert after["times_chance"] == pytest.approx(1, abs=0.5)
+    assert set(results["folders"]) == {"embeddings", "aligned"}
+
+
+def test_a_dataset_without_counts_and_colours_is_refused(planted, script, monkeypatch):
+    from chandraclip.evaluation import dataset
+
+    whole = dataset.join_columns
+    kept = ["true_variability", "hard_ms"]
+    monkeypatch.setattr(dataset, "join_columns", lambda data, config, columns, table: whole(data, config, kept, table))
+    with pytest.raises(InputFileError, match="no src_cnts_aper_b, hard_hm"):
+        script("eval/transients.py")([str(planted / "embeddings"), str(planted / "data")])
+
+
 def test_a_dataset_without_planted_kinds_is_refused(planted, script, tmp_path):
     from chandraclip.simulate.dataset import build_planted
 

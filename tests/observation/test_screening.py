@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import runpy
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from chandraclip.errors import InputFileError
 from chandraclip.observation.alert_lists import photon_files, read_list, screen_files
 from chandraclip.observation.alert_picture import draw_alert
-from chandraclip.observation.screening import false_alarms, frame_of, screen
+from chandraclip.observation.opening import read_beside
+from chandraclip.observation.screening import NO_FRAME, false_alarms, frame_of, screen
 from chandraclip.ogip.events import EventList
 from chandraclip.ogip.header import ObservationHeader
 
@@ -123,8 +127,49 @@ def test_a_burst_of_one_frame_is_doubted():
         assert found.duration == pytest.approx(np.ptp(frames) * FRAME + FRAME, rel=0.4)
 
 
+def test_a_frame_is_the_header_s_or_told_by_many_photons():
+    rng = np.random.default_rng(3)
+    few, many = ((np.unique(rng.integers(0, 9000, number)) + 0.5) * FRAME for number in (6, 15))
+    assert np.diff(few).min() > 2 * FRAME  # not the least step, as both are far from a frame
+    assert np.diff(many).min() > 2 * FRAME
+    assert frame_of(few) == 0
+    assert frame_of(many) == pytest.approx(FRAME, rel=1e-6)
+    assert frame_of(few, FRAME) == FRAME
+    assert frame_of(rng.uniform(0, 1e4, 300)) == 0
+    # Of lists that were merged, no frame is that of the header.
+    assert frame_of(np.concatenate([many, many + 0.3 * FRAME]), FRAME) < 0.5 * FRAME
+    assert screen(replace(events(np.arange(5) * 400), time_step=FRAME)).frame == FRAME
+    exact = screen(replace(events(np.arange(5) * 400), time_step=None))
+    assert exact.frame == 0
+    assert exact.notes == (NO_FRAME,)
+
+
+def test_bins_for_periods_are_whole_frames(monkeypatch):
+    # An observation of more frames than bins: of 1.4 frames a bin, every seven bins would have ten or nine frames.
+    monkeypatch.setattr("chandraclip.observation.screening.FINEST", int(FRAMES / 1.4))
+    rng = np.random.default_rng(6)
+    found = screen(replace(events(np.repeat(np.arange(FRAMES), rng.poisson(3.0, FRAMES))), time_step=FRAME))
+    assert found.period_log10_chance > -3
+
+
+def test_photons_that_bound_a_dip_are_not_in_it_and_those_of_a_burst_are():
+    rng = np.random.default_rng(0)
+    time = np.sort(np.concatenate([rng.uniform(0, 100, 100), [100.0, 160.0], rng.uniform(160, 260, 100)]))
+    energy = np.where(np.isin(time, [100.0, 160.0]), 5.0, 1.0)
+    gti = np.array([[-0.5, 260.5]])
+    one = replace(events(np.arange(3)), time=time, energy=energy, gti=gti, time_step=1e-6)
+    found = screen(one)
+    assert found.kind == "eclipse"
+    assert (found.num_inside, found.hardness_inside) == (0, None)
+    assert found.hardness_outside == pytest.approx((2 - (time.size - 2)) / time.size)
+    time = np.sort(np.concatenate([rng.uniform(0, 495, 20), 500 + rng.uniform(0, 2, 9), rng.uniform(510, 1000, 20)]))
+    energy = np.where((time >= 500) & (time <= 502), 5.0, 1.0)
+    found = screen(replace(one, time=time, energy=energy, gti=np.array([[0.0, 1000.0]])))
+    assert found.kind == "burst"
+    assert (found.num_inside, found.hardness_inside, found.hardness_outside) == (9, 1.0, -1.0)
+
+
 def test_lists_with_too_little_are_refused():
-    assert frame_of(np.array([1.0, 1.0, 4.0, 12.0])) == 3
     for frames in (np.array([3, 9]), np.full(30, 7)):
         with pytest.raises(ValueError, match=r"photons in the good time|one frame"):
             screen(replace(events(frames), gti=GTI if frames.size < 3 else np.array([[0.0, 0.0]])))
@@ -192,8 +237,66 @@ def test_files_are_ranked_bad_ones_listed_and_nothing_done_twice(folder, capsys)
             main([str(folder / path), "--output", str(output)])
 
 
+def test_what_is_read_with_a_list_is_part_of_what_is_kept_and_a_failing_disk_is_not(ogip, monkeypatch):
+    name = "acisf01234_000N001_r0005_{}3.fits"
+    time = np.sort(constant(np.random.default_rng(8), 60) + 0.5) * FRAME
+    path = ogip.events(name.format("regevt"), time=time, gti=[ogip.gti((0.0, FRAMES * FRAME))])
+    output = ogip.folder / "out"
+
+    def kept() -> set[str]:
+        screen_files([path], output, progress=False)
+        return {file.name for file in (output / "lists").glob("*.json")}
+
+    first = kept()
+    assert len(first) == 1
+    assert kept() == first
+    region = ogip.folder / name.format("reg")
+    region.write_bytes(b"not a region")
+    (failed,) = screen_files([path], output, progress=False)
+    assert failed.found is None
+    assert kept() == first  # the region is at fault, not the list: asked again
+    region.unlink()
+    whole = read_list
+
+    def broken(path):
+        try:
+            raise OSError(5, "Input/output error")
+        except OSError as error:
+            raise InputFileError(path, "cannot be read: Input/output error") from error
+
+    os.utime(path, ns=(10**18, 10**18))
+    monkeypatch.setattr("chandraclip.observation.alert_lists.read_list", broken)
+    (failed,) = screen_files([path], output, progress=False)
+    assert "Input/output error" in failed.reason
+    monkeypatch.setattr("chandraclip.observation.alert_lists.read_list", whole)
+    (again,) = screen_files([path], output, progress=False)
+    assert again.found is not None
+    # The spectrum of the same detection, which comes to lie beside it, is looked at.
+    before = kept()
+    assert read_beside(path) == []
+    spectrum = ogip.pha(name.format("pha"))
+    assert read_beside(path) == [spectrum]
+    assert kept() > before
+
+
+def test_known_cases_need_a_kind(tmp_path):
+    main = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "screen.py"))["main"]
+    columns = {
+        "name": ["a", "b"], "obsid": [1, 2], "obi": [0, 0], "region_id": [1, 1], "split": ["test"] * 2,
+        "source_class": [-1, -1], "event_latents": [[1.0, 0.0], [0.0, 1.0]],
+    }  # fmt: skip
+    file = tmp_path / "embeddings.parquet"
+    pq.write_table(pa.table(columns), file)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputFileError, match="no detection has a kind"):
+        main([str(tmp_path / "none"), "--embeddings", str(file), "--output", str(tmp_path / "out")])
+    pq.write_table(pa.table(columns | {"source_class": [0, -1]}), file)
+    with pytest.raises(InputFileError, match="no event list in it"):
+        main([str(tmp_path / "none"), "--embeddings", str(file), "--output", str(tmp_path / "out")])
+
+
 def test_real_pulsars_are_found_at_their_periods(real_data):
-    for name, period, telescope_s in (("sgr1830kgfilt.evt", 10.4157, 0.01), ("ngc300nicer_bary.evt", 19.88, 0.02)):
+    for name, period, telescope_s in (("sgr1830kgfilt.evt", 10.4157, 0.001), ("ngc300nicer_bary.evt", 19.88, 0.02)):
         found = screen(read_list(real_data / "events" / "nicer" / name))
         assert found.kind == "pulsation"
         assert found.period == pytest.approx(period, abs=telescope_s)

@@ -18,6 +18,7 @@ class GoodPhotons:
         time: (T,) s since the first start of its list's good time, on the wall's clock.
         elapsed: (T,) s of good time before it, increasing within a list where the times are.
         num_photons: (N,) int64. good_time: (N,) s. span: (N,) s, from the first start to the last stop.
+        index: (T,) int64, which one of all the photons that were given each is.
     """
 
     row: np.ndarray
@@ -26,6 +27,7 @@ class GoodPhotons:
     num_photons: np.ndarray
     good_time: np.ndarray
     span: np.ndarray
+    index: np.ndarray
 
     @property
     def first(self) -> np.ndarray:
@@ -39,27 +41,32 @@ def good_photons(
     """Photons inside the good-time intervals, sorted.
 
     Args:
-        times: N lists of photon times, s, in any order. Photons outside the intervals are left out.
+        times: N lists of photon times, s, in any order. Photons outside the intervals, and those whose time is not
+            finite, are left out.
         gti_start, gti_stop: N lists of good-time intervals, s, sorted and disjoint.
         kept: (total photons,) bool, which photons count; None: all.
         frame: s, scalar or (N,): times are known to no more than that, so a photon whose frame reaches into an
             interval is in it, at the interval's edge.
 
     Raises:
-        ValueError: the columns differ in length, or intervals overlap or end before they start.
+        ValueError: the columns differ in length, or intervals overlap, end before they start or are not finite.
     """
     num_rows = len(times)
     if len(gti_start) != num_rows or not np.array_equal(gti_start.offsets, gti_stop.offsets):
         raise ValueError("photon times, starts and stops of the good time are of different rows")
     row = np.repeat(np.arange(num_rows), np.diff(times.offsets))
     time = np.asarray(times.values, dtype=np.float64)[times.offsets[0] : times.offsets[-1]]
-    if kept is not None:
-        row, time = row[kept], time[kept]
+    # First of all, since a time that is no number has no place in any order.
+    usable = np.isfinite(time) if kept is None else np.isfinite(time) & kept
+    index = np.flatnonzero(usable)
+    row, time = row[index], time[index]
     begin, end = (
         np.asarray(lists.values, np.float64)[lists.offsets[0] : lists.offsets[-1]] for lists in (gti_start, gti_stop)
     )
     interval_row = np.repeat(np.arange(num_rows), np.diff(gti_start.offsets))
     good_time = np.bincount(interval_row, end - begin, minlength=num_rows)
+    if not np.isfinite(end - begin).all():
+        raise ValueError("good-time intervals are not finite")
     if begin.size and ((end < begin).any() or ((begin[1:] < end[:-1]) & (interval_row[1:] == interval_row[:-1])).any()):
         raise ValueError("good-time intervals overlap, are out of order, or end before they start")
     starts, stops = np.full(num_rows, np.inf), np.full(num_rows, -np.inf)
@@ -68,9 +75,10 @@ def good_photons(
     span = np.where(np.isfinite(starts), stops - starts, 0.0)
     if not (time.size and begin.size):
         nothing = np.zeros(0)
-        return GoodPhotons(nothing.astype(np.int64), nothing, nothing, np.zeros(num_rows, np.int64), good_time, span)
+        none = nothing.astype(np.int64)
+        return GoodPhotons(none, nothing, nothing, np.zeros(num_rows, np.int64), good_time, span, none)
     order = np.lexsort((time, row)) if (np.diff(time)[row[1:] == row[:-1]] < 0).any() else slice(None)
-    row, time = row[order], time[order]
+    row, time, index = row[order], time[order], index[order]
 
     # One increasing axis for all rows, so that one search finds the interval of every photon.
     half = 0.5 * np.broadcast_to(np.asarray(frame, np.float64), (num_rows,))
@@ -86,12 +94,13 @@ def good_photons(
     inside = before & (interval_row[earlier] == row) & (time <= end[earlier])
     interval = np.where(inside, earlier, interval)
     valid &= time - half[row] <= end[interval]
-    row, time, interval = row[valid], time[valid], interval[valid]
+    row, time, index, interval = row[valid], time[valid], index[valid], interval[valid]
     time = np.clip(time, begin[interval], end[interval])
     before_interval = np.concatenate([[0.0], np.cumsum(end - begin)])
     elapsed = before_interval[interval] - before_interval[gti_start.offsets[row] - gti_start.offsets[0]]
     elapsed = elapsed + time - begin[interval]
-    return GoodPhotons(row, time - starts[row], elapsed, np.bincount(row, minlength=num_rows), good_time, span)
+    number = np.bincount(row, minlength=num_rows)
+    return GoodPhotons(row, time - starts[row], elapsed, number, good_time, span, index)
 
 
 def clock_time(elapsed: np.ndarray, gti_start: np.ndarray, gti_stop: np.ndarray, ends: bool = False) -> np.ndarray:

@@ -7,7 +7,8 @@ harmonic, exactly.
 
 Gaps beat with any constant rate. So what the good time itself gives at each frequency is taken away, and the rest
 measured in the scatter that photons in just this good time have: without gaps, and above the lowest frequencies, that
-is the formula above. A harmonic above Nyquist's frequency is not there to be summed.
+is the formula above. A harmonic above Nyquist's frequency is not there to be summed, and one that gaps tie to those
+before it is not summed (`LARGEST_WINDOW`).
 """
 
 from __future__ import annotations
@@ -28,11 +29,15 @@ OVERSAMPLING = 2.0  # frequencies per 1 / span
 # H looks at no more harmonics than this share of the photons: ten photons in one fortieth of a phase are likelier than
 # exp(-0.4 H), which is of many photons, has it.
 HARMONICS_PER_PHOTON = 0.2
+# Harmonics of a frequency go together where the good time alone has more than that, of 1, at their differences and
+# sums: m of them are not chi-square of 2 m degrees then, and H looks at fewer. If it did not, 2 % of constant lists of
+# twelve or fifteen short orbits would have a chance of 1 in 1000.
+LARGEST_WINDOW = 0.2
 HARMONIC_MARGIN = (
     10.0,
     0.2,
 )  # in H, a factor of 50 in chance; and the share that gaps move from a pulse to other periods
-MOST_REFINED = 4000  # photons that tell a period which was found
+FOLDED_PARTS, FOLDED_PHASES = 128, 128  # so that 20 harmonics are turned by 1/6 of a cycle a part at most
 MAX_BINS = 2**22
 CELLS_PER_BLOCK = 2**18
 
@@ -82,7 +87,7 @@ def periodicity(
     frames = np.broadcast_to(np.asarray(frame, np.float64), (num_rows,))
     if not (frames > 0).all() or num_harmonics < 1:
         raise ValueError("a search for periods needs a frame above 0 s, and a harmonic")
-    frames = np.maximum(frames, photons.span / MAX_BINS)
+    frames = whole_frames(frames, photons.span / MAX_BINS)
     bins = np.maximum(np.ceil(photons.span / frames - 1e-6), 1).astype(np.int64)
     # Lists of about as many bins go together; twice as long, for the frequencies between those of the FFT.
     rounded = np.ceil(1.05 ** np.ceil(np.log(np.maximum(bins, 16)) / np.log(1.05))).astype(np.int64)
@@ -100,7 +105,7 @@ def periodicity(
     return Periodicity(*result)
 
 
-def refined_period(time: np.ndarray, gti: np.ndarray, period: float, frame: float = 0.0, num_steps: int = 41) -> float:
+def refined_period(time: np.ndarray, gti: np.ndarray, period: float, frame: float = 0.0, num_steps: int = 101) -> float:
     """The period near one that was found, or near a half, a third and so on of it, that has the highest H.
 
     A search may find a multiple of a period, whose harmonics lie on a finer grid than the period itself. A multiple has
@@ -112,29 +117,56 @@ def refined_period(time: np.ndarray, gti: np.ndarray, period: float, frame: floa
         frame: s, of the readout: no harmonic above its Nyquist frequency is looked at.
         num_steps: frequencies around each, up to one over the observation away.
     """
-    if time.size > MOST_REFINED:
-        time = np.random.default_rng(0).choice(time, MOST_REFINED, replace=False)
-    allowed = int(np.clip(HARMONICS_PER_PHOTON * time.size, 1, MAX_HARMONICS))
     steps = np.linspace(-1.0, 1.0, num_steps) / float(np.ptp(gti))
-    multiples = np.arange(1, MAX_HARMONICS + 1)
-    frequency = (multiples[:, None] / period + steps).ravel()
+    frequency = np.arange(1, MAX_HARMONICS + 1)[:, None] / period + steps
     frequency = np.where(frequency > 0, frequency, 1.0 / period)
-    total, h = np.zeros(frequency.size), np.full(frequency.size, -np.inf)
-    turn = np.exp(2j * np.pi * (frequency[:, None] * time % 1.0))
-    wave = np.ones_like(turn)
-    for harmonic in range(1, allowed + 1):
-        wave *= turn
-        angle = 2.0 * np.pi * harmonic * frequency[:, None]
-        window = np.exp(1j * angle * gti[:, 1]) - np.exp(1j * angle * gti[:, 0])
-        window = (window / (1j * angle)).sum(axis=1) / float((gti[:, 1] - gti[:, 0]).sum())
-        total += 2.0 * time.size * np.abs(wave.mean(axis=1) - window) ** 2
-        seen = (harmonic * frequency * frame <= 0.5) | (harmonic == 1)
-        h = np.where(seen, np.maximum(h, total - 4.0 * (harmonic - 1)), h)
-    of_multiple = h.reshape(multiples.size, num_steps)
-    best = of_multiple.argmax(axis=1)
-    good = of_multiple.max(axis=1) >= h.max() - max(HARMONIC_MARGIN[0], HARMONIC_MARGIN[1] * h.max())
+    h = np.stack([_h_around(time, gti, own, frame) for own in frequency])
+    best = h.argmax(axis=1)
+    good = h.max(axis=1) >= h.max() - max(HARMONIC_MARGIN[0], HARMONIC_MARGIN[1] * h.max())
     last = int(np.flatnonzero(good)[-1])
-    return float(1.0 / frequency.reshape(of_multiple.shape)[last, best[last]])
+    nearby = frequency[last, best[last]] + np.linspace(-1.0, 1.0, num_steps) * (steps[1] - steps[0])
+    return float(1.0 / nearby[_h_around(time, gti, nearby, frame).argmax()])
+
+
+def _h_around(time: np.ndarray, gti: np.ndarray, frequency: np.ndarray, frame: float) -> np.ndarray:
+    """H at frequencies (F,) that lie within a few over the observation of each other.
+
+    Photons are folded once, at the middle frequency, into the phase profile of each of many parts of the observation;
+    at another frequency these profiles are turned by how far it has run ahead of the middle one.
+    """
+    allowed = int(np.clip(HARMONICS_PER_PHOTON * time.size, 1, MAX_HARMONICS))
+    first, span = float(gti.min()), float(np.ptp(gti))
+    middle = float(frequency[frequency.size // 2])
+    part = np.clip((time - first) / span * FOLDED_PARTS, 0, FOLDED_PARTS - 1).astype(np.int64)
+    place = part * FOLDED_PHASES + (middle * time % 1.0 * FOLDED_PHASES).astype(np.int64) % FOLDED_PHASES
+    counts = np.bincount(place, minlength=FOLDED_PARTS * FOLDED_PHASES).reshape(FOLDED_PARTS, FOLDED_PHASES)
+    profile = rfft(counts, axis=1).conj() * np.exp(1j * np.pi * np.arange(FOLDED_PHASES // 2 + 1) / FOLDED_PHASES)
+    when = first + (np.arange(FOLDED_PARTS) + 0.5) * span / FOLDED_PARTS
+    turn = np.exp(2j * np.pi * ((frequency - middle)[:, None] * when % 1.0))
+    edge_turn = [np.exp(2j * np.pi * (frequency[:, None] * gti[:, side] % 1.0)) for side in (0, 1)]
+    good_time = float((gti[:, 1] - gti[:, 0]).sum())
+    ahead, edges = np.ones_like(turn), [np.ones_like(one) for one in edge_turn]
+    windows = np.empty((2 * allowed, frequency.size), complex)
+    for multiple in range(1, 2 * allowed):
+        for edge, one in zip(edges, edge_turn):
+            edge *= one
+        windows[multiple] = (edges[1] - edges[0]).sum(axis=1) / (2j * np.pi * multiple * frequency * good_time)
+    total, h = np.zeros(frequency.size), np.full(frequency.size, -np.inf)
+    seen = np.ones(frequency.size, bool)
+    for harmonic in range(1, allowed + 1):
+        ahead *= turn
+        if harmonic > 1:
+            seen &= (np.abs(windows[2 * harmonic - 2 : 2 * harmonic]) <= LARGEST_WINDOW).all(axis=0)
+            seen &= harmonic * frequency * frame <= 0.5
+        wave = ahead @ profile[:, harmonic] / time.size
+        total += 2.0 * time.size * np.abs(wave - windows[harmonic]) ** 2
+        h = np.where(seen, np.maximum(h, total - 4.0 * (harmonic - 1)), h)
+    return h
+
+
+def whole_frames(frame: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """s, so many frames as last `least` or longer: in other bins the number of frames beats with that of bins."""
+    return frame * np.maximum(np.ceil(least / frame - 1e-9), 1.0)
 
 
 def _search(
@@ -148,15 +180,22 @@ def _search(
     min_cycles: float,
 ) -> np.ndarray:
     """(7, rows) what `Periodicity` holds."""
-    power, told = _powers(rows, photons, gti_start, gti_stop, frame, length)
+    power, told, window = _powers(rows, photons, gti_start, gti_stop, frame, length)
     num_frequencies = power.shape[1]
     number = photons.num_photons[rows]
+    gapless = window <= LARGEST_WINDOW
+    independent = np.ones_like(gapless)
     total, h, z2 = np.zeros_like(power), np.full_like(power, -np.inf), np.zeros_like(power)
     for harmonic in range(1, MAX_HARMONICS + 1):
         part = power[:, ::harmonic]
+        if harmonic > 1:
+            # Harmonics j and k go together as W of their sum and difference: here those up to 2 m - 1.
+            for multiple in (2 * harmonic - 2, 2 * harmonic - 1):
+                independent[:, : part.shape[1]] &= gapless[:, _mirrored(multiple * np.arange(part.shape[1]), length)]
+            part = np.where(independent[:, : part.shape[1]], part, 0.0)
         total[:, : part.shape[1]] += part
         allowed = np.flatnonzero(harmonic <= np.maximum(HARMONICS_PER_PHOTON * number, 1.0))
-        value = total[allowed, : part.shape[1]] - 4.0 * (harmonic - 1)
+        value = total[allowed, : part.shape[1]] - 4.0 * (harmonic - 1)  # without a new part never the largest
         h[allowed, : part.shape[1]] = np.maximum(h[allowed, : part.shape[1]], value)
         if harmonic == num_harmonics:
             z2[:] = total  # of frequencies whose harmonics are above Nyquist's, those that there are
@@ -183,8 +222,9 @@ def _powers(
     gti_stop: Ragged,
     frame: np.ndarray,
     length: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, F) power at each frequency, chi-square of two degrees for a constant rate, and whether it tells any."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rows, F) power at each frequency, chi-square of two degrees for a constant rate; whether it tells any; and |W|,
+    what the good time alone gives."""
     first = photons.first[rows]
     number = photons.num_photons[rows]
     own = np.repeat(np.arange(rows.size), number)
@@ -211,7 +251,14 @@ def _powers(
     power -= 2.0 * mixed * difference.real * difference.imag
     # Not where one phase alone is seen, as at frequency 0 and Nyquist's.
     told = determinant > 1e-3
-    return np.where(told, power * number[:, None].astype(np.float32) / np.where(told, determinant, 1.0), 0.0), told
+    power = np.where(told, power * number[:, None].astype(np.float32) / np.where(told, determinant, 1.0), 0.0)
+    return power, told, np.abs(window)
+
+
+def _mirrored(index: np.ndarray, length: int) -> np.ndarray:
+    """The frequencies of an FFT that those beyond Nyquist's are mirror images of."""
+    index = index % length
+    return np.minimum(index, length - index)
 
 
 def _exposures(rows: np.ndarray, gti_start: Ragged, gti_stop: Ragged, frame: np.ndarray, length: int) -> np.ndarray:

@@ -49,7 +49,7 @@ class Scan(NamedTuple):
         statistic: S, nats.
         log10_chance: log10 of the chance that a constant rate has as large an S anywhere, in any width, up or down.
         start, stop: s of good time elapsed; `good_photons.clock_time` tells when that was.
-        num_inside: photons in it. expected: of the rate outside of it.
+        num_inside: photons in it (`in_window`). expected: of the rate outside of it.
         is_dip: bool, fewer photons than expected.
     """
 
@@ -85,12 +85,31 @@ def scan(photons: GoodPhotons, frame: float | np.ndarray = 0.0) -> Scan:
         begin = end
     usable = (photons.num_photons >= MIN_PHOTONS) & (photons.good_time > 0) & np.isfinite(found[0])
     found[:, ~usable] = np.nan
-    statistic, start, stop, inside = found
+    statistic, start, stop, _ = found
+    # Of photons in one frame the series may have counted some only.
+    row = photons.row
+    within = in_window(photons.elapsed, start[row], stop[row], dip[row], photons.good_time[row])
+    inside = np.where(usable, np.bincount(row[within], minlength=num_rows), np.nan)
     width = stop - start
     rest = np.maximum(photons.good_time - width, 1e-9 * np.maximum(photons.good_time, 1e-300))
     expected = (photons.num_photons - inside) * width / rest
     chance = np.where(usable, scan_chance(np.nan_to_num(statistic), photons.num_photons), np.nan)
     return Scan(statistic, chance, start, stop, inside, expected, dip & usable)
+
+
+def in_window(
+    elapsed: np.ndarray, start: np.ndarray, stop: np.ndarray, is_dip: np.ndarray, good_time: np.ndarray
+) -> np.ndarray:
+    """Which photons are in a window: those that a burst begins and ends with are, those that bound a dip are not.
+
+    Args:
+        elapsed: (T,) s of good time.
+        start, stop, is_dip, good_time: (T,) or (), of the window and its list. A dip may begin or end with the
+            observation, and what comes at that very moment is in it.
+    """
+    burst = (elapsed >= start) & (elapsed <= stop)
+    dip = ((elapsed > start) | (start <= 0)) & ((elapsed < stop) | (stop >= good_time))
+    return np.where(is_dip, dip, burst)
 
 
 def _scan_block(
@@ -178,8 +197,11 @@ def scan_chance(statistic: np.ndarray, num_photons: np.ndarray) -> np.ndarray:
     Args:
         statistic: (M,) nats. num_photons: (M,).
     """
-    axis = np.log(np.clip(num_photons, TABLE_PHOTONS[0], TABLE_PHOTONS[-1]))
-    knots = np.stack([np.interp(axis, np.log(TABLE_PHOTONS), column) for column in np.array(TABLE).T])
+    axis, known = np.log(np.maximum(num_photons, TABLE_PHOTONS[0])), np.log(TABLE_PHOTONS)
+    # Beyond the table S grows on with ln N as it does over its last decade.
+    last_decade = TABLE_PHOTONS.index(TABLE_PHOTONS[-1] // 10)
+    beyond = np.maximum(axis - known[-1], 0.0) / (known[-1] - known[last_decade])
+    knots = np.stack([np.interp(axis, known, one) + beyond * (one[-1] - one[last_decade]) for one in np.array(TABLE).T])
     levels = np.log10(TABLE_CHANCES)
     slope = np.maximum((levels[-1] - levels[1]) / (knots[-1] - knots[1]), -1.0 / np.log(10.0))
     result = levels[-1] + slope * (statistic - knots[-1])
@@ -199,13 +221,13 @@ def simulated_table(
     for number in num_photons:
         lists = int(min(num_lists, max(3e6 / number, 1000)))
         values = []
-        for block in range(0, lists, 2000):
-            size = min(2000, lists - block)
+        at_once = int(np.clip(PHOTONS_PER_BLOCK // number, 1, 2000))
+        for block in range(0, lists, at_once):
+            size = min(at_once, lists - block)
             place = np.sort(rng.random((size, number)), axis=1).ravel()
             ones = np.ones(size)
-            photons = GoodPhotons(np.repeat(np.arange(size), number), place, place, np.full(size, number), ones, ones)
             found = np.full((4, size), -np.inf)
-            _scan_block(photons.elapsed, photons.num_photons, ones, 0.0 * ones, found, np.zeros(size, bool))
+            _scan_block(place, np.full(size, number), ones, 0.0 * ones, found, np.zeros(size, bool))
             values.append(found[0])
         table.append(tuple(np.round(np.quantile(np.concatenate(values), 1.0 - np.array(TABLE_CHANCES)), 2).tolist()))
     return table

@@ -15,12 +15,13 @@ from tqdm.auto import tqdm
 from chandraclip.errors import InputFileError
 from chandraclip.files import write_json
 from chandraclip.observation.opening import open as open_observation
+from chandraclip.observation.opening import read_beside
 from chandraclip.observation.screening import Screening, screen
 from chandraclip.ogip.companions import file_facts
 from chandraclip.ogip.events import EventList
 
 KEPT = "lists"  # folder of the finished lists
-_FORM = 1  # of what is kept; another is screened again
+_FORM = 2  # of what is kept; another is screened again
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,9 @@ def read_list(path: Path) -> EventList:
 def screen_files(files: Iterable[Path], output: Path, progress: bool = True) -> list[Screened]:
     """`screen` of each file. Results go to `output`/lists; files that were screened and have not changed are not read.
 
+    A file has changed, too, where the spectrum or the region beside it has, whose aperture cuts its photons. A file
+    that could not be read this time, by the system's word, is read again by the next run.
+
     Args:
         files: event lists. output: folder.
         progress: show a progress bar.
@@ -97,19 +101,43 @@ def screen_files(files: Iterable[Path], output: Path, progress: bool = True) -> 
     """
     results = []
     for path in tqdm(list(files), desc="screen", unit="list", disable=not progress):
-        kept = output / KEPT / f"{_name(path)}.json"
-        result = _read(kept, path)
-        if result is None:
-            try:
-                result = Screened(path, screen(read_list(path)))
-            except (ValueError, OSError) as error:  # InputFileError is a ValueError
-                result = Screened(path, None, _without(" ".join(str(error).split()), path))
-            content: dict[str, Any] = {"form": _FORM, "file": str(path), "reason": result.reason, "found": None}
-            if result.found is not None:
-                content["found"] = result.found.as_dict()
-            write_json(kept, content)
+        try:
+            # Named before it is read: what changes meanwhile is read again by the next run.
+            kept = output / KEPT / f"{_name(path)}.json"
+            result = _read(kept, path) or _screened(path, kept)
+        except OSError as error:
+            result = _unusable(path, error)
         results.append(result)
     return results
+
+
+def _screened(path: Path, kept: Path) -> Screened:
+    try:
+        result, lasts = Screened(path, screen(read_list(path))), True
+    except ValueError as error:  # InputFileError is one
+        result, lasts = _unusable(path, error), _lasts(path, error)
+    if lasts:
+        content: dict[str, Any] = {"form": _FORM, "file": str(path), "reason": result.reason, "found": None}
+        if result.found is not None:
+            content["found"] = result.found.as_dict()
+        write_json(kept, content)
+    return result
+
+
+def _unusable(path: Path, error: Exception) -> Screened:
+    return Screened(path, None, _without(" ".join(str(error).split()), path))
+
+
+def _lasts(path: Path, error: BaseException) -> bool:
+    """Whether a list will be unusable the next time, too: by its content, not by the system, nor by another file."""
+    if isinstance(error, InputFileError) and Path(error.path) != path:
+        return False
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (OSError, MemoryError)):
+            return False
+        cause = cause.__cause__ or cause.__context__
+    return True
 
 
 def _read(kept: Path, path: Path) -> Screened | None:
@@ -127,10 +155,12 @@ def _read(kept: Path, path: Path) -> Screened | None:
 
 
 def _name(path: Path) -> str:
-    """A name for what was found in a file as it is now."""
-    stat = path.stat()
-    text = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    """A name for what was found in a file as it, and what is read with it, are now."""
+    parts = []
+    for file in (path, *sorted(read_beside(path))):
+        stat = file.stat()
+        parts.append(f"{file.resolve()} {stat.st_size} {stat.st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
 def _without(reason: str, path: Path) -> str:

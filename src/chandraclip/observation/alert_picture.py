@@ -57,7 +57,7 @@ def _draw_event(events: EventList, found: Screening, figure: object) -> None:
     own = events.time[(events.time >= low) & (events.time < edges[-1])]
     counts = np.bincount(bin_of(own, edges[:-1], exposure), minlength=len(exposure)) if own.size else 0.0 * exposure
     rate = np.divide(counts, exposure, out=np.full(len(exposure), np.nan), where=exposure > 0)
-    axes.stairs(np.nan_to_num(rate), edges - found.start, color=DATA_COLOUR)
+    axes.stairs(rate, edges - found.start, baseline=None, color=DATA_COLOUR)
     axes.plot(own - found.start, np.full(own.size, 0.97), "|", color="0.4", transform=axes.get_xaxis_transform())
     outside = found.num_expected / max(found.duration, 1e-300)
     axes.axhline(outside, color="0.4", linestyle=":", label=f"outside: {outside:.3g}/s")
@@ -81,6 +81,7 @@ def _draw_pulse(events: EventList, found: Screening, figure: object) -> None:
     error = np.divide(np.sqrt(counts), exposure, out=np.full(NUM_PHASES, np.nan), where=exposure > 0)
     phase = (np.arange(2 * NUM_PHASES) + 0.5) / NUM_PHASES
     axes.errorbar(phase, np.tile(rate, 2), yerr=np.tile(error, 2), fmt="o", markersize=3, color=DATA_COLOUR)
-    axes.stairs(np.tile(np.nan_to_num(rate), 2), np.arange(2 * NUM_PHASES + 1) / NUM_PHASES, color=DATA_COLOUR)
+    # No step where no good time is: not zero, but unknown.
+    axes.stairs(np.tile(rate, 2), np.arange(2 * NUM_PHASES + 1) / NUM_PHASES, baseline=None, color=DATA_COLOUR)
     axes.set(xlim=(0, 2), xlabel=f"phase at {period:.6g} s", ylabel="counts s$^{-1}$")
     axes.set_ylim(bottom=0)

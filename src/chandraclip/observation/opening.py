@@ -79,6 +79,14 @@ def open(
     return _read(given, spec_num)
 
 
+def read_beside(events: Path) -> list[Path]:
+    """The files beside an event list that `open` cuts its photons by: spectrum and region of the same detection."""
+    given: dict[str, Any] = {**dict.fromkeys(_PRODUCTS), "events": events}
+    _add_csc_products(given, [])
+    _add_written_beside(given, [])
+    return [Path(file) for role, file in given.items() if role != "events" and file is not None]
+
+
 def _check_names(files: tuple[Any, ...], given: dict[str, Any]) -> None:
     """Tells who hands over a list, or None, what a file is named by."""
     objects = {"spectrum": Spectrum, "events": EventList, "region": Region}

@@ -15,9 +15,9 @@ import numpy as np
 from scipy.stats import fisher_exact
 
 from chandraclip.catalog.good_photons import clock_time, good_photons
-from chandraclip.catalog.periodicity import of_many, periodicity, refined_period
+from chandraclip.catalog.periodicity import of_many, periodicity, refined_period, whole_frames
 from chandraclip.catalog.ragged import Ragged
-from chandraclip.catalog.scan import MIN_PHOTONS, scan
+from chandraclip.catalog.scan import MIN_PHOTONS, in_window, scan
 from chandraclip.ogip.events import EventList
 from chandraclip.ogip.header import SECONDS_PER_DAY
 
@@ -25,7 +25,10 @@ BURST, DIP, ECLIPSE, PULSATION = "burst", "dip", "eclipse", "pulsation"
 NUM_TESTS = 2
 ECLIPSED = 0.1  # of the expected photons that are left at most
 SOFT, HARD = (0.5, 2.0), (2.0, 7.0)  # keV
-LONG_FRAME = 0.1  # s, of a CCD: of others the least difference of times is no frame
+LONG_FRAME = 0.1  # s, of a CCD, in which a particle leaves several events
+# Steps between photons that tell a frame; frames in the least of them; what a step may be off, of a frame.
+LEAST_STEPS, MOST_STEPS, MOST_FRAMES, OFF_FRAME = 10, 50, 1000, 0.05
+NO_FRAME = "no frame: the file has no TIMEDEL that its times agree with, and they tell none; they are taken as exact"
 FINEST = 2**20  # time steps in an observation, for periods
 # s, of Chandra's dither: a source near an edge or a bad column comes and goes with them and their harmonics.
 DITHER_PERIODS = (1000.0, 707.1)
@@ -52,7 +55,7 @@ class Screening:
         doubt: what else it may be: a period of Chandra's dither or a telescope's orbit, a burst in one frame, such as a
             cosmic ray leaves; None where nothing speaks against it.
         notes: what was odd about the file.
-        num_photons, good_time (s), frame (s): of the list; times are not told finer than a frame.
+        num_photons, good_time (s), frame (s, 0: none is known): of the list; times are not told finer.
     """
 
     kind: str
@@ -81,10 +84,26 @@ class Screening:
         return asdict(self)
 
 
-def frame_of(time: np.ndarray) -> float:
-    """s, the least difference between photons' times: the readout frame, where there is one; 0 of fewer than two."""
-    steps = np.diff(np.unique(time))
-    return float(steps.min()) if steps.size else 0.0
+def frame_of(time: np.ndarray, time_step: float | None = None) -> float:
+    """s, the readout frame of photons' times; 0 where there is none, or none that they tell.
+
+    It is what the header has (TIMEDEL), unless photons are closer to each other than that allows, as in lists that were
+    merged. Where it has none, it is the longest time of which the steps between photons are whole multiples: ten steps
+    at least, of which each would be so by chance one time in ten.
+
+    Args:
+        time: (N,) s. time_step: s, `EventList.time_step`.
+    """
+    steps = np.sort(np.diff(np.unique(time)))
+    if time_step is not None and (steps < 0.5 * time_step).sum() <= 0.01 * steps.size:
+        return time_step
+    steps = steps[:MOST_STEPS]
+    if steps.size < LEAST_STEPS:
+        return 0.0
+    frames = steps[0] / np.arange(1.0, MOST_FRAMES + 1.0)
+    multiples = steps / frames[:, None]
+    whole = (np.abs(multiples - np.round(multiples)) <= OFF_FRAME).all(axis=1)
+    return float(frames[whole.argmax()]) if whole.any() else 0.0
 
 
 def screen(events: EventList) -> Screening:
@@ -93,7 +112,7 @@ def screen(events: EventList) -> Screening:
     Raises:
         ValueError: fewer than three photons, or all good time in one frame.
     """
-    frame = frame_of(events.time)
+    frame = frame_of(events.time, events.time_step)
     times, gti_start, gti_stop = (
         Ragged.from_rows([values]) for values in (events.time, events.gti[:, 0], events.gti[:, 1])
     )
@@ -104,7 +123,10 @@ def screen(events: EventList) -> Screening:
     window = scan(photons, frame)
     if not np.isfinite(window.statistic[0]):
         raise ValueError("no window to look at: all good time is one frame")
-    pulses = periodicity(photons, gti_start, gti_stop, max(frame, float(photons.span[0]) / FINEST))
+    finest = float(photons.span[0]) / FINEST
+    pulses = periodicity(
+        photons, gti_start, gti_stop, whole_frames(np.array(frame), np.array(finest)) if frame > 0 else finest
+    )
     window_chance, period_chance = float(window.log10_chance[0]), float(pulses.h_log10_chance[0])
     has_period = bool(np.isfinite(period_chance))
     period = float(pulses.h_period[0]) if has_period else None
@@ -123,7 +145,10 @@ def screen(events: EventList) -> Screening:
     start = float(clock_time(window.start[:1], *gti)[0])
     stop = float(clock_time(window.stop[:1], *gti, ends=True)[0])
     duration = float(window.stop[0] - window.start[0])
-    colours = _colours(events, start, stop, duration / float(photons.good_time[0]))
+    edges = window.start[0], window.stop[0], window.is_dip[0], photons.good_time[0]
+    colours = _colours(
+        events.energy[photons.index], in_window(photons.elapsed, *edges), duration / float(photons.good_time[0])
+    )
     if is_pulse:
         start, stop, duration = float(gti[0][0]), float(gti[1][-1]), float(photons.good_time[0])
         inside, expected = number, float(number)
@@ -146,7 +171,7 @@ def screen(events: EventList) -> Screening:
         period=period,
         **colours,
         doubt=doubt,
-        notes=(*events.notes, *events.aperture_notes),
+        notes=(*events.notes, *events.aperture_notes, *([] if frame > 0 else [NO_FRAME])),
         num_photons=number,
         good_time=float(photons.good_time[0]),
         frame=frame,
@@ -168,13 +193,10 @@ def _doubt(events: EventList, period: float, span: float) -> str | None:
     return None
 
 
-def _colours(events: EventList, start: float, stop: float, share: float) -> dict[str, float | None]:
-    inside = (events.time >= start) & (events.time <= stop)
+def _colours(energy: np.ndarray, inside: np.ndarray, share: float) -> dict[str, float | None]:
+    """Hardness of the photons (N,) inside a window, which is that share of the good time, and outside."""
     counts = np.array(
-        [
-            [((events.energy >= low) & (events.energy < high) & part).sum() for low, high in (SOFT, HARD)]
-            for part in (inside, ~inside)
-        ]
+        [[((energy >= low) & (energy < high) & part).sum() for low, high in (SOFT, HARD)] for part in (inside, ~inside)]
     )
     # What the rate outside would have given within the window.
     excess = counts[0] - counts[1] * share / max(1.0 - share, 1e-9)

@@ -19,7 +19,7 @@ from chandraclip.ogip.live_time import live_time
 from chandraclip.ogip.region_reader import read_region
 from chandraclip.ogip.regions import Region
 from chandraclip.ogip.sky import SkyCoordinates, sky_coordinates
-from chandraclip.ogip.times import frame_shift, seconds
+from chandraclip.ogip.times import frame_shift, seconds, time_step
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class EventList(Described):
         sky: projection of the file's sky pixels, or None.
         region: the region that was applied, or None.
         x, y: (N,) sky pixels as the file has them, or None.
+        time_step: s, TIMEDEL: the readout frame, or the tick of the clock; None where the file does not say.
         num_outside_gti, num_outside_region, num_without_energy: photons of the file that were left out, and why.
         aperture_notes: what was assumed about the region, and why the photons are not those of the given spectrum.
         notes: which tables gave the good time, what was left out and what is doubtful, one sentence each.
@@ -61,6 +62,7 @@ class EventList(Described):
     notes: tuple[str, ...] = ()
     x: np.ndarray | None = None
     y: np.ndarray | None = None
+    time_step: float | None = None
 
     def __len__(self) -> int:
         return self.time.size
@@ -196,6 +198,7 @@ def read_events(
         notes=(*notes, *doubts),
         x=x,
         y=y,
+        time_step=time_step(table),
     )
 
 

@@ -73,14 +73,24 @@ def frame_shift(table: FitsTable) -> float:
     Raises:
         InputFileError: TIMEPIXR is not in 0 to 1, or TIMEDEL is negative.
     """
-    place, length = table.number("TIMEPIXR"), table.number("TIMEDEL")
+    place, length = table.number("TIMEPIXR"), time_step(table)
     if place is not None and not 0 <= place <= 1:
         raise table.error(f"TIMEPIXR is {place}, and must be in 0 to 1")
-    if length is not None and not 0 <= length < np.inf:
-        raise table.error(f"TIMEDEL is {length}, and must not be negative")
     if place is None or length is None:
         return 0.0
-    return (0.5 - place) * length * keyword_unit(table)
+    return (0.5 - place) * length
+
+
+def time_step(table: FitsTable) -> float | None:
+    """s, TIMEDEL, the length of what one time stamp stands for; None where it is absent or 0.
+
+    Raises:
+        InputFileError: TIMEDEL is negative or not finite.
+    """
+    length = table.number("TIMEDEL")
+    if length is not None and not 0 <= length < np.inf:
+        raise table.error(f"TIMEDEL is {length}, and must not be negative")
+    return length * keyword_unit(table) if length else None
 
 
 def reference_shift(table: FitsTable, events: FitsTable) -> float:
