@@ -260,15 +260,10 @@ def main(arguments: list[str] | None = None) -> int:
             if count > 1:
                 print(f"    {count} x {reason}")
     if manifest.get("notes"):
-        print(
-            f"  {len(manifest['notes'])} note(s)"
-            + (
-                ""
-                if options.command == "hub"
-                else ", most of them of photon lists that are not their spectrum's photons"
-            )
-            + ":"
+        most = (
+            "" if options.command == "hub" else ", most of them of photon lists that are not their spectrum's photons"
         )
+        print(f"  {len(manifest['notes'])} note(s){most}:")
         for entry in manifest["notes"]:
             print(f"    {entry['file']}: {entry['note']}")
     if manifest.get("failed"):

@@ -319,10 +319,8 @@ def _mapping(manifest: Mapping[str, Any]) -> str:
         rows.append([f"`{name}`", columns, source["unit"] or "", values])
     text = f"\n\nColumns by the mapping {mapping['label']}; what it does not name is null, or was measured by this "
     text += f"package:\n\n{_markdown(['column', 'of the other data set', 'unit there', 'values'], rows)}\n\n"
-    text += "SHA-256 of its files:\n\n"
-    return text + _markdown(
-        ["file", "SHA-256"], [[f"`{n}`", s] for n, s in manifest["parameters"]["files_sha256"].items()]
-    )
+    sums = [[f"`{path}`", digest] for path, digest in manifest["parameters"]["files_sha256"].items()]
+    return f"{text}SHA-256 of its files:\n\n{_markdown(['file', 'SHA-256'], sums)}"
 
 
 def _column_table(schema: pa.Schema, descriptions: Mapping[str, tuple[str, str]]) -> str:
@@ -361,11 +359,12 @@ Photon lists as somebody else cut them from event files: the aperture, the backg
 Where photons have no energies, `events_note` says so, and `var_prob_b` is of all. What needs a spectrum is null."""
 
 HUB_LIMITS = """\
-What the other data set does not have is null. Its photon lists are as it cut them: aperture, background in it and band are
-its own. Where it gives no good times, they run from the first photon to the last, and gaps between are not known; where a
-list is not whole (thinned by its publisher, or with less than half of the counts that the catalogue has), good times are
-null and nothing is measured. `events_note` says which of these holds. Spectra that were counted from the photons have no background,
-exposure or response. Spectra that it published without counts are in `flux_density` alone."""
+What the other data set does not have is null. Its photon lists are as it cut them: aperture, background in it and band
+are its own. Where it gives no good times, they run from the first photon to the last, and gaps between are not known;
+where a list is not whole (thinned by its publisher, or with less than half of the counts that the catalogue has), good
+times are null and nothing is measured. `events_note` says which of these holds. Spectra that were counted from the
+photons have no background, exposure or response. Spectra that it published without counts are in `flux_density`
+alone."""
 
 CSC_LIMITS = """\
 The selection is the query's. A detection whose files could not be read, or which fits several sources, is not in it:

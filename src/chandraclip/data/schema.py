@@ -2,7 +2,8 @@
 
 One row is a detection (a source in an observation). The files hold one wide table; the configs `catalog`, `spectra`,
 `flux_spectra`, `events`, `texts` and `pairs` are column views of it, each with the key columns, so nothing is stored
-twice and a reader of one modality reads only its columns. The RMFs stand beside it in the config `responses`, one row each.
+twice and a reader of one modality reads only its columns. The RMFs stand beside it in the config `responses`, one row
+each.
 """
 
 from __future__ import annotations
@@ -103,14 +104,12 @@ SPECTRUM_FIELDS = [
     # keV, one more than there are channels; null: the ACIS grid, channel n from 14.6 (n - 1) to 14.6 n eV.
     pa.field("channel_energy_edges", pa.list_(pa.float32())),
 ]
-# Spectra that somebody else has subtracted, grouped or unfolded, as they were published. No counts can be had from them,
-# so that no model reads them: they stand beside `spectrum_counts`, never in it.
+# Spectra that somebody else has subtracted, grouped or unfolded, as they were published. No counts can be had from
+# them, so that no model reads them: they stand beside `spectrum_counts`, never in it.
 FLUX_SPECTRUM_FIELDS = [
     pa.field("flux_energy_lo", pa.list_(pa.float32())),  # keV, a bin each
     pa.field("flux_energy_hi", pa.list_(pa.float32())),
-    pa.field(
-        "flux_density", pa.list_(pa.float32())
-    ),  # in `flux_unit`; below 0 where more was subtracted than there was
+    pa.field("flux_density", pa.list_(pa.float32())),  # in `flux_unit`; may be below 0
     pa.field("flux_error", pa.list_(pa.float32())),
     pa.field("flux_unit", pa.string()),  # as astropy.units writes it
 ]

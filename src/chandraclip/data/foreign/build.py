@@ -117,7 +117,7 @@ def build_from_tables(
             parts = _first_rows(parts, limit)
             repeated = _repeated(parts, known, progress)
             tasks: list[Any] = [
-                partial(read_part, part, known, text_path, repeated[at]) for at, part in enumerate(parts)
+                partial(read_part, part, known, text_path, again) for part, again in zip(parts, repeated)
             ]
             if skipped:
                 tasks.append(partial(Chunk, TABLE_SCHEMA.empty_table(), skipped=skipped))
@@ -133,7 +133,9 @@ def build_from_tables(
 
 
 def _parts(kind: str, paths: Sequence[Path], folder: Path) -> Sequence[Part]:
-    return hdf5_parts(paths, folder) if kind == "HDF5" else parquet_parts(paths, folder)
+    if kind == "HDF5":
+        return hdf5_parts(paths, folder)
+    return parquet_parts(paths, folder)
 
 
 def _all_parts(
@@ -185,9 +187,8 @@ def _repeated(parts: Sequence[Part], mapping: ColumnMapping, progress: bool) -> 
     found: list[dict[int, str]] = [{} for _ in parts]
     if "obsid" not in keys:
         return found
-    own = ColumnMapping(
-        mapping.label, {name: mapping.columns[name] for name in {*keys, "ra", "dec"} if name in mapping.columns}
-    )
+    wanted = {*keys, "ra", "dec"} & set(mapping.columns)
+    own = ColumnMapping(mapping.label, {name: mapping.columns[name] for name in mapping.columns if name in wanted})
     frames = []
     for at, part in enumerate(tqdm(parts, desc="read keys", unit="part", disable=not progress)):
         table = part.read(roots(own))

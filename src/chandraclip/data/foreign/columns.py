@@ -25,13 +25,11 @@ def read_columns(table: pa.Table, mapping: ColumnMapping) -> dict[str, Any]:
     Args:
         table: with the columns that the mapping names; it was checked (`ColumnMapping.check`).
     """
+    others = {name: source for name, source in mapping.columns.items() if name != "name"}
     return {
-        name: _column(table, name, source)
-        for name, source in mapping.columns.items()
-        if name not in ("name", "source_class")
-    } | (
-        {"source_class": _classes(table, mapping.columns["source_class"])} if "source_class" in mapping.columns else {}
-    )
+        name: _classes(table, source) if name == "source_class" else _column(table, name, source)
+        for name, source in others.items()
+    }
 
 
 def read_names(table: pa.Table, mapping: ColumnMapping) -> tuple[list[str | None], np.ndarray]:
@@ -96,15 +94,12 @@ def flag_bad_scalars(columns: dict[str, Any], reasons: Reasons) -> None:
                 known & ((values < limits.min) | (values > limits.max)), f"{name} does not fit the dataset's {kind}"
             )
         elif kind == pa.float32():
-            reasons.flag(
-                known & (np.abs(values) > np.finfo(np.float32).max), f"{name} does not fit the dataset's {kind}"
-            )
+            large = np.abs(values) > np.finfo(np.float32).max
+            reasons.flag(known & large, f"{name} does not fit the dataset's {kind}")
     for name, low, high in (("ra", 0.0, 360.0), ("dec", -90.0, 90.0)):
         if name in columns:
-            values = columns[name]
-            reasons.flag(
-                np.isfinite(values) & ~((values >= low) & (values <= high)), f"{name} is not in {low:g} to {high:g}"
-            )
+            inside = (columns[name] >= low) & (columns[name] <= high)
+            reasons.flag(np.isfinite(columns[name]) & ~inside, f"{name} is not in {low:g} to {high:g}")
 
 
 def _column(table: pa.Table, name: str, source: Source) -> Any:

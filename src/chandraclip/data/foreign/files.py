@@ -1,7 +1,7 @@
 """The tables of a data set's folder, in parts that are read one by one: Parquet (HATS too), JSON lines, HDF5.
 
-A folder holds tables of one kind. Which files count: those of a HATS catalogue where there is one (``hats.properties``, or
-``collection.properties`` that names it), else those of a config that README.md names, else all of the kind.
+A folder holds tables of one kind. Which files count: those of a HATS catalogue where there is one (``hats.properties``,
+or ``collection.properties`` that names it), else those of a config that README.md names, else all of the kind.
 """
 
 from __future__ import annotations
@@ -31,17 +31,19 @@ LINE = "__line__"  # of a row of JSON lines, in what they were turned into
 
 
 class Part(Protocol):
-    """Some rows of one file.
+    """Some rows of one file."""
 
-    Attributes:
-        label: of the file, as messages call it.
-        first: number of the first row in the file.
-        num_rows: how many.
-    """
+    @property
+    def label(self) -> str:
+        """The file, as messages call it."""
 
-    label: str
-    first: int
-    num_rows: int
+    @property
+    def first(self) -> int:
+        """Number of the first row in the file."""
+
+    @property
+    def num_rows(self) -> int:
+        """How many."""
 
     def read(self, columns: Sequence[str]) -> pa.Table:
         """The columns that there are of those."""

@@ -1,6 +1,7 @@
 """JSON lines to Parquet, once: a gzip file has no way to its middle, and chunks are made by several processes.
 
-Only columns that a mapping reads are kept. A line that is no JSON object, or holds another type, is left out and listed.
+Only columns that a mapping reads are kept. A line that is no JSON object, or holds another type, is left out and
+listed.
 """
 
 from __future__ import annotations

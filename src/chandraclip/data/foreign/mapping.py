@@ -171,13 +171,8 @@ def find_mapping(dataset: str, schema: pa.Schema) -> ColumnMapping:
 
 def _source(path: str | Path, name: str, entry: Any) -> Source:
     if name not in MAPPABLE:
-        near = difflib.get_close_matches(str(name), MAPPABLE, 3)
-        raise InputFileError(
-            path, f"no dataset takes this column{f'; near: {chr(44).join(near)}' if near else ''}", name
-        )
-    entry = {"column": entry} if isinstance(entry, str | list) else entry
-    if not isinstance(entry, dict) or not set(entry) <= {"column", "unit", "values", "value"}:
-        raise InputFileError(path, "takes a column, or column, unit, values or value in braces", name)
+        near = ", ".join(difflib.get_close_matches(str(name), MAPPABLE, 3))
+        raise InputFileError(path, f"no dataset takes this column{near and f'; near: {near}'}", name)
     if ("column" in entry) == ("value" in entry):
         raise InputFileError(path, "needs either column or value", name)
     columns = entry.get("column", [])

@@ -1,4 +1,4 @@
-"""Photon lists of somebody else's table: when they were good, whether they are whole, and the spectrum that they count."""
+"""Photon lists of somebody else's table: when they were good, whether they are whole, and the spectrum they count."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def read_photons(
         reasons: of N rows; gets what is wrong with them.
 
     Returns:
-        event_time, event_energy, gti_start, gti_stop, tstart, events_note; and (N,) bool, rows whose good time is known.
+        event_time, event_energy, gti_start, gti_stop, tstart, events_note; and (N,) bool, rows whose good time is
+        known.
     """
     time: Ragged = columns["event_time"]
     num_rows = len(names)
@@ -54,9 +55,8 @@ def read_photons(
         for name in ("event_time", "gti_start", "gti_stop")
     }
     result["event_energy"] = lists.event_energy
-    result["tstart"] = np.where(
-        has, np.where(np.isnan(zero), np.where(origin == 0, np.nan, origin), zero + origin), np.nan
-    )
+    start = np.where(np.isnan(zero), np.where(origin == 0, np.nan, origin), zero + origin)
+    result["tstart"] = np.where(has, start, np.nan)
     result["events_note"] = _notes(lists, columns, has, known, has_good_time, thinned, whole)
     return result, known
 
@@ -96,10 +96,8 @@ def _where(given: np.ndarray, lists: Ragged | None, values: np.ndarray) -> Ragge
     ones = Ragged(values, np.arange(len(values) + 1))
     if lists is None:
         return ones
-    both = Ragged(
-        np.concatenate([lists.values, ones.values]),
-        np.concatenate([lists.offsets, lists.offsets[-1] + ones.offsets[1:]]),
-    )
+    offsets = np.concatenate([lists.offsets, lists.offsets[-1] + ones.offsets[1:]])
+    both = Ragged(np.concatenate([lists.values, ones.values]), offsets)
     return both.take(np.where(given, np.arange(len(values)), len(values) + np.arange(len(values))))
 
 
@@ -114,16 +112,14 @@ def _checked(
     """`check_rows` of the rows with photons; those without pass, with empty lists."""
     rows = np.flatnonzero(has)
     # A single photon, or photons of one frame, have no length of time: the check is not of that.
-    stop = assumed["gti_stop"]
-    short = ~has_good_time & (
-        stop.values[stop.offsets[:-1]] == assumed["gti_start"].values[assumed["gti_start"].offsets[:-1]]
-    )
+    start, stop = assumed["gti_start"], assumed["gti_stop"]
+    short = ~has_good_time & (stop.values[stop.offsets[:-1]] == start.values[start.offsets[:-1]])
     values = stop.values.copy()
     values[stop.offsets[:-1][short]] += 1.0
     lists = {**{name: columns[name] for name in ("event_time", "event_energy") if name in columns}, **assumed}
     lists["gti_stop"] = Ragged(values, stop.offsets)
     large = pa.large_list(pa.float64())
-    table = {name: _to_arrow(column.take(rows)).cast(large) for name, column in lists.items()}
+    table: dict[str, pa.Array] = {name: _to_arrow(column.take(rows)).cast(large) for name, column in lists.items()}
     table["name"] = pa.array([names[row] for row in rows])
     if "livetime" in columns:
         table["livetime"] = pa.array(np.where(has_good_time, columns["livetime"], np.nan)[rows], from_pandas=True)
@@ -136,7 +132,8 @@ def _checked(
     place = np.where(has, np.cumsum(has) - 1, len(rows))
     outside = np.zeros(len(has), dtype=np.int64)
     outside[rows] = checked.num_outside
-    return ListTable(*(_spread(getattr(checked, name), place) for name in LISTS), outside)
+    time, energy, start, stop = (_spread(getattr(checked, name), place) for name in LISTS)
+    return ListTable(time, energy, start, stop, outside)
 
 
 def _to_arrow(column: Ragged) -> pa.Array:
@@ -194,9 +191,8 @@ def _notes(
         if lists.num_outside[row]:
             said.append(f"{lists.num_outside[row]} photons outside the good times left out")
         if has[row] and thinned[row]:
-            said.append(
-                f"{lengths[row]} photons of a longer list, thinned where it was published: rate and good time unknown"
-            )
+            list_of = f"{lengths[row]} photons of a longer list, thinned where it was published"
+            said.append(f"{list_of}: rate and good time unknown")
         elif has[row] and not whole[row]:
             share = f"{number[row]} photons in 0.5-7 keV, where the catalogue has {counts[row]:.0f} counts"
             said.append(f"{share}: the list is not whole, its rate and good time unknown")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from chandraclip.catalog.bands import ACIS_NUM_CHANNELS
 from chandraclip.catalog.measure import EVENT_QUANTITIES, SPECTRUM_QUANTITIES, fill_measured
 from chandraclip.catalog.ragged import Ragged, row_index
 from chandraclip.data.build_from_files import load_texts
@@ -59,10 +60,9 @@ def read_part(part: Part, mapping: ColumnMapping, texts: Path | None, repeated: 
                 chunks.append(Chunk(TABLE_SCHEMA.empty_table(), skipped=skipped))
         if all(not len(chunk.table) for chunk in chunks):
             raise  # it is none of them
-        return Chunk(
-            pa.concat_tables([chunk.table for chunk in chunks]),
-            skipped=[one for chunk in chunks for one in chunk.skipped],
-        )
+        skipped = [one for chunk in chunks for one in chunk.skipped]
+        notes = [one for chunk in chunks for one in chunk.notes]
+        return Chunk(pa.concat_tables([chunk.table for chunk in chunks]), skipped=skipped, notes=notes)
 
 
 def roots(mapping: ColumnMapping) -> list[str]:
@@ -106,13 +106,10 @@ def _chunk(
     reasons.flag(empty, "neither photons nor a spectrum")
 
     kept = np.flatnonzero(reasons.good)
-    skipped = [
-        {
-            "file": f"{label}, row {numbers[row]}" + (f" ({names[row]})" if names[row] else ""),
-            "reason": str(reasons.values[row]),
-        }
-        for row in np.flatnonzero(~reasons.good)
-    ]
+    skipped = []
+    for row in np.flatnonzero(~reasons.good).tolist():
+        place = f"{label}, row {numbers[row]}" + (f" ({names[row]})" if names[row] else "")
+        skipped.append({"file": place, "reason": str(reasons.values[row])})
     rows = {name: _take(column, kept) for name, column in columns.items()}
     rows = with_keys(rows, [names[row] for row in kept], numbers[kept])
     rows["split"] = assign_splits(rows["name"])
@@ -127,8 +124,8 @@ def _chunk(
 
 
 def _measured(table: pa.Table, measurable: np.ndarray, given: set[str]) -> pa.Table:
-    """The table with what can be measured of its photons and spectra; a quantity that the other table gives is its alone,
-    null where that has none, and lists that are not whole are not measured."""
+    """The table with what can be measured of its photons and spectra: not what the other table gives, which is its alone
+    and null where that has none, and not of lists that are not whole."""
     mask = pa.array(np.arange(len(table)), mask=~measurable)
     hidden = table
     for name in (*MODALITY_COLUMNS["spectrum"], *MODALITY_COLUMNS["event"]):
@@ -159,9 +156,8 @@ def _check_spectra(columns: dict[str, Any], num_rows: int, reasons: Reasons) -> 
     if "channel_energy_edges" in columns:
         has_edges = np.diff(columns["channel_energy_edges"].offsets) > 0
     number = np.diff(counts.offsets)
-    reasons.flag(
-        (number > 0) & (number != 1024) & ~has_edges, "spectrum_counts has no channel_energy_edges, and is not ACIS's"
-    )
+    unknown = (number > 0) & (number != ACIS_NUM_CHANNELS) & ~has_edges
+    reasons.flag(unknown, "spectrum_counts has no channel_energy_edges, and is not ACIS's")
     reasons.flag(_any(counts, counts.values >= 2**31), "spectrum_counts does not fit the dataset's int32")
 
 
@@ -190,9 +186,8 @@ def _check_flux_spectra(columns: dict[str, Any], unit: str | None, reasons: Reas
             columns[name] = _filtered(column, real)
     for name in FLUX_LISTS:
         if name in columns:
-            reasons.flag(
-                _any(columns[name], ~np.isfinite(columns[name].values)), f"{name} has a value that is not finite"
-            )
+            infinite = ~np.isfinite(columns[name].values)
+            reasons.flag(_any(columns[name], infinite), f"{name} has a value that is not finite")
     low, high = columns["flux_energy_lo"], columns["flux_energy_hi"]
     reasons.flag(_any(low, ~(high.values > low.values)), "flux_energy_hi is not above flux_energy_lo")
     columns["flux_unit"] = [unit if has else None for has in good.tolist()]
