@@ -173,6 +173,9 @@ def _source(path: str | Path, name: str, entry: Any) -> Source:
     if name not in MAPPABLE:
         near = ", ".join(difflib.get_close_matches(str(name), MAPPABLE, 3))
         raise InputFileError(path, f"no dataset takes this column{near and f'; near: {near}'}", name)
+    entry = {"column": entry} if isinstance(entry, str | list) else entry
+    if not isinstance(entry, dict) or not set(entry) <= {"column", "unit", "values", "value"}:
+        raise InputFileError(path, "takes a column, or column, unit, values or value in braces", name)
     if ("column" in entry) == ("value" in entry):
         raise InputFileError(path, "needs either column or value", name)
     columns = entry.get("column", [])

@@ -113,13 +113,13 @@ def _checked(
     rows = np.flatnonzero(has)
     # A single photon, or photons of one frame, have no length of time: the check is not of that.
     start, stop = assumed["gti_start"], assumed["gti_stop"]
-    short = ~has_good_time & (stop.values[stop.offsets[:-1]] == start.values[start.offsets[:-1]])
     values = stop.values.copy()
-    values[stop.offsets[:-1][short]] += 1.0
+    alone = np.flatnonzero(~has_good_time)
+    alone = alone[values[stop.offsets[alone]] == start.values[start.offsets[alone]]]
+    values[stop.offsets[alone]] += 1.0
     lists = {**{name: columns[name] for name in ("event_time", "event_energy") if name in columns}, **assumed}
     lists["gti_stop"] = Ragged(values, stop.offsets)
-    large = pa.large_list(pa.float64())
-    table: dict[str, pa.Array] = {name: _to_arrow(column.take(rows)).cast(large) for name, column in lists.items()}
+    table: dict[str, Any] = {name: _to_arrow(column.take(rows)) for name, column in lists.items()}
     table["name"] = pa.array([names[row] for row in rows])
     if "livetime" in columns:
         table["livetime"] = pa.array(np.where(has_good_time, columns["livetime"], np.nan)[rows], from_pandas=True)

@@ -124,8 +124,8 @@ def _chunk(
 
 
 def _measured(table: pa.Table, measurable: np.ndarray, given: set[str]) -> pa.Table:
-    """The table with what can be measured of its photons and spectra: not what the other table gives, which is its alone
-    and null where that has none, and not of lists that are not whole."""
+    """The table with what can be measured of its photons and spectra: not what the other table gives, which is its
+    alone and null where that has none, and not of lists that are not whole."""
     mask = pa.array(np.arange(len(table)), mask=~measurable)
     hidden = table
     for name in (*MODALITY_COLUMNS["spectrum"], *MODALITY_COLUMNS["event"]):
