@@ -37,11 +37,13 @@ from chandraclip.data.foreign.mapping import ColumnMapping, find_mapping, load_m
 from chandraclip.data.foreign.rows import read_part, roots
 from chandraclip.data.foreign.sums import check_sums
 from chandraclip.data.packaging import BuildResult, build_dataset
-from chandraclip.data.schema import TABLE_SCHEMA
-from chandraclip.data.shards import Chunk
+from chandraclip.data.provenance import read_manifest
+from chandraclip.data.schema import SCHEMA_VERSION, TABLE_SCHEMA
+from chandraclip.data.shards import STAGING, Chunk
 from chandraclip.errors import InputFileError, OptionError
 from chandraclip.files import sha256_of, write_json
 from chandraclip.lock import locked
+from chandraclip.versions import installed_versions
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +112,9 @@ def build_from_tables(
         "chunk_size": ROWS_PER_PART,
         "license": license_id,
     }
+    finished = _finished(output, parameters)
+    if finished is not None:
+        return BuildResult(output, finished, already_built=True)
     with locked(output):
         spool = output / SPOOL
         try:
@@ -130,6 +135,15 @@ def build_from_tables(
             raise
         shutil.rmtree(spool, ignore_errors=True)
     return result
+
+
+def _finished(output: Path, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The manifest of the very dataset, where it is there already: then nothing is unpacked again."""
+    manifest = read_manifest(str(output))
+    if manifest is None or not (output / "data").exists() or (output / STAGING).exists():
+        return None
+    wanted = {**parameters, "schema_version": SCHEMA_VERSION, **installed_versions("chandraclip")}
+    return manifest if {name: manifest["parameters"].get(name) for name in wanted} == wanted else None
 
 
 def _parts(kind: str, paths: Sequence[Path], folder: Path) -> Sequence[Part]:

@@ -117,7 +117,8 @@ def _checked(
     alone = np.flatnonzero(~has_good_time)
     alone = alone[values[stop.offsets[alone]] == start.values[start.offsets[alone]]]
     values[stop.offsets[alone]] += 1.0
-    lists = {**{name: columns[name] for name in ("event_time", "event_energy") if name in columns}, **assumed}
+    lists: dict[str, Ragged] = {name: columns[name] for name in LISTS[:2] if name in columns}
+    lists |= assumed
     lists["gti_stop"] = Ragged(values, stop.offsets)
     table: dict[str, Any] = {name: _to_arrow(column.take(rows)) for name, column in lists.items()}
     table["name"] = pa.array([names[row] for row in rows])
