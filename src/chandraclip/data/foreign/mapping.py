@@ -31,7 +31,7 @@ import yaml
 
 from chandraclip.data.card import COLUMN_DESCRIPTIONS
 from chandraclip.data.foreign.paths import is_list, type_at
-from chandraclip.data.schema import AREA_FIELDS, SOURCE_CLASSES, TABLE_SCHEMA
+from chandraclip.data.schema import SOURCE_CLASSES, TABLE_SCHEMA
 from chandraclip.errors import InputFileError
 
 FIRST_TO_LAST_PHOTON = "first_to_last_photon"
@@ -44,7 +44,6 @@ PRESETS = {
 }
 # Made here, or of no use without a response matrix, which no foreign table has.
 _MADE_HERE = {"split", "healpix", "events_note", "response_id", "arf", "bibcodes", "flux_unit"}
-_MADE_HERE |= {item.name for item in AREA_FIELDS}
 MAPPABLE = [name for name in TABLE_SCHEMA.names if name not in _MADE_HERE]
 _OPTIONS = {"columns", "good_time", "thinned", "spectrum", "license"}
 _SAME_UNIT = {"counts": "count", "solar": "", "see flux_unit": "", "erg/s/cm2": "erg s-1 cm-2"}
