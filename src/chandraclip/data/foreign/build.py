@@ -214,7 +214,7 @@ def _repeated(parts: Sequence[Part], mapping: ColumnMapping, progress: bool) -> 
     rows = pd.concat(frames, ignore_index=True)
     by = ["name", *(name for name in keys if name != "name")]
     rows = rows[rows[by].notna().all(axis=1)]
-    first = rows.groupby(by, sort=False)["row"].transform(lambda group: group.index[0])
+    first = rows.assign(place=rows.index).groupby(by, sort=False)["place"].transform("first")
     again = first[first != first.index]
     for index, of in again.items():
         before = rows.loc[of]
