@@ -9,7 +9,20 @@ INSTALLED := $(VENV)/.installed
 EXPLORER := $(VENV)/.explorer
 # Where the real mission files lie, for `make real` and `make spectra`.
 DATA ?= $(or $(CHANDRACLIP_DATA),../shared/data)
-MODEL ?= outputs/align
+# `make align DATASET=FOLDER` trains on that, not on simulated detections; MODALITIES are those that it has.
+DATASET ?=
+MODALITIES ?= spectrum event text
+DATASET_NAME = $(if $(DATASET),$(shell basename "$(DATASET)"),default)
+TRAINED_ON = $(or $(DATASET),outputs/data/default)
+MODEL ?= $(if $(DATASET),outputs/$(DATASET_NAME)/$(DATASET_NAME),outputs/align)
+# Without texts: what both heads know of an observation would tell them which photons belong to which spectrum.
+NO_TEXT = --context none --metric_for_best_model spectrum_event/recall@1%
+ALIGN = $(if $(DATASET),--dataset "$(DATASET)" --output_dir "$(MODEL)" --modalities $(MODALITIES)) $(if $(filter text,$(MODALITIES)),,$(NO_TEXT))
+# A data set of the Hub, or a local copy of one: `make benchmark-real`. STEPS=2 BATCH=8: to see that it runs.
+AXIA = astromindinc/axia-csc-corpus
+PUBLIC = $(or $(DATASET),$(AXIA))
+PUBLIC_NAME = $(shell basename "$(PUBLIC)")
+SHORT = $(if $(STEPS),--max_steps $(STEPS) --pretrain_max_steps $(STEPS)) $(if $(BATCH),--batch_size $(BATCH) --pretrain_batch_size $(BATCH))
 # What a model and other data give has their name in its path, so that each pair can be made again and compared.
 NAME = $(shell basename "$(MODEL)")
 REAL = real_$(shell cd "$(DATA)" 2>/dev/null && basename "$$PWD")
@@ -19,10 +32,10 @@ TEXT ?= soft, highly variable, ultraluminous
 # pytest workers; each runs torch on one thread.
 WORKERS ?= 2
 
-.PHONY: help venv align results discovery report explore real spectra test fuzz check wheel oldest format bench gpu clean
+.PHONY: help venv align benchmark-real results discovery report explore real spectra test fuzz check wheel oldest format bench gpu clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
@@ -32,16 +45,23 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 venv: $(INSTALLED)  ## the virtual environment, with the tested set of packages
 
-align: $(INSTALLED)  ## simulate, pre-train, align, embed and evaluate: the main job on the embedded default
-	$(RUN)/accelerate launch --config_file accelerate_config.yaml training/align.py
+align: $(INSTALLED)  ## simulate (or DATASET), pre-train, align, embed and evaluate: the main job on the embedded default
+	$(RUN)/accelerate launch --config_file accelerate_config.yaml training/align.py $(ALIGN) $(SHORT)
 	$(MAKE) --no-print-directory results
 
-results: $(INSTALLED)  ## embed the default dataset with $(MODEL) and print the tables
-	$(RUN)/python scripts/embed.py "$(MODEL)" outputs/data/default "$(EMBEDDINGS)/default"
-	$(RUN)/python eval/regression.py "$(EMBEDDINGS)/default" outputs/data/default --output "$(RESULTS)/regression"
-	$(RUN)/python eval/retrieval.py "$(EMBEDDINGS)/default" --output "$(RESULTS)/retrieval"
-	$(RUN)/python scripts/embed.py "$(MODEL)" outputs/data/default "$(EMBEDDINGS)/default_without_context" --without_context --split test
-	$(RUN)/python eval/retrieval.py "$(EMBEDDINGS)/default_without_context" --output "$(RESULTS)/retrieval_without_context"
+results: $(INSTALLED)  ## embed the default dataset (or DATASET) with $(MODEL) and print the tables
+	$(RUN)/python scripts/embed.py "$(MODEL)" "$(TRAINED_ON)" "$(EMBEDDINGS)/$(DATASET_NAME)"
+	$(RUN)/python eval/regression.py "$(EMBEDDINGS)/$(DATASET_NAME)" "$(TRAINED_ON)" --output "$(RESULTS)/regression"
+	$(RUN)/python eval/retrieval.py "$(EMBEDDINGS)/$(DATASET_NAME)" --output "$(RESULTS)/retrieval"
+ifneq ($(filter text,$(MODALITIES)),)
+	$(RUN)/python scripts/embed.py "$(MODEL)" "$(TRAINED_ON)" "$(EMBEDDINGS)/$(DATASET_NAME)_without_context" --without_context --split test
+	$(RUN)/python eval/retrieval.py "$(EMBEDDINGS)/$(DATASET_NAME)_without_context" --output "$(RESULTS)/retrieval_without_context"
+endif
+
+benchmark-real: $(INSTALLED)  ## real CSC events of the Hub (or DATASET, a local copy): package, align, embed, tables with chance
+	$(RUN)/python scripts/build_dataset.py hub "$(PUBLIC)" "outputs/data/$(PUBLIC_NAME)" $(if $(MAPPING),--mapping "$(MAPPING)")
+	$(RUN)/python eval/hardness.py "outputs/data/$(PUBLIC_NAME)" --output "outputs/results/$(PUBLIC_NAME)/hardness"
+	$(MAKE) --no-print-directory align DATASET="outputs/data/$(PUBLIC_NAME)" MODALITIES="spectrum event"
 
 discovery: $(INSTALLED)  ## after results: anomalies, graphs, trajectories, maps and a question in words, with $(MODEL)
 	$(RUN)/python eval/neighbours.py "$(EMBEDDINGS)/default" --dataset outputs/data/default --text "$(TEXT)" --output "$(RESULTS)/text_query"

@@ -3,6 +3,7 @@
 
     python scripts/build_dataset.py files INPUT_DIR OUTPUT_DIR
     python scripts/build_dataset.py lists PHOTON_LISTS.parquet OUTPUT_DIR
+    python scripts/build_dataset.py hub FOLDER_OR_HUB_ID OUTPUT_DIR [--mapping columns.yaml]
     python scripts/build_dataset.py csc --preset multimodal_universe OUTPUT_DIR
     python scripts/build_dataset.py texts DATASET SUMMARIES OUTPUT_DIR
     python scripts/build_dataset.py simulate --num_detections 20000 --seed 0 OUTPUT_DIR
@@ -70,6 +71,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     texts = commands.add_parser("texts", help="a dataset again, with the texts that scripts/summarize.py wrote")
     texts.add_argument("dataset", metavar="DATASET", type=Path, help="folder that this program wrote")
     texts.add_argument("summaries", metavar="SUMMARIES", type=Path, help="Parquet, or JSON lines as for files --texts")
+    hub = commands.add_parser("hub", help="package a data set of the Hub, or a local copy of one (docs/public_data.md)")
+    hub.add_argument("dataset", metavar="FOLDER_OR_HUB_ID", help="Parquet, HATS, JSON lines or HDF5; a file will do")
+    hub.add_argument("--mapping", type=Path, metavar="FILE", help="YAML: which column is what, in which unit")
+    hub.add_argument("--revision", help="of the Hub (default: the newest)")
+    hub.add_argument("--dataset_config", help="of the data set's card (default: its only or default one)")
+    hub.add_argument("--texts", type=Path, help='JSON lines: {"name" or "obsid": ..., "summary": ...}')
+    hub.add_argument("--limit", type=int, help="the first so many rows")
+    hub.add_argument("--license", help="identifier of the Hub, for the card (default: what its card says)")
     for command in (files, csc, lists):
         command.add_argument(
             "--license", default="unknown", help="identifier of the Hub, for the card (default: unknown)"
@@ -106,7 +115,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     simulate.add_argument("--rmf", type=Path, help="observe with this RMF")
     simulate.add_argument("--no_pileup", action="store_true", help="an ideal detector reads every photon by itself")
     simulate.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    for command in (files, csc, lists, texts, simulate):
+    for command in (files, hub, csc, lists, texts, simulate):
         command.add_argument("output_dir", metavar="OUTPUT_DIR", type=Path, help="the dataset's folder")
         command.add_argument("--num_processes", type=int, default=1, help="the bytes do not depend on it (default: 1)")
         command.add_argument("--overwrite", action="store_true", help="replace a build of other inputs or parameters")
@@ -156,6 +165,30 @@ def build_csc(options: argparse.Namespace) -> BuildResult:
     )
 
 
+def build_hub(options: argparse.Namespace) -> BuildResult:
+    from chandraclip.acquire.hub import build_from_hub
+
+    tell_progress()
+    return build_from_hub(
+        options.dataset,
+        options.output_dir,
+        options.mapping,
+        revision=options.revision,
+        config=options.dataset_config,
+        num_processes=options.num_processes,
+        overwrite=options.overwrite,
+        texts=options.texts,
+        limit=options.limit,
+        license_id=options.license,
+    )
+
+
+def tell_progress() -> None:
+    """What the package logs goes to the terminal."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("chandraclip").setLevel(logging.INFO)
+
+
 def build_here(options: argparse.Namespace) -> BuildResult:
     """What needs no archive."""
     # slow to import: --help is not
@@ -202,8 +235,7 @@ def build_here(options: argparse.Namespace) -> BuildResult:
             pileup=not options.no_pileup,
         )
     if options.command == "lists":
-        logging.basicConfig(format="%(message)s")
-        logging.getLogger("chandraclip").setLevel(logging.INFO)
+        tell_progress()
         return build_from_lists(
             options.table,
             options.output_dir,
@@ -223,7 +255,7 @@ def build_here(options: argparse.Namespace) -> BuildResult:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
-    result = build_csc(options) if options.command == "csc" else build_here(options)
+    result = {"csc": build_csc, "hub": build_hub}.get(options.command, build_here)(options)
     manifest = result.manifest
     print(f"{result.output}: {'already built' if result.already_built else 'written'}")
     for split, num_rows in manifest["num_rows"].items():
@@ -232,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"  {split:<12}{num_rows:>10,} detections  {len(shards)} file(s)  {size / 1e6:.1f} MB")
     print(f"  {'responses':<12}{sum(entry['num_rows'] for entry in manifest['responses']):>10,} matrices")
     if manifest["skipped"]:
-        print(f"  skipped {len(manifest['skipped'])} {'row' if options.command == 'lists' else 'file'}(s):")
+        print(f"  skipped {len(manifest['skipped'])} {'row' if options.command in ('hub', 'lists') else 'file'}(s):")
         for entry in manifest["skipped"]:
             place = f"[{entry['extension']}]" if "extension" in entry else ""
             print(f"    {entry['file']}{place}: {entry['reason']}")
@@ -240,9 +272,10 @@ def main(arguments: list[str] | None = None) -> int:
             if count > 1:
                 print(f"    {count} x {reason}")
     if manifest.get("notes"):
-        print(
-            f"  {len(manifest['notes'])} note(s), most of them of photon lists that are not their spectrum's photons:"
+        most = (
+            "" if options.command == "hub" else ", most of them of photon lists that are not their spectrum's photons"
         )
+        print(f"  {len(manifest['notes'])} note(s){most}:")
         for entry in manifest["notes"]:
             print(f"    {entry['file']}: {entry['note']}")
     if manifest.get("failed"):

@@ -17,6 +17,7 @@ CONFIG_DESCRIPTIONS = {
     "pairs": "all columns; what training reads",
     "catalog": "positions, catalogue quantities, class",
     "spectra": "counts a channel, background, effective area",
+    "flux_spectra": "spectra that others subtracted, grouped or unfolded, as published; never counts",
     "events": "photon times and energies, good-time intervals",
     "texts": "a summary of the literature, with its provenance",
     "responses": "redistribution matrices, one a `response_id`",
@@ -92,9 +93,14 @@ COLUMN_DESCRIPTIONS: dict[str, tuple[str, str]] = {
     "effective_area_h": ("cm2", "the same of the hard band, at 3.8 keV"),
     "response_id": ("", "the RMF, a row of `responses`"),
     "channel_energy_edges": ("keV", "channel edges; null: ACIS, channel n from 14.6 (n - 1) to 14.6 n eV"),
+    "flux_energy_lo": ("keV", "lower edges of the bins of a spectrum that was published without its counts"),
+    "flux_energy_hi": ("keV", "their upper edges"),
+    "flux_density": ("see flux_unit", "the published values, background subtracted; no counts can be had from them"),
+    "flux_error": ("see flux_unit", "their published errors"),
+    "flux_unit": ("", "the unit of the two"),
     "event_time": ("s", "photon arrival times since `tstart`, sorted"),
     "event_energy": ("keV", "photon energies; null where a list gives times alone"),
-    "gti_start": ("s", "starts of the good-time intervals, since `tstart`"),
+    "gti_start": ("s", "starts of the good-time intervals, since `tstart`; null: not known"),
     "gti_stop": ("s", "their ends"),
     "tstart": ("s", "start of the first good-time interval, mission elapsed time"),
     "events_note": (
@@ -224,6 +230,11 @@ def _summary(manifest: Mapping[str, Any]) -> str:
             f"({', '.join(SOURCE_CLASSES)}), as a Chandra ACIS-like instrument would record them. "
             "**Nothing here was observed.**"
         )
+    if manifest["parameters"]["source"] == "hub":
+        return (
+            f"{rows} detections of X-ray sources of the data set {_origin(manifest)}: its photon lists, spectra and "
+            "columns in this dataset's form, split by source."
+        )
     if manifest["parameters"]["source"] == "lists":
         return f"{rows} detections of X-ray sources: photon lists, packaged from a table of them."
     if manifest["parameters"]["source"] == "planted":
@@ -241,6 +252,12 @@ def _summary(manifest: Mapping[str, Any]) -> str:
             f"event lists, with columns of the catalogue.{later}"
         )
     return f"{rows} detections of X-ray sources, packaged from mission files (spectra, responses, event lists)."
+
+
+def _origin(manifest: Mapping[str, Any]) -> str:
+    """The data set that others published, with the commit where it came from the Hub."""
+    name, revision = manifest["parameters"]["input"], manifest["parameters"]["revision"]
+    return f"`{name}`" if revision is None else f"[`{name}`](https://huggingface.co/datasets/{name}/tree/{revision})"
 
 
 def build_command(manifest: Mapping[str, Any]) -> str:
@@ -265,6 +282,14 @@ def build_command(manifest: Mapping[str, Any]) -> str:
     elif parameters["source"] == "csc":
         options = "" if parameters["limit"] is None else f"--limit {parameters['limit']} "
         command = f"csc --adql QUERY --products {','.join(parameters['products'])} {options}OUTPUT_DIR"
+    elif parameters["source"] == "hub":
+        options = "".join(
+            f"--{option} {parameters[name]} "
+            for option, name in (("revision", "revision"), ("dataset_config", "config"), ("limit", "limit"))
+            if parameters[name] is not None
+        )
+        options += "--texts TEXTS.jsonl " if parameters["texts_sha256"] else ""
+        command = f"hub {parameters['input']} {options}OUTPUT_DIR"
     else:
         command = f"{parameters['source']} {parameters['input']} OUTPUT_DIR"
     return f"python scripts/build_dataset.py {command}"
@@ -287,7 +312,23 @@ def _provenance(manifest: Mapping[str, Any]) -> str:
             "language model wrote of papers' abstracts (`summary_model`, `prompt_version`, `bibcodes`), not seen by "
         )
         text += "anyone who knows the sources."
+    if manifest["parameters"]["source"] == "hub":
+        text += _mapping(manifest)
     return text
+
+
+def _mapping(manifest: Mapping[str, Any]) -> str:
+    """Which column came from where."""
+    mapping = manifest["parameters"]["mapping"]
+    rows = []
+    for name, source in mapping["columns"].items():
+        columns = " or ".join(f"`{column}`" for column in source["columns"]) or f"{source['value']} in every row"
+        values = "; ".join(f"{theirs}: {ours}" for theirs, ours in (source["values"] or {}).items())
+        rows.append([f"`{name}`", columns, source["unit"] or "", values])
+    text = f"\n\nColumns by the mapping {mapping['label']}; what it does not name is null, or was measured by this "
+    text += f"package:\n\n{_markdown(['column', 'of the other data set', 'unit there', 'values'], rows)}\n\n"
+    sums = [[f"`{path}`", digest] for path, digest in manifest["parameters"]["files_sha256"].items()]
+    return f"{text}SHA-256 of its files:\n\n{_markdown(['file', 'SHA-256'], sums)}"
 
 
 def _column_table(schema: pa.Schema, descriptions: Mapping[str, tuple[str, str]]) -> str:
@@ -325,6 +366,14 @@ LIST_LIMITS = """\
 Photon lists as somebody else cut them from event files: the aperture, the background in it and the band are theirs.
 Where photons have no energies, `events_note` says so, and `var_prob_b` is of all. What needs a spectrum is null."""
 
+HUB_LIMITS = """\
+What the other data set does not have is null. Its photon lists are as it cut them: aperture, background in it and band
+are its own. Where it gives no good times, they run from the first photon to the last, and gaps between are not known;
+where a list is not whole (thinned by its publisher, or with less than half of the counts that the catalogue has), good
+times are null and nothing is measured. `events_note` says which of these holds. Spectra that were counted from the
+photons have no background, exposure or response. Spectra that it published without counts are in `flux_density`
+alone."""
+
 CSC_LIMITS = """\
 The selection is the query's. A detection whose files could not be read, or which fits several sources, is not in it:
 see the manifest. Quantities that neither the catalogue gave nor the files tell (spectral fits, class) are null."""
@@ -332,6 +381,7 @@ see the manifest. Quantities that neither the catalogue gave nor the files tell 
 PRETTY_NAMES = {
     "csc": "ChandraCLIP detections of the Chandra Source Catalog",
     "files": "ChandraCLIP detections",
+    "hub": "ChandraCLIP detections of a public data set",
     "lists": "ChandraCLIP photon lists",
     "simulation": "ChandraCLIP simulated detections",
     "catalog": "csc-mock: simulated detections of the rows of a catalogue",
@@ -346,6 +396,7 @@ SIMULATED = ("simulation", "catalog", "planted")
 LIMITS = {
     "csc": CSC_LIMITS,
     "files": FILE_LIMITS,
+    "hub": HUB_LIMITS,
     "lists": LIST_LIMITS,
     "simulation": SIMULATED_LIMITS,
     "catalog": CATALOG_LIMITS,

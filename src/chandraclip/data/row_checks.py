@@ -101,6 +101,12 @@ def find_bad_rows(rows: datasets.Dataset, modalities: Sequence[str], max_example
     return found
 
 
+def spectrum_problems(table: pa.Table) -> Iterator[tuple[np.ndarray, str]]:
+    """(rows,) bool, and what is wrong with the spectra of those rows."""
+    for column, bad, reason in _findings(table, "spectrum"):
+        yield bad, f"{column}: {reason}"
+
+
 def without_bad_modalities(table: pa.Table) -> pa.Table:
     """The table with a modality null in the rows where it is bad; the other modalities of the row stay."""
     for kind in MODALITY_COLUMNS:

@@ -1,8 +1,9 @@
 """The dataset's columns: the only place they are written.
 
 One row is a detection (a source in an observation). The files hold one wide table; the configs `catalog`, `spectra`,
-`events`, `texts` and `pairs` are column views of it, each with the key columns, so nothing is stored twice and a
-reader of one modality reads only its columns. The RMFs stand beside it in the config `responses`, one row each.
+`flux_spectra`, `events`, `texts` and `pairs` are column views of it, each with the key columns, so nothing is stored
+twice and a reader of one modality reads only its columns. The RMFs stand beside it in the config `responses`, one row
+each.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from chandraclip.catalog.ragged import Ragged
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # 8 classes of MUWCLASS (Yang et al. 2022, ApJ 941, 104).
 SOURCE_CLASSES = ("AGN", "CV", "HM-STAR", "HMXB", "LM-STAR", "LMXB", "NS", "YSO")
@@ -103,11 +104,20 @@ SPECTRUM_FIELDS = [
     # keV, one more than there are channels; null: the ACIS grid, channel n from 14.6 (n - 1) to 14.6 n eV.
     pa.field("channel_energy_edges", pa.list_(pa.float32())),
 ]
+# Spectra that somebody else has subtracted, grouped or unfolded, as they were published. No counts can be had from
+# them, so that no model reads them: they stand beside `spectrum_counts`, never in it.
+FLUX_SPECTRUM_FIELDS = [
+    pa.field("flux_energy_lo", pa.list_(pa.float32())),  # keV, a bin each
+    pa.field("flux_energy_hi", pa.list_(pa.float32())),
+    pa.field("flux_density", pa.list_(pa.float32())),  # in `flux_unit`; may be below 0
+    pa.field("flux_error", pa.list_(pa.float32())),
+    pa.field("flux_unit", pa.string()),  # as astropy.units writes it
+]
 EVENT_FIELDS = [
     # float64: a float32 resolves 8 ms at 100 ks, too coarse for pulsars and for NICER.
     pa.field("event_time", pa.list_(pa.float64())),  # s since `tstart`, sorted
     pa.field("event_energy", pa.list_(pa.float32())),  # keV; null where a list gives times alone
-    pa.field("gti_start", pa.list_(pa.float64())),  # s since `tstart`
+    pa.field("gti_start", pa.list_(pa.float64())),  # s since `tstart`; null: the good time is not known
     pa.field("gti_stop", pa.list_(pa.float64())),
     pa.field("tstart", pa.float64()),  # s, mission elapsed time of the first GTI start
     pa.field("events_note", pa.string()),  # why photons are not the spectrum's, or what they lack; else null
@@ -147,9 +157,10 @@ CONTEXT_COLUMNS: dict[str, bool] = {
 }
 
 CONFIGS: dict[str, list[pa.Field]] = {
-    "pairs": [*KEY_FIELDS, *CATALOG_FIELDS, *SPECTRUM_FIELDS, *EVENT_FIELDS, *TEXT_FIELDS],
+    "pairs": [*KEY_FIELDS, *CATALOG_FIELDS, *SPECTRUM_FIELDS, *FLUX_SPECTRUM_FIELDS, *EVENT_FIELDS, *TEXT_FIELDS],
     "catalog": [*KEY_FIELDS, *CATALOG_FIELDS, *AREA_FIELDS],
     "spectra": [*KEY_FIELDS, *SPECTRUM_FIELDS],
+    "flux_spectra": [*KEY_FIELDS, *FLUX_SPECTRUM_FIELDS],
     "events": [*KEY_FIELDS, *EVENT_FIELDS],
     "texts": [*KEY_FIELDS, *TEXT_FIELDS],
 }

@@ -1,0 +1,1 @@
+"""Tables that others made, read by a mapping of their columns: Parquet, HATS, JSON lines, HDF5."""
