@@ -16,7 +16,7 @@ DATASET_NAME = $(if $(DATASET),$(shell basename "$(DATASET)"),default)
 TRAINED_ON = $(or $(DATASET),outputs/data/default)
 MODEL ?= $(if $(DATASET),outputs/$(DATASET_NAME)/$(DATASET_NAME),outputs/align)
 # Without texts: what both heads know of an observation would tell them which photons belong to which spectrum.
-NO_TEXT = --context none --metric_for_best_model spectrum_event/recall@1%
+NO_TEXT = --context none
 ALIGN = $(if $(DATASET),--dataset "$(DATASET)" --output_dir "$(MODEL)" --modalities $(MODALITIES)) $(if $(filter text,$(MODALITIES)),,$(NO_TEXT))
 # A data set of the Hub, or a local copy of one: `make benchmark-real`. STEPS=2 BATCH=8: to see that it runs.
 AXIA = astromindinc/axia-csc-corpus

@@ -51,6 +51,8 @@ NEW_MODEL = {"projection_dim": 64, "text_pooling": "mean", "max_text_length": 25
 SMALL_TOWER_TEXT_LENGTH = {"ngram": 512, "bert": 160}
 # Spectrum and photons of one detection are the same photons: that pair is easy, and takes room from the text's.
 SPECTRUM_EVENT_WEIGHT = 0.1
+# Pairs by whose retrieval the best model is known, the first that are aligned.
+BEST_BY = (("spectrum", "text"), ("event", "text"), ("spectrum", "event"))
 WITHOUT_CONTEXT = "test without context"
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "align.yaml"
 
@@ -105,12 +107,21 @@ class AlignArguments(RunArguments):
         },
     )
     projection_dim: int | None = option(None, "dimensions of the shared space; default: 64")
-    metric_for_best_model: str = option("spectrum_text/recall@1%", "of validation; larger is better")
+    metric_for_best_model: str | None = option(
+        None, "of validation, larger is better; default: recall@1%% of spectrum_text, or of the pair there is"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(set(self.modalities)) < 2 or not set(self.modalities) <= set(MODALITIES):
             raise ValueError(f"modalities must be two or more of {list(MODALITIES)}, they are {self.modalities}")
+        pairs = [f"{one}_{other}" for one, other in BEST_BY if {one, other} <= set(self.modalities)]
+        if self.metric_for_best_model is None:
+            self.metric_for_best_model = f"{pairs[0]}/recall@1%"
+        missing = {f"{one}_{other}" for one, other in BEST_BY} - set(pairs)
+        if self.metric_for_best_model.partition("/")[0] in missing:
+            found = f"it is {self.metric_for_best_model!r} with modalities {self.modalities}"
+            raise ValueError(f"metric_for_best_model must be of a pair that is aligned; {found}")
         if self.text_tower not in (None, *SMALL_TOWER_TEXT_LENGTH):
             raise ValueError(f"text_tower must be one of {[*SMALL_TOWER_TEXT_LENGTH]}, it is {self.text_tower!r}")
         if self.text_tower and self.text_model_name_or_path:
@@ -344,6 +355,7 @@ def main(argv: list[str] | None = None) -> None:
         use_responses_of(extractor, dataset)
     stages.begin(arguments.output_dir)
     inputs = {"dataset": dataset_id} | {kind: model_id(model_folder(path)) for kind, path in sources.items()}
+    assert arguments.metric_for_best_model is not None  # __post_init__ has set it
     run = Run(arguments, inputs, accelerator, arguments.metric_for_best_model, greater_is_better=True)
     embeddings = Path("outputs/embeddings") / run.folder.name / Path(dataset).name
     config = ["--dataset_config", arguments.dataset_config] if arguments.dataset_config else []

@@ -188,7 +188,7 @@ def test_photons_are_thinned_while_training_and_never_after(towers, tmp_path, ru
 
 def test_two_modalities_are_enough(towers, tmp_path, run_loop, capsys):
     run_loop("align", "--config", towers / "align.yaml", "--output_dir", tmp_path / "align", "--max_steps", 2,
-             "--modalities", "spectrum", "event", "--metric_for_best_model", "spectrum_event/recall@5%")  # fmt: skip
+             "--modalities", "spectrum", "event")  # fmt: skip
     table = capsys.readouterr().out
     assert "spectrum -> event" in table
     assert "-> text" not in table
@@ -214,7 +214,14 @@ def test_what_cannot_be_run_is_said(towers, tmp_path, run_loop, options, message
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--modalities", "spectrum"], "two or more"), (["--text_training", "frozen"], "text_model_name_or_path")],
+    [
+        (["--modalities", "spectrum"], "two or more"),
+        (
+            ["--modalities", "spectrum", "event", "--metric_for_best_model", "event_text/recall@1%"],
+            "pair that is aligned",
+        ),
+        (["--text_training", "frozen"], "text_model_name_or_path"),
+    ],
 )
 def test_options_that_make_no_sense_end_the_program(towers, run_loop, capsys, options, message):
     with pytest.raises(SystemExit):
