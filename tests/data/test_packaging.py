@@ -416,3 +416,18 @@ acquire(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
 """
+
+
+def test_polars_and_duckdb_read_the_same_rows(input_dir, tmp_path):
+    duckdb = pytest.importorskip("duckdb", reason="no duckdb, which the extra dev installs")
+    polars = pytest.importorskip("polars", reason="no polars, which the extra dev installs")
+    build(input_dir, tmp_path / "out")
+    pattern = str(tmp_path / "out" / "data" / "*.parquet")
+    expected = pq.read_table(tmp_path / "out" / "data", schema=TABLE_SCHEMA).sort_by("region_id").to_pylist()
+    assert polars.read_parquet(pattern).sort("region_id").to_dicts() == expected
+    assert polars.scan_parquet(pattern).filter(polars.col("split") == "test").select("name").collect().height > 0
+    columns = ("name", "spectrum_counts", "event_time", "source_class", "exposure")
+    selected = duckdb.sql(f"select {', '.join(columns)} from '{pattern}' order by region_id").fetchall()
+    assert selected == [tuple(row[name] for name in columns) for row in expected]
+    found = duckdb.sql(f"select sum(len(event_time)) from '{pattern}'").fetchone()
+    assert found == (sum(len(row["event_time"] or ()) for row in expected),)
