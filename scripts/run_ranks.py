@@ -38,11 +38,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--partition", help="of Slurm, which needs it")
     parser.add_argument("--time", default="01:00:00", help="limit of a rank; Slurm (default: %(default)s)")
     parser.add_argument("--qos", help="of Slurm")
-    parser.add_argument("--sbatch", action="append", default=[], metavar="NAME=VALUE", help="more options of sbatch")
+    parser.add_argument("--sbatch", action="append", metavar="NAME=VALUE", help="more options of sbatch")
     parser.add_argument("--ray_address", help="of a Ray cluster (default: one on this machine)")
     parser.add_argument("program", metavar="PROGRAM", help="and its options")
     parser.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    options.sbatch = options.sbatch or []
     for name in ("num_ranks", "workers", "cpus_per_rank", "memory_gb"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1")
