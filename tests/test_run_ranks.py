@@ -15,18 +15,28 @@ pytest.importorskip("datatrove", reason="no datatrove, which the extra scale ins
 
 # Builds a dataset of small chunks; a rank that the environment names is killed in its second one.
 BUILD = """
-import argparse, os, signal, sys
-from pathlib import Path
-from chandraclip.data import shards
+import argparse, os, signal
+from functools import partial
 from chandraclip.ranks import add_rank_options, share_of
-from chandraclip.simulate import dataset
+import numpy as np
+import pyarrow as pa
+from chandraclip.data import shards
+from chandraclip.data.packaging import build_dataset
+from chandraclip.data.schema import TABLE_SCHEMA
+from chandraclip.data.shards import Chunk
+
+def make_chunk(index):
+    rng = np.random.default_rng(index)
+    keys = {"obi": 0, "region_id": index, "split": "train", "source_class": None}
+    rows = [{**keys, "name": f"source {index} {row}", "obsid": row, "healpix": int(rng.integers(3000)),
+             "event_time": rng.uniform(0, 9, 50).tolist()} for row in range(20)]
+    return Chunk(pa.Table.from_pylist(rows, TABLE_SCHEMA))
 
 parser = argparse.ArgumentParser()
 parser.add_argument("output")
 add_rank_options(parser)
 options = parser.parse_args()
 share = share_of(parser, options)
-dataset.SIMULATED_ROWS_PER_CHUNK = 20
 write, calls = shards.write_json, []
 
 def write_or_die(*arguments):
@@ -36,7 +46,8 @@ def write_or_die(*arguments):
     write(*arguments)
 
 shards.write_json = write_or_die
-dataset.build_from_simulation(options.output, 100, seed=3, progress=False, share=share)
+tasks = [partial(make_chunk, index) for index in range(5)]
+build_dataset(options.output, {"source": "files", "input": "x"}, tasks, "mit", progress=False, share=share)
 print("ended well")
 """
 # Leaves its rank in a file, and joins the files: no import that takes time.
