@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chandraclip.program import now_try, run_program
+from chandraclip.ranks import add_rank_options, share_of
 from chandraclip.simulate.population.selection import SELECTIONS
 from chandraclip.simulate.shares import COUNTS, SHARES, checked_shares
 
@@ -119,7 +120,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         command.add_argument("output_dir", metavar="OUTPUT_DIR", type=Path, help="the dataset's folder")
         command.add_argument("--num_processes", type=int, default=1, help="the bytes do not depend on it (default: 1)")
         command.add_argument("--overwrite", action="store_true", help="replace a build of other inputs or parameters")
+        if command is not hub:  # a table of the Hub is read from front to end first, once
+            add_rank_options(command)
     options = parser.parse_args(arguments)
+    if options.command != "hub":
+        options.share = share_of(parser, options)
     if options.command == "simulate":
         from_population = {"--selection": options.selection != "all", "--arf": options.arf, "--rmf": options.rmf}
         if options.from_catalog and (given := [name for name, value in from_population.items() if value]):
@@ -162,6 +167,7 @@ def build_csc(options: argparse.Namespace) -> BuildResult:
         options.overwrite,
         options.limit,
         options.license,
+        share=options.share,
     )
 
 
@@ -200,7 +206,12 @@ def build_here(options: argparse.Namespace) -> BuildResult:
         from chandraclip.data.build_from_texts import build_from_texts
 
         return build_from_texts(
-            options.dataset, options.summaries, options.output_dir, options.num_processes, options.overwrite
+            options.dataset,
+            options.summaries,
+            options.output_dir,
+            options.num_processes,
+            options.overwrite,
+            share=options.share,
         )
     if options.command == "simulate" and options.from_catalog:
         return build_from_catalog(
@@ -211,6 +222,7 @@ def build_here(options: argparse.Namespace) -> BuildResult:
             options.num_processes,
             options.overwrite,
             pileup=not options.no_pileup,
+            share=options.share,
         )
     if options.command == "simulate" and options.planted is not None:
         return build_planted(
@@ -221,6 +233,7 @@ def build_here(options: argparse.Namespace) -> BuildResult:
             options.seed,
             options.num_processes,
             options.overwrite,
+            share=options.share,
         )
     if options.command == "simulate":
         return build_from_simulation(
@@ -233,6 +246,7 @@ def build_here(options: argparse.Namespace) -> BuildResult:
             arf=options.arf,
             rmf=options.rmf,
             pileup=not options.no_pileup,
+            share=options.share,
         )
     if options.command == "lists":
         tell_progress()
@@ -242,6 +256,7 @@ def build_here(options: argparse.Namespace) -> BuildResult:
             options.num_processes,
             options.overwrite,
             license_id=options.license,
+            share=options.share,
         )
     return build_from_files(
         options.input_dir,
@@ -250,12 +265,18 @@ def build_here(options: argparse.Namespace) -> BuildResult:
         options.overwrite,
         texts=options.texts,
         license_id=options.license,
+        share=options.share,
     )
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     result = {"csc": build_csc, "hub": build_hub}.get(options.command, build_here)(options)
+    if result.num_staged is not None:
+        done, all_own = result.num_staged
+        share = options.share
+        print(f"{result.output}: rank {share.rank} of {share.num_ranks}: {done} of its {all_own} chunks are done")
+        return 0 if done == all_own else 1  # what an archive did not give may be had by another try
     manifest = result.manifest
     print(f"{result.output}: {'already built' if result.already_built else 'written'}")
     for split, num_rows in manifest["num_rows"].items():
@@ -279,7 +300,8 @@ def main(arguments: list[str] | None = None) -> int:
         for entry in manifest["notes"]:
             print(f"    {entry['file']}: {entry['note']}")
     if manifest.get("failed"):
-        print(f"  {len(manifest['failed'])} detection(s) could not be fetched; the same command tries them again:")
+        again = "the same command without --merge tries" if options.share.only_merge else "the same command tries"
+        print(f"  {len(manifest['failed'])} detection(s) could not be fetched; {again} them again:")
         for entry in manifest["failed"]:
             print(f"    {entry['file']}: {entry['reason']}")
         return 1

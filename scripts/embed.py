@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chandraclip.program import now_try, run_program
+from chandraclip.ranks import add_rank_options, share_of
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -40,7 +41,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--max_hours", type=float, help="read no more than the first so many hours of an observation (default: all)"
     )
+    add_rank_options(parser)
     options = parser.parse_args(arguments)
+    options.share = share_of(parser, options)
     for name in ("batch_size", "num_processes", "rows_per_part"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1")
@@ -81,7 +84,15 @@ def main(arguments: list[str] | None = None) -> None:
         num_processes=num_processes,
         rows_per_part=options.rows_per_part,
         revision=options.revision,
+        share=options.share,
     )
+    if "staged_rows" in facts:
+        share, done = options.share, facts["resumed_rows"]
+        print(
+            f"{options.output}: rank {share.rank} of {share.num_ranks}: its {facts['staged_rows']} detections are "
+            f"embedded, {done} of them found done"
+        )
+        return
     rows = sum(facts["rows"].values())
     done = f", {facts['resumed_rows']} of them found done" if facts["resumed_rows"] else ""
     print(f"{options.output / EMBEDDINGS_FILE}: {rows} detections {facts['rows']}{done}")

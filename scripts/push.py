@@ -4,16 +4,21 @@
     python scripts/push.py outputs/align USER/NAME
     python scripts/push.py outputs/data/real USER/NAME --dataset --private
 
-Log in first (`hf auth login`). Of a model go weights, configuration, processor, metrics, card; of a dataset, all files.
+Log in first (`hf auth login`). Of a model go weights, configuration, processor, metrics, card; of a dataset that this
+package built, its Parquet files, manifest and card, and of another one all files. No message tells a token or password.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from chandraclip.errors import InputFileError
 from chandraclip.program import now_try, run_program
+
+CARD_FILE = "README.md"
+TOKEN = r"hf_[A-Za-z0-9]{8,}"
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -27,14 +32,21 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
-    # slow to import: --help is not
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
-
+    if "://" in options.repo_id:
+        raise InputFileError(without_secrets(options.repo_id), "USER/NAME is meant, not a URL")
+    if re.search(TOKEN, options.repo_id):
+        raise InputFileError("REPO_ID", "looks like a token, which would become the name of a repository")
     private = options.private or None
     try:
         url = (push_dataset if options.dataset else push_model)(options.folder, options.repo_id, private)
-    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError) as error:
-        raise InputFileError(options.repo_id, str(error)) from error
+    except InputFileError:
+        raise
+    except Exception as error:
+        if not is_of_the_hub(error):
+            raise
+        # Without its cause, whose traceback tells what the Hub answered word for word.
+        raise InputFileError(without_secrets(options.repo_id), without_secrets(str(error) or repr(error))) from None
+    url = without_secrets(url)
     print(f"{options.folder}: published at {url}")
     if options.dataset:
         now_try(
@@ -43,6 +55,22 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         embeddings = Path("outputs/embeddings") / options.folder.name / "default"
         now_try(["scripts/embed.py", options.repo_id, "outputs/data/default", embeddings])
+
+
+def is_of_the_hub(error: Exception) -> bool:
+    """Whether the Hub refuses, or cannot be reached; its client's client has had several names."""
+    packages = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return isinstance(error, ValueError) or bool(packages & {"huggingface_hub", "httpx", "httpx2", "requests"})
+
+
+def without_secrets(text: str) -> str:
+    """A message without the token of this process, anything like a token, and the user in a URL."""
+    from huggingface_hub import get_token
+
+    token = get_token()
+    if token:
+        text = text.replace(token, "***")
+    return re.sub(TOKEN, "hf_***", re.sub(r"(://)[^/@\s]+@", r"\1***@", text))
 
 
 def push_model(folder: Path, repo_id: str, private: bool | None) -> str:
@@ -74,15 +102,36 @@ def push_dataset(folder: Path, repo_id: str, private: bool | None) -> str:
     """
     from huggingface_hub import HfApi
 
+    from chandraclip.data.card import NAME_IN_CARD
+    from chandraclip.data.provenance import MANIFEST, read_manifest
     from chandraclip.data.shards import STAGING
 
     if (folder / STAGING).exists():
         raise InputFileError(folder, "its build is not finished: give the command again to go on")
-    if not (folder / "README.md").is_file():
+    if not (folder / CARD_FILE).is_file():
         raise InputFileError(folder, "there is no README.md, so this is no dataset with a card")
     api = HfApi()
     url = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-    api.upload_folder(repo_id=url.repo_id, folder_path=folder, repo_type="dataset", ignore_patterns=[".*", "**/.*"])
+    # Of ours, what else lies in the folder is its owner's.
+    ours = ["data/*.parquet", "responses/*.parquet", MANIFEST] if read_manifest(str(folder)) is not None else None
+    api.upload_folder(
+        repo_id=url.repo_id,
+        folder_path=folder,
+        repo_type="dataset",
+        allow_patterns=ours,
+        ignore_patterns=[".*", "**/.*", CARD_FILE],
+        delete_patterns=None if ours is None else ours[:2],  # shards of an earlier push would load beside these
+        commit_message="Upload with chandraclip",
+    )
+    # The card last, which makes the rest load; its code asks for the dataset by the name that it has there.
+    card = (folder / CARD_FILE).read_text().replace(f'"{NAME_IN_CARD}"', f'"{url.repo_id}"')
+    api.upload_file(
+        path_or_fileobj=card.encode(),
+        path_in_repo=CARD_FILE,
+        repo_id=url.repo_id,
+        repo_type="dataset",
+        commit_message="Upload the card",
+    )
     return str(url)
 
 

@@ -20,6 +20,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import yaml
+
+LISTS = ("tags", "language", "task_categories", "size_categories", "datasets", "configs", "model-index")
+WORDS = ("license", "library_name", "pipeline_tag", "pretty_name")
 REPO = r"(?P<kind>models|datasets)/(?P<repo>[^/]+/[^/]+)"
 ROUTES = [
     ("GET", r"/api/whoami-v2", "whoami"),
@@ -49,12 +53,14 @@ class HubServer:
         repos: id -> commits, oldest first; the first is empty.
         requests: (method, path) of all requests.
         unknown: those that had no answer here.
+        fails: part of "METHOD path" -> status; such a request is refused.
     """
 
     user: str = "tester"
     repos: dict[str, list[Commit]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     unknown: list[tuple[str, str]] = field(default_factory=list)
+    fails: dict[str, int] = field(default_factory=dict)
 
     def __enter__(self) -> HubServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -92,11 +98,38 @@ class HubServer:
 
     # One method a route: arguments of the path and the parsed body in, (status, headers, body) out.
 
+    def failure(self, method: str, path: str, token: str) -> tuple[int, dict[str, str], Any] | None:
+        """The answer to a request that `fails` names; like a careless proxy, it tells what it was asked with."""
+        for part, status in self.fails.items():
+            if part in f"{method} {path}":
+                said = f"no: {method} {path} with {token}"
+                return status, {"X-Error-Message": said}, {"error": said}
+        return None
+
     def whoami(self, **_: Any) -> Any:
         return {"type": "user", "name": self.user, "orgs": [], "auth": {"accessToken": {"role": "write"}}}
 
-    def validate_card(self, **_: Any) -> Any:
-        return {"errors": [], "warnings": []}
+    def validate_card(self, body: Any, **_: Any) -> Any:
+        """The front matter parses, and has the forms that the Hub's documentation of cards asks for."""
+        match = re.match(r"---\n(.*?)\n---\n", body["content"], re.DOTALL)
+        try:
+            data = yaml.safe_load(match[1]) if match else None
+        except yaml.YAMLError as error:
+            data = str(error)
+        if not isinstance(data, dict):
+            return 400, {}, {"errors": [{"message": f"no YAML in front: {data}"}], "warnings": []}
+        errors = [f"{name} is not a list" for name in LISTS if not isinstance(data.get(name, []), (list, str))]
+        errors += [f"{name} is not a word" for name in WORDS if not isinstance(data.get(name, ""), str)]
+        errors += [
+            f"license: {data['license']}" for _ in [0] if not re.fullmatch(r"[a-z0-9.-]+", data.get("license", "mit"))
+        ]
+        errors += [
+            f"config {item}" for item in data.get("configs", []) if not {"config_name", "data_files"} <= set(item)
+        ]
+        wanted = {"task", "metrics"}
+        results = [result for item in data.get("model-index", []) for result in item["results"]]
+        errors += [f"result {result}" for result in results if not wanted <= set(result)]
+        return (400 if errors else 200), {}, {"errors": [{"message": text} for text in errors], "warnings": []}
 
     def create(self, body: Any, **_: Any) -> Any:
         repo = f"{body.get('organization') or self.user}/{body['name']}"
@@ -205,6 +238,8 @@ def _handler(server: HubServer) -> type[BaseHTTPRequestHandler]:
             server.requests.append((self.command, url.path))
             body = self._body()
             method = "GET" if self.command == "HEAD" else self.command
+            if refusal := server.failure(method, url.path, self.headers.get("Authorization", "")):
+                return self._send(*refusal)
             for route_method, pattern, name in ROUTES:
                 match = re.fullmatch(pattern, unquote(url.path))
                 if match and route_method == method:

@@ -56,12 +56,16 @@ NOT_RUN = {
     "compare_event_models.py": "trains five families; tests/test_event_comparison.py has its steps",
     "compare_photons_read.py": "embeds four times; tests/test_event_comparison.py has its steps",
     "--key ": "needs a detection of the reader's own dataset",
+    "--executor slurm": "needs a cluster; tests/test_run_ranks.py has stand-ins for its programs",
+    "export_hats.py": "needs the extra hats; tests/data/test_hats_export.py has it",
+    "scripts/push.py": "needs the Hub; tests/training/test_push.py has one on loopback",
     "--name ": "needs a source of the reader's own dataset",
 }
 NOT_EXECUTED = {"import pyvo": "asks the archive's server, with a package that is no dependency"}
 # What makes commands short.
 SHORTER = {
     "--num_detections 100000": "--num_detections 250",
+    "--num_ranks 8": "--num_ranks 2",
     "--planted 20000": "--planted 150 --shares flare=0.3 transient=0.3 --counts 10 60",
     "outputs/results/transients": "outputs/results/transients --num_resamples 20 --classifiers linear",
     "path/or/repo_id": "DATASET",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-FOOT = {"errors", "files", "lock", "model_folder", "processes", "program", "versions"}
+FOOT = {"errors", "files", "lock", "model_folder", "processes", "program", "rank_runs", "ranks", "versions"}
 # wing -> the wings it may import beside itself and the foot
 MAY_IMPORT = {
     "acquire": {"ogip", "data"},  # what the archives hold, handed to the packaging

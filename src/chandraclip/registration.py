@@ -11,7 +11,7 @@ from importlib import import_module
 from types import FrameType
 
 LIGHT = (
-    *("errors", "files", "lock", "processes", "program"),
+    *("errors", "files", "lock", "processes", "program", "ranks", "rank_runs"),
     *("acquire", "ogip", "catalog", "simulate", "observation", "evaluation", "graphs", "realism"),
     *("summaries", "training.arguments"),
 )

@@ -25,6 +25,7 @@ from chandraclip.acquire.build import ArchiveOptions, build_from_archive
 from chandraclip.acquire.http import Manners
 from chandraclip.data.packaging import BuildResult
 from chandraclip.errors import InputFileError, OptionError
+from chandraclip.ranks import Share
 from ogip_files import OgipFiles
 
 HASTY = Manners(attempts=4, first_wait=0.001, longest_wait=0.01, read_timeout=0.3, connect_timeout=2.0)
@@ -154,6 +155,18 @@ def test_kept_files_change_nothing(server, tmp_path, clean):
     build(server, tmp_path / "again", keep_files=tmp_path / "files")
     assert server.count("retrieve") == before
     assert content(tmp_path / "again") == content(clean)
+
+
+def test_ranks_fetch_what_one_process_fetches(server, tmp_path, clean):
+    """They ask for the table once, and share a folder of kept files."""
+    options = {"keep_files": tmp_path / "files"}
+    for rank, own in ((1, 0), (0, 1)):  # there is one chunk
+        assert build(server, tmp_path / "out", share=Share(rank, 2), **options).num_staged == (own, own)
+    assert server.count("sync") == 1
+    assert not build(server, tmp_path / "out", share=Share(only_merge=True), **options).already_built
+    assert server.count("sync") == 1
+    assert content(tmp_path / "out") == content(clean)
+    assert not [path for path in tmp_path.rglob(".*") if path.name in (".lock", ".ranks", ".archive", ".building")]
 
 
 def test_tables_of_getProperties_are_those_of_tap(server, tmp_path, clean):

@@ -22,6 +22,7 @@ from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
 from chandraclip.files import sha256_of
 from chandraclip.ogip.response import Response
+from chandraclip.ranks import Share
 from chandraclip.simulate import dataset
 
 NUM_ITEMS = 40
@@ -339,3 +340,94 @@ def test_command_line(repository, tmp_path):
     assert "num_detections 40 (now 41)" in other.stderr
     assert run("files", tmp_path / "none", tmp_path / "other").returncode == 1
     assert Path(tmp_path / "out" / "responses").is_dir()
+
+
+def build_rank(input_dir, output, rank, num_ranks, **options):
+    return build(input_dir, output, share=Share(rank, num_ranks), **options)
+
+
+def test_ranks_make_what_one_process_makes(input_dir, tmp_path):
+    build(input_dir, tmp_path / "whole")
+    output = tmp_path / "ranks"
+    assert build_rank(input_dir, output, 2, 3).num_staged == (1, 1)
+    assert build_rank(input_dir, output, 0, 3).num_staged == (2, 2)
+    assert not (output / "data").exists()
+    with pytest.raises(InputFileError, match="1 of 4 chunks are missing or damaged"):
+        build(input_dir, output, share=Share(only_merge=True))
+    assert build_rank(input_dir, output, 1, 2).num_staged == (2, 2)  # another number of ranks makes the same chunks
+    merged = build(input_dir, output, share=Share(only_merge=True))
+    assert not merged.already_built
+    assert hashes(output) == hashes(tmp_path / "whole")
+    files = {path.relative_to(output) for path in output.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file()}
+    assert all((output / path).read_bytes() == (tmp_path / "whole" / path).read_bytes() for path in files)
+    assert build_rank(input_dir, output, 0, 3).already_built
+    assert not (output / ".building").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut rows", "no responses"])
+def test_a_damaged_chunk_is_not_merged_but_made_again(input_dir, tmp_path, damage):
+    build(input_dir, tmp_path / "whole")
+    output = tmp_path / "ranks"
+    build_rank(input_dir, output, 0, 1)
+    chunks = output / ".building" / "chunks"
+    if damage == "cut rows":
+        path = chunks / "000001-train.arrow"
+        path.write_bytes(path.read_bytes()[:-40])
+    else:
+        (chunks / "000001-responses.arrow").unlink()
+    with pytest.raises(InputFileError, match=r"1 of 4 chunks are missing or damaged \(1;"):
+        build(input_dir, output, share=Share(only_merge=True))
+    build(input_dir, output)
+    assert hashes(output) == hashes(tmp_path / "whole")
+
+
+def test_ranks_work_side_by_side_but_not_with_another_build(input_dir, tmp_path):
+    output = tmp_path / "out"
+    build_rank(input_dir, output, 1, 4)
+    folder = output / ".ranks" / "build.1-of-2"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD_RANK, str(folder)], stdout=subprocess.PIPE, stdin=subprocess.PIPE
+    )
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        build_rank(input_dir, output, 0, 2)
+        with pytest.raises(InputFileError, match=f"process {holder.pid} on"):
+            build_rank(input_dir, output, 1, 2)  # it is at work
+        for other in ({}, {"share": Share(only_merge=True)}, {"overwrite": True}):
+            with pytest.raises(InputFileError, match=f"rank 1-of-2 of a job, process {holder.pid} on .* works there"):
+                build(input_dir, output, **other)
+        with pytest.raises(InputFileError, match="works there"):
+            build_rank(input_dir, output, 0, 2, overwrite=True, license_id="mit")
+        assert len(list((output / ".building" / "chunks").glob("*.json"))) == 3
+    finally:
+        holder.kill()
+        holder.wait()
+    build_rank(input_dir, output, 1, 2)  # whom the kill has left free
+    build(input_dir, output, share=Share(only_merge=True))
+    assert (output / "data").exists()
+
+
+HOLD_RANK = """
+import sys
+from pathlib import Path
+from chandraclip.lock import acquire
+acquire(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_polars_and_duckdb_read_the_same_rows(input_dir, tmp_path):
+    duckdb = pytest.importorskip("duckdb", reason="no duckdb, which the extra dev installs")
+    polars = pytest.importorskip("polars", reason="no polars, which the extra dev installs")
+    build(input_dir, tmp_path / "out")
+    pattern = str(tmp_path / "out" / "data" / "*.parquet")
+    expected = pq.read_table(tmp_path / "out" / "data", schema=TABLE_SCHEMA).sort_by("region_id").to_pylist()
+    assert polars.read_parquet(pattern).sort("region_id").to_dicts() == expected
+    assert polars.scan_parquet(pattern).filter(polars.col("split") == "test").select("name").collect().height > 0
+    columns = ("name", "spectrum_counts", "event_time", "source_class", "exposure")
+    selected = duckdb.sql(f"select {', '.join(columns)} from '{pattern}' order by region_id").fetchall()
+    assert selected == [tuple(row[name] for name in columns) for row in expected]
+    found = duckdb.sql(f"select sum(len(event_time)) from '{pattern}'").fetchone()
+    assert found == (sum(len(row["event_time"] or ()) for row in expected),)

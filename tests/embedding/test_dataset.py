@@ -18,6 +18,7 @@ from chandraclip.errors import InputFileError
 from chandraclip.evaluation.dataset import join_columns
 from chandraclip.evaluation.embeddings import EMBEDDINGS_SCHEMA, KEY, EmbeddingTable
 from chandraclip.model_folder import model_id
+from chandraclip.ranks import Share
 
 
 class CountingEmbedder:
@@ -170,3 +171,20 @@ def test_plain_parquet_has_row_numbers_for_keys_and_its_own_count_of_simulated_r
     assert table.keys["region_id"].tolist() == table.keys["obsid"].tolist() == list(range(len(table)))
     joined = join_columns(str(tmp_path / "plain"), "texts", ["true_spectrum"], table)["true_spectrum"]
     assert [value is not None for value in joined] == [is_simulated[names.index(name)] for name in table.name]
+
+
+def test_ranks_embed_what_one_process_embeds(tmp_path, dataset, model, embedder):
+    config = EmbedConfig(str(model), str(dataset))
+    whole = embed_dataset(config, tmp_path / "whole", rows_per_part=100)
+    calls, embedder.calls = embedder.calls, 0
+    ranks = [embed_dataset(config, tmp_path / "out", rows_per_part=100, share=Share(rank, 3)) for rank in (2, 0)]
+    with pytest.raises(InputFileError, match="parts are missing or damaged"):
+        embed_dataset(config, tmp_path / "out", rows_per_part=100, share=Share(only_merge=True))
+    ranks.append(embed_dataset(config, tmp_path / "out", rows_per_part=100, share=Share(1, 3)))
+    assert embedder.calls == calls
+    assert sum(facts["staged_rows"] for facts in ranks) == 800
+    merged = embed_dataset(config, tmp_path / "out", rows_per_part=100, share=Share(only_merge=True))
+    assert merged == {**whole, "resumed_rows": 800}
+    for name in ("embeddings.parquet", "embeddings.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["embeddings.json", "embeddings.parquet"]

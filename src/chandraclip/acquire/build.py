@@ -12,8 +12,8 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -36,7 +36,8 @@ from chandraclip.data.schema import SCHEMA_VERSION, TABLE_SCHEMA
 from chandraclip.data.shards import STAGING, Chunk
 from chandraclip.errors import InputFileError, OptionError
 from chandraclip.files import atomic_path, sha256_of
-from chandraclip.lock import locked
+from chandraclip.lock import locked, shared
+from chandraclip.ranks import WHOLE, Share
 from chandraclip.versions import installed_versions
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ def build_from_archive(
     limit: int | None = None,
     license_id: str = "unknown",
     progress: bool = True,
+    share: Share = WHOLE,
 ) -> BuildResult:
     """Fetches the detections of a query and writes them as a dataset.
 
@@ -88,7 +90,8 @@ def build_from_archive(
     been. Columns that the query gives are the catalogue's alone: where it has no value, none is measured here.
 
     Args:
-        output, num_processes, overwrite, progress: see `data.packaging.build_dataset`; each process asks by itself.
+        output, num_processes, overwrite, progress, share: see `data.packaging.build_dataset`; each process asks by
+            itself, and those of all ranks keep to one rate together.
         query: ADQL, see `tables.fetch_table`.
         products: of `csccli.PRODUCTS`. What makes no rows (`ROW_PRODUCTS`) goes to `options.keep_files` alone.
         options: how the archive is asked.
@@ -115,11 +118,13 @@ def build_from_archive(
     if finished is not None:
         shutil.rmtree(table_path.parent, ignore_errors=True)  # killed before the last line of this function
         return BuildResult(output, finished, already_built=True)
-    client = ArchiveClient(options.base_url, options.shared_by(1).manners)
-    keep = nullcontext() if options.keep_files is None else locked(options.keep_files)
-    with locked(output), keep:
+
+    def fetch_table() -> None:
         if not table_path.exists():
+            client = ArchiveClient(options.base_url, options.shared_by(1).manners)
             _write(table_path, tables.fetch_table(client, query, options.table_service))
+
+    with _held(output, options.keep_files, share, fetch_table):
         table = _read(table_path, limit)
         parameters["num_detections"] = table.num_rows
         parameters["catalog_columns"] = [name for name in table.column_names if name in TABLE_SCHEMA.names]
@@ -128,7 +133,7 @@ def build_from_archive(
         tasks = [
             partial(
                 _fetch_chunk,
-                options.shared_by(num_processes),
+                options.shared_by(num_processes * share.num_ranks),
                 parameters["products"],
                 table_path,
                 limit,
@@ -139,14 +144,31 @@ def build_from_archive(
         ]
         try:
             result = build_dataset(
-                output, parameters, tasks, license_id, num_processes, overwrite, progress, work="fetch"
+                output, parameters, tasks, license_id, num_processes, overwrite, progress, work="fetch", share=share
             )
         except fetching.ArchiveAwayError as error:
             reason = f"the archive does not answer: {error}; run the same command again, it goes on from here"
             raise InputFileError(shown(options.base_url), reason) from None
-        if not result.manifest.get("failed"):
+        if result.num_staged is None and not result.manifest.get("failed"):
             shutil.rmtree(table_path.parent, ignore_errors=True)
     return result
+
+
+@contextmanager
+def _held(output: Path, keep_files: Path | None, share: Share, prepare: Callable[[], None]) -> Iterator[None]:
+    """The folders that a build writes, held by it, or by its ranks together."""
+    with ExitStack() as stack:
+        if share.is_rank:
+            if keep_files is not None:
+                job = hashlib.sha256(str(output.resolve()).encode()).hexdigest()[:16]
+                stack.enter_context(shared(keep_files, job, share.name, lambda: None))
+            stack.enter_context(shared(output, "build", share.name, prepare))
+        else:
+            stack.enter_context(locked(output))
+            if keep_files is not None:
+                stack.enter_context(locked(keep_files))
+            prepare()
+        yield
 
 
 def _check(products: Sequence[str], options: ArchiveOptions, limit: int | None, output: Path) -> list[csccli.Product]:

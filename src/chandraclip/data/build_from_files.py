@@ -24,6 +24,7 @@ from chandraclip.data.splits import assign_splits
 from chandraclip.errors import InputFileError
 from chandraclip.files import sha256_of
 from chandraclip.ogip.response import Response
+from chandraclip.ranks import WHOLE, Share
 
 FILES_PER_CHUNK = 100
 TEXT_COLUMNS = ("summary", "bibcodes", "summary_model", "prompt_version")
@@ -37,12 +38,13 @@ def build_from_files(
     texts: str | Path | None = None,
     license_id: str = "unknown",
     progress: bool = True,
+    share: Share = WHOLE,
 ) -> BuildResult:
     """Packages the mission files under a folder as a dataset; a file that cannot be used is listed with its reason.
 
     Args:
         input_dir: searched for spectra, responses and event lists (`files.find_detections`).
-        output, num_processes, overwrite, progress: see `build_from_simulation`.
+        output, num_processes, overwrite, progress, share: see `packaging.build_dataset`.
         texts: JSON lines with `summary` and optionally bibcodes, summary_model and prompt_version, for the `name`, or
             else all detections of the `obsid`, that the line gives.
         license_id: for the card, an identifier of the Hub.
@@ -72,7 +74,9 @@ def build_from_files(
     }
     groups = [items[begin : begin + FILES_PER_CHUNK] for begin in range(0, len(items), FILES_PER_CHUNK)]
     tasks = [partial(_read_files, input_dir, group, text_path) for group in groups]
-    return build_dataset(output, parameters, tasks, license_id, num_processes, overwrite, progress, work="read files")
+    return build_dataset(
+        output, parameters, tasks, license_id, num_processes, overwrite, progress, work="read files", share=share
+    )
 
 
 @lru_cache(maxsize=1)

@@ -54,6 +54,7 @@ from chandraclip.data.shards import Chunk
 from chandraclip.data.splits import assign_splits
 from chandraclip.errors import InputFileError
 from chandraclip.files import sha256_of
+from chandraclip.ranks import WHOLE, Share
 
 logger = logging.getLogger(__name__)
 
@@ -73,12 +74,13 @@ def build_from_lists(
     overwrite: bool = False,
     license_id: str = "unknown",
     progress: bool = True,
+    share: Share = WHOLE,
 ) -> BuildResult:
     """Packages a table of photon lists as a dataset; a row that cannot be used is listed with its reason.
 
     Args:
         table: Parquet file, with the columns of this module's table.
-        output, num_processes, overwrite, progress: see `packaging.build_dataset`.
+        output, num_processes, overwrite, progress, share: see `packaging.build_dataset`.
         license_id: for the card, an identifier of the Hub.
 
     Raises:
@@ -108,7 +110,9 @@ def build_from_lists(
             own = {row - first: why for row, why in repeated.items() if first + begin <= row < first + stop}
             tasks.append(partial(_read_rows, table, group, first, begin, stop, own))
         first += size
-    return build_dataset(output, parameters, tasks, license_id, num_processes, overwrite, progress, work="read lists")
+    return build_dataset(
+        output, parameters, tasks, license_id, num_processes, overwrite, progress, work="read lists", share=share
+    )
 
 
 def _check_columns(path: Path, schema: pa.Schema) -> None:

@@ -19,6 +19,7 @@ from chandraclip.data.shards import Chunk
 from chandraclip.errors import InputFileError
 from chandraclip.files import sha256_of
 from chandraclip.ogip.response import Response
+from chandraclip.ranks import WHOLE, Share
 
 ROWS_PER_CHUNK = 5000
 
@@ -30,13 +31,14 @@ def build_from_texts(
     num_processes: int = 1,
     overwrite: bool = False,
     progress: bool = True,
+    share: Share = WHOLE,
 ) -> BuildResult:
     """Writes a dataset again, with texts; rows of sources that these do not have keep what they had.
 
     Args:
         dataset: folder of one that this package built.
         texts: as `build_from_files.load_texts` takes them.
-        output, num_processes, overwrite, progress: see `packaging.build_dataset`.
+        output, num_processes, overwrite, progress, share: see `packaging.build_dataset`.
 
     Raises:
         InputFileError: `dataset` is none or not complete, no text is of a source of it, or `output` holds another
@@ -62,7 +64,15 @@ def build_from_texts(
             # What was skipped and noted belongs to the whole: the first chunk tells it.
             tasks.append(partial(_with_texts, file, begin, texts, *(([], []) if tasks else facts)))
     return build_dataset(
-        output, parameters, tasks, manifest["license"], num_processes, overwrite, progress, work="add texts"
+        output,
+        parameters,
+        tasks,
+        manifest["license"],
+        num_processes,
+        overwrite,
+        progress,
+        work="add texts",
+        share=share,
     )
 
 

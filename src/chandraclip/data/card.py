@@ -13,6 +13,7 @@ import yaml
 from chandraclip.catalog.variability import MAX_BINS
 from chandraclip.data.schema import CONFIGS, RESPONSE_SCHEMA, SOURCE_CLASSES, TABLE_SCHEMA, features
 
+NAME_IN_CARD = "path/or/repo_id"  # by which its code asks for the dataset, until it is published
 CONFIG_DESCRIPTIONS = {
     "pairs": "all columns; what training reads",
     "catalog": "positions, catalogue quantities, class",
@@ -151,7 +152,7 @@ def render_card(manifest: Mapping[str, Any]) -> str:
     text = Template((files("chandraclip") / "templates" / "dataset_card.md").read_text()).substitute(
         pretty_name=pretty_name,
         summary=_summary(manifest),
-        repo_id="path/or/repo_id",
+        repo_id=NAME_IN_CARD,
         config_table=_markdown(
             ["config", "columns", "content"],
             [[f"`{name}`", _num_columns(name), CONFIG_DESCRIPTIONS[name]] for name in _config_names(manifest)],

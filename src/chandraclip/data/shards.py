@@ -52,13 +52,14 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ChunkRecord:
-    """What a finished chunk holds: rows and Arrow bytes a split."""
+    """What a finished chunk holds: rows and Arrow bytes a split, and responses (None: not recorded)."""
 
     num_rows: dict[str, int]
     num_bytes: dict[str, int]
     skipped: list[dict[str, str]]
     notes: list[dict[str, str]] = field(default_factory=list)
     failed: list[dict[str, str]] = field(default_factory=list)
+    num_responses: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,19 @@ def read_record(staging: Path, index: int) -> ChunkRecord | None:
     """The record of a finished chunk; None where it still has to be made."""
     path = staging / "chunks" / f"{index:06d}.json"
     return ChunkRecord(**json.loads(path.read_text())) if path.exists() else None
+
+
+def is_whole(staging: Path, index: int, record: ChunkRecord) -> bool:
+    """Whether the files of a finished chunk hold what its record says; a lost disk or copy may have left less."""
+    wanted = {split: rows for split, rows in record.num_rows.items() if rows}
+    if record.num_responses:
+        wanted["responses"] = record.num_responses
+    try:
+        return all(
+            _count_rows(staging / "chunks" / f"{index:06d}-{part}.arrow") == rows for part, rows in wanted.items()
+        )
+    except (OSError, pa.ArrowInvalid):
+        return False
 
 
 def stage_chunk(staging: Path, index: int, make_chunk: Callable[[], Chunk]) -> ChunkRecord:
@@ -93,7 +107,7 @@ def stage_chunk(staging: Path, index: int, make_chunk: Callable[[], Chunk]) -> C
         raise ValueError(f"chunk {index} has rows whose split is none of {', '.join(SPLITS)}")
     if chunk.responses:
         _write_ipc(folder / f"{index:06d}-responses.arrow", responses_to_table(chunk.responses))
-    record = ChunkRecord(num_rows, num_bytes, chunk.skipped, chunk.notes, chunk.failed)
+    record = ChunkRecord(num_rows, num_bytes, chunk.skipped, chunk.notes, chunk.failed, len(chunk.responses))
     write_json(folder / f"{index:06d}.json", asdict(record))
     if chunk.when_staged is not None:
         chunk.when_staged()
@@ -225,6 +239,12 @@ def _write_ipc(path: Path, table: pa.Table) -> None:
 def _read_ipc(path: Path) -> pa.Table:
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()
+
+
+def _count_rows(path: Path) -> int:
+    """By the metadata of its batches, which are found from the file's end: a file that was cut off has none."""
+    with pa.memory_map(str(path)) as source:
+        return int(pa.ipc.open_file(source).count_rows())
 
 
 def write_parquet(path: Path, table: pa.Table, row_group_size: int) -> None:

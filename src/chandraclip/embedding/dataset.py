@@ -11,6 +11,8 @@ import logging
 import multiprocessing
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -30,10 +32,11 @@ from chandraclip.embedding.halves import cut_short
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.embeddings import EMBEDDINGS, EMBEDDINGS_FILE, EMBEDDINGS_SCHEMA, LATENTS, PROVENANCE_FILE
 from chandraclip.files import atomic_path, write_json
-from chandraclip.lock import locked
+from chandraclip.lock import locked, refuse_others, shared
 from chandraclip.model_folder import model_folder, model_id
 from chandraclip.processes import task_runner
 from chandraclip.program import goes_on_from
+from chandraclip.ranks import WHOLE, Share
 from chandraclip.versions import installed_versions
 
 logger = logging.getLogger(__name__)
@@ -96,6 +99,7 @@ def embed_dataset(
     num_processes: int = 1,
     rows_per_part: int = ROWS_PER_PART,
     revision: str | None = None,
+    share: Share = WHOLE,
 ) -> dict[str, Any]:
     """Write ``OUTPUT/embeddings.parquet`` and its provenance ``OUTPUT/embeddings.json``.
 
@@ -106,13 +110,15 @@ def embed_dataset(
         num_processes: workers; 1 runs in this process.
         rows_per_part: rows a resumable part.
         revision: of a model on the Hub.
+        share: a rank embeds its parts and leaves them in `output`; merging embeds none, and joins what ranks have made.
 
     Returns:
-        The provenance, with ``resumed_rows``: how many were found done.
+        The provenance, with ``resumed_rows``: how many were found done. Of a rank, ``staged_rows`` too: how many are
+        its share; nothing is joined yet.
 
     Raises:
         InputFileError: model or dataset do not load, or the dataset lacks the split or has columns that cannot be used;
-            another process writes to `output`.
+            another process writes to `output`; ranks have not embedded all that is to be merged.
         ValueError: an embedding is not finite.
     """
     folder = model_folder(config.model, revision)
@@ -147,17 +153,25 @@ def embed_dataset(
     total = sum(len(rows) for rows in splits.values())
     if _finished(output, identity):
         return {**json.loads((output / PROVENANCE_FILE).read_text()), "resumed_rows": total}
-    provenance["bad_rows"] = _bad_rows(config.dataset, splits)
-
+    columns = _modalities(config.dataset, splits)
+    if not share.is_rank:
+        provenance["bad_rows"] = _bad_rows(config.dataset, splits, columns)
     parts = [
         Part(name, start, min(start + rows_per_part, len(rows)))
         for name, rows in splits.items()
         for start in range(0, len(rows), rows_per_part)
     ]
-    with locked(output), goes_on_from(output, lambda: f"detection {_num_done(parts, output / _PARTS) + 1} of {total}"):
-        folder = _parts_folder(output, identity)
+    parts = [parts[index] for index in share.of(len(parts))]
+    total = sum(part.stop - part.start for part in parts)
+    with (
+        _held(output, identity, share) as folder,
+        goes_on_from(output, lambda: f"detection {_num_done(parts, output / _PARTS) + 1} of {total}"),
+    ):
         todo = [part for part in parts if not _is_whole(folder / part.file_name, part.stop - part.start)]
         resumed = total - sum(part.stop - part.start for part in todo)
+        if todo and share.only_merge:
+            reason = f"{len(todo)} of {len(parts)} parts are missing or damaged, the first is {todo[0].file_name}"
+            raise InputFileError(output, f"{reason}: run their ranks again, or this command without --merge")
         if todo:
             with (
                 task_runner(min(num_processes, len(todo)), _start_worker, (local,)) as run,
@@ -165,25 +179,42 @@ def embed_dataset(
             ):
                 for num_rows in run([partial(_embed_part, part, folder, config.dataset) for part in todo]):
                     progress.update(num_rows)
-
+        if share.is_rank:
+            return {**provenance, "resumed_rows": resumed, "staged_rows": total}
         provenance["missing"] = _merge([folder / part.file_name for part in parts], output / EMBEDDINGS_FILE)
         write_json(output / PROVENANCE_FILE, provenance)
         shutil.rmtree(folder)
     return {**provenance, "resumed_rows": resumed}
 
 
+@contextmanager
+def _held(output: Path, identity: dict[str, Any], share: Share) -> Iterator[Path]:
+    """The folder of parts, while `output` is held by this process, or by the ranks together."""
+    if share.is_rank:
+        with shared(output, "embed", share.name, lambda: _parts_folder(output, identity)) as folder:
+            yield folder
+    else:
+        with locked(output):
+            yield _parts_folder(output, identity)
+
+
 def _num_done(parts: list[Part], folder: Path) -> int:
     return sum(part.stop - part.start for part in parts if (folder / part.file_name).exists())
 
 
-def _bad_rows(dataset: str, splits: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Split -> "column: reason" -> rows whose modality is left out for it; the log names the first."""
+def _modalities(dataset: str, splits: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Modality -> its columns, of those that the dataset has; their types are checked."""
     schema = next(iter(splits.values())).features.arrow_schema
     columns = {kind: names for kind, names in MODALITY_COLUMNS.items() if names[0] in schema.names}
     if not columns:
         needed = [names[0] for names in MODALITY_COLUMNS.values()]
         raise InputFileError(dataset, f"there is nothing to embed: none of the columns {needed}, only {schema.names}")
     usable_columns(dataset, schema, columns, optional=TABLE_SCHEMA.names)  # types only: the model says what it needs
+    return columns
+
+
+def _bad_rows(dataset: str, splits: dict[str, Any], columns: dict[str, tuple[str, ...]]) -> dict[str, dict[str, int]]:
+    """Split -> "column: reason" -> rows whose modality is left out for it; the log names the first."""
     result = {}
     for name, rows in splits.items():
         found = find_bad_rows(rows, list(columns))
@@ -201,6 +232,7 @@ def _parts_folder(output: Path, identity: dict[str, Any]) -> Path:
     folder = output / _PARTS
     record = folder / "identity.json"
     if folder.exists() and not (record.is_file() and json.loads(record.read_text()) == identity):
+        refuse_others(output)  # ranks that make them
         print(f"{folder}: parts of another model, dataset or split are discarded")
         shutil.rmtree(folder)
     write_json(record, identity)

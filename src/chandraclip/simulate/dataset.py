@@ -10,6 +10,7 @@ from typing import Any
 from chandraclip.data.packaging import BuildResult, build_dataset
 from chandraclip.data.shards import Chunk
 from chandraclip.files import sha256_of
+from chandraclip.ranks import WHOLE, Share
 from chandraclip.simulate.shares import COUNTS, checked_shares
 
 SIMULATED_ROWS_PER_CHUNK = 500  # so few that many processes end together, and that a chunk stays in the cache
@@ -26,6 +27,7 @@ def build_from_simulation(
     arf: str | Path | None = None,
     rmf: str | Path | None = None,
     pileup: bool = True,
+    share: Share = WHOLE,
 ) -> BuildResult:
     """Simulates detections and writes them as a dataset.
 
@@ -39,6 +41,7 @@ def build_from_simulation(
         selection: the cuts of a published sample, one of `simulate.selection.SELECTIONS`.
         arf, rmf: a real response to observe with; the built-in ACIS without them.
         pileup: photons of one readout frame and cell are read as one event.
+        share: see `data.packaging.build_dataset`.
 
     Raises:
         ValueError: num_detections < 1, only one of arf and rmf is given, or there is no such selection.
@@ -62,7 +65,9 @@ def build_from_simulation(
     if num_detections % SIMULATED_ROWS_PER_CHUNK:
         sizes.append(num_detections % SIMULATED_ROWS_PER_CHUNK)
     tasks = [partial(_simulate, seed, index, size, selection, arf, rmf, pileup) for index, size in enumerate(sizes)]
-    return build_dataset(output, parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress, work="simulate")
+    return build_dataset(
+        output, parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress, work="simulate", share=share
+    )
 
 
 def build_planted(
@@ -74,13 +79,14 @@ def build_planted(
     num_processes: int = 1,
     overwrite: bool = False,
     progress: bool = True,
+    share: Share = WHOLE,
 ) -> BuildResult:
     """Simulates detections with planted events (`simulate.transients`) and writes them as a dataset.
 
     Args:
         shares: kind -> share of the detections; None: `transients.SHARES`.
         counts: see `transients.simulate_transients`.
-        output, num_detections, seed, num_processes, overwrite, progress: see `build_from_simulation`.
+        output, num_detections, seed, num_processes, overwrite, progress, share: see `build_from_simulation`.
 
     Raises:
         ValueError: num_detections < 1, or shares or counts that are none.
@@ -101,7 +107,9 @@ def build_planted(
     if num_detections % SIMULATED_ROWS_PER_CHUNK:
         sizes.append(num_detections % SIMULATED_ROWS_PER_CHUNK)
     tasks = [partial(_simulate_planted, seed, index, size, wanted, counts) for index, size in enumerate(sizes)]
-    return build_dataset(output, parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress, work="simulate")
+    return build_dataset(
+        output, parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress, work="simulate", share=share
+    )
 
 
 def build_from_catalog(
@@ -113,12 +121,13 @@ def build_from_catalog(
     overwrite: bool = False,
     progress: bool = True,
     pileup: bool = True,
+    share: Share = WHOLE,
 ) -> BuildResult:
     """Simulates a mock of a catalogue, one detection for each of its rows, and writes it as a dataset.
 
     Args:
         detections, sources: tables of CSC, see `simulate.catalog_rows.read_catalog_rows`.
-        output, seed, num_processes, overwrite, progress, pileup: see `build_from_simulation`.
+        output, seed, num_processes, overwrite, progress, pileup, share: see `build_from_simulation`.
 
     Raises:
         InputFileError: a table cannot be used, or `output` holds another build.
@@ -141,7 +150,9 @@ def build_from_catalog(
     }
     bounds = catalog.chunk_bounds(ROWS_PER_CHUNK)
     tasks = [partial(_simulate_catalog, detections, sources, seed, first, last, pileup) for first, last in bounds]
-    return build_dataset(output, parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress, work="simulate")
+    return build_dataset(
+        output, parameters, tasks, "cc-by-4.0", num_processes, overwrite, progress, work="simulate", share=share
+    )
 
 
 def _simulate(
