@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chandraclip.program import now_try, run_program
+from chandraclip.ranks import add_rank_options, share_of
 
 if TYPE_CHECKING:
     from chandraclip.summaries.chat_models import ChatModel
@@ -47,7 +48,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--retry_failed", action="store_true", help="ask again what was given up in an earlier run")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="of the answers (default: OUTPUT's name.cache)")
     parser.add_argument("--dry_run", action="store_true", help="write what would be asked, and ask nothing")
+    add_rank_options(parser)
     options = parser.parse_args(arguments)
+    options.share = share_of(parser, options)
     if options.output.suffix != ".parquet":
         parser.error(f"OUTPUT must end with .parquet, got {options.output}")
     if options.max_cost is not None and None in (options.price_input, options.price_output):
@@ -92,6 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.batch_size,
         options.cache,
         options.retry_failed,
+        share=options.share,
     )
     estimate = summarizer.estimate()
     print(
@@ -112,6 +116,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{summarizer.write_prompts()}: what would be asked")
         return 0
     done = summarizer.summarize()
+    if done.num_asked is not None:
+        share = options.share
+        print(f"{summarizer.cache}: rank {share.rank} of {share.num_ranks}: {done.num_asked:,} questions asked")
+        return 0
     print(f"{options.output}: {done.num_written:,} summaries")
     if done.num_failed:
         print(f"  {done.num_failed:,} without: no answer was accepted (column problems; --retry_failed asks again)")

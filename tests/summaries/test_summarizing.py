@@ -21,6 +21,7 @@ from chandraclip.acquire.http import Manners
 from chandraclip.acquire.literature import SCHEMA, LiteratureOptions, collect_literature, read_sources
 from chandraclip.acquire.store import Store
 from chandraclip.errors import InputFileError, OptionError
+from chandraclip.ranks import Share
 from chandraclip.summaries.chat_models import Endpoint, LocalModel
 from chandraclip.summaries.prompting import read_prompt
 from chandraclip.summaries.summarizing import Summarizer
@@ -465,3 +466,32 @@ def test_collected_literature_is_what_is_summarized(server, tmp_path):
     done = summarizer(server, tmp_path / "in.parquet", tmp_path / "out.parquet").summarize()
     assert (done.num_written, done.num_failed) == (0, 0)
     assert rows(tmp_path / "out.parquet") == []
+
+
+def test_ranks_ask_what_one_process_asks(server, tmp_path):
+    """In any order, with another number of them in between; a merge says what is missing, and asks nothing."""
+    abstracts = [f"A flare of {number} ks was seen from the source." for number in range(11)]
+    table = papers(tmp_path / "found.parquet", *abstracts)
+    summarizer(server, table, tmp_path / "whole.parquet", batch_size=2).summarize()
+    num_asked = server.count("chat")
+    assert num_asked == 11
+    output = tmp_path / "ranks.parquet"
+
+    def rank(number: int, of: int) -> int | None:
+        share = Share(number, of)
+        return summarizer(server, table, output, batch_size=2, share=share).summarize().num_asked
+
+    merge = Share(only_merge=True)
+    assert rank(2, 3) == 3  # groups 2 and 5 of 6; the last is of one question
+    assert rank(2, 3) == 0
+    with pytest.raises(InputFileError, match="8 of 11 questions are not answered yet"):
+        summarizer(server, table, output, batch_size=2, share=merge).summarize()
+    assert not output.exists()
+    assert rank(0, 2) == 4  # groups 0, 2 and 4, of which 2 is answered
+    assert rank(1, 2) == 4
+    assert server.count("chat") == 2 * num_asked
+    done = summarizer(server, table, output, batch_size=2, share=merge).summarize()
+    assert (done.num_written, done.num_failed) == (11, 0)
+    assert server.count("chat") == 2 * num_asked
+    assert output.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert not list((tmp_path / "ranks.cache" / "ranks").glob("*.sqlite"))

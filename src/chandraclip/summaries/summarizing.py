@@ -2,6 +2,7 @@
 
     OUT.parquet                a row a source with an abstract
     OUT.cache/answers.sqlite   questions that were answered, by model, prompt and papers
+    OUT.cache/ranks/           those that ranks (`chandraclip.ranks`) have answered, until they are merged
     OUT.prompts.jsonl          a dry run: what would be asked
 
 | column | |
@@ -24,6 +25,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,8 @@ from tqdm.auto import tqdm
 from chandraclip.acquire.store import Store, today
 from chandraclip.errors import InputFileError, OptionError
 from chandraclip.files import atomic_path
-from chandraclip.lock import locked
+from chandraclip.lock import locked, shared
+from chandraclip.ranks import WHOLE, Share
 from chandraclip.summaries.chat_models import Answer, ChatModel
 from chandraclip.summaries.checking import CHARACTERS_PER_TOKEN, MAX_TOKENS, judge
 from chandraclip.summaries.names import Names
@@ -46,6 +49,7 @@ CHECKS = 1  # of `checking`: a later one judges anew
 NEEDED = ("name", "identifiers", "bibcodes", "titles", "abstracts")
 ROWS_PER_PART = 500
 COUNTED = 200  # questions whose tokens are counted for the estimate; the others are taken to be alike
+RANKS = "ranks"
 SCHEMA = pa.schema(
     [
         pa.field("name", pa.string(), nullable=False),
@@ -95,11 +99,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Summarized:
-    """Sources with a summary, those without since none was accepted, and the reasons of those: (name, problems)."""
+    """Sources with a summary, those without since none was accepted, and the reasons of those: (name, problems).
+
+    Of a rank, which writes no table, `num_asked`: the questions that it has asked.
+    """
 
     num_written: int
     num_failed: int
     failed: list[tuple[str, str]]
+    num_asked: int | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,7 @@ class Summarizer:
         batch_size: questions that are asked together.
         cache: folder for the answers; None for the one beside `output`.
         retry_failed: ask again what was given up in an earlier run.
+        share: of the groups of `batch_size` questions, which are asked together.
 
     Raises:
         InputFileError: the table is none of these.
@@ -139,7 +148,9 @@ class Summarizer:
         cache: str | Path | None = None,
         retry_failed: bool = False,
         progress: bool = True,
+        share: Share = WHOLE,
     ) -> None:
+        self.share = share
         self.literature, self.output = Path(literature), Path(output)
         self.model, self.prompt = model, prompt
         self.max_tries, self.batch_size, self.progress = max_tries, batch_size, progress
@@ -195,28 +206,60 @@ class Summarizer:
         return path
 
     def summarize(self) -> Summarized:
-        """Asks what is left and writes the table.
+        """Asks what is left and writes the table; a rank asks its share and writes none, and a merge asks nothing.
 
-        Goes on where a run that was killed stopped; the bytes do not depend on that.
+        Goes on where a run that was killed stopped; the bytes depend neither on that nor on ranks.
 
         Raises:
-            InputFileError: the model does not answer: run the same again.
+            InputFileError: the model does not answer: run the same again; or a merge lacks what a rank was to ask.
         """
+        if self.share.is_rank:
+            job = "summarize-" + hashlib.sha256(self._kind.encode()).hexdigest()[:8]
+            with (
+                shared(self.cache, job, self.share.name, lambda: None),
+                Store(self.cache / RANKS / f"{self.share.name}.sqlite") as store,
+            ):
+                return Summarized(0, 0, [], num_asked=self._ask(store))
         with locked(self.cache), Store(self.cache / "answers.sqlite") as store:
-            missing = self._missing(store)
-            done = len(self._names) - len(missing)
-            wanted, group = set(missing), []
-            with tqdm(
-                total=len(self._names), initial=done, desc="summarize", unit="question", disable=not self.progress
-            ) as bar:
-                for item in self._items(set(self._names)):
-                    # Groups are of all questions, answered or not: so a batch is the same after a kill.
-                    group.append(item)
-                    if len(group) == self.batch_size:
-                        bar.update(self._ask_group(store, group, wanted))
-                        group = []
-                bar.update(self._ask_group(store, group, wanted))
-            return self._write(store)
+            for path in self._rank_files():
+                with Store(path) as ranks_own:
+                    # Later answers are of a rank that was told to ask again.
+                    store.put(self._kind, ranks_own.get(self._kind, self._names))
+            if self.share.only_merge and (missing := store.missing(self._kind, self._names)):
+                reason = f"{len(missing):,} of {len(self._names):,} questions are not answered yet: run the ranks again"
+                raise InputFileError(self.cache, reason)
+            if not self.share.only_merge:
+                self._ask(store)
+            written = self._write(store)
+            for path in self._rank_files():
+                path.unlink()
+            return written
+
+    def _ask(self, store: Store) -> int:
+        """Asks what is left of the share, into a store; how many questions that were."""
+        missing = self._missing(store)
+        wanted, num_asked = set(missing), 0
+        with tqdm(
+            total=len(self._names),
+            initial=len(self._names) - len(missing),
+            desc="summarize",
+            unit="question",
+            disable=not self.progress,
+        ) as bar:
+            # Groups are of all questions, answered or not: so a batch is the same after a kill, and by any ranks.
+            for number, group in enumerate(self._groups()):
+                if number % self.share.num_ranks == (self.share.rank or 0):
+                    num_asked += (asked := self._ask_group(store, group, wanted))
+                    bar.update(asked)
+        return num_asked
+
+    def _groups(self) -> Iterator[list[_Item]]:
+        items = self._items(set(self._names))
+        while group := list(islice(items, self.batch_size)):
+            yield group
+
+    def _rank_files(self) -> list[Path]:
+        return sorted((self.cache / RANKS).glob("*.sqlite"))
 
     def _ask_group(self, store: Store, group: list[_Item], wanted: set[str]) -> int:
         """Asks about those of a group that are wanted; how many that were."""
@@ -302,11 +345,15 @@ class Summarizer:
         return Summarized(num_written, len(failed), failed)
 
     def _missing(self, store: Store) -> list[str]:
-        missing = store.missing(self._kind, self._names)
-        if not self._retry_failed:
-            return missing
-        given_up = {key for key, record in store.get(self._kind, self._names).items() if record["summary"] is None}
-        return [key for key in self._names if key in given_up or key in set(missing)]
+        """The questions that have no answer, in this store, that of earlier runs, or those of ranks."""
+        records: dict[str, Any] = {}
+        for path in (self.cache / "answers.sqlite", *self._rank_files()):
+            if path.exists() and path != store.path:
+                with Store(path) as other:
+                    records.update(other.get(self._kind, self._names))
+        records.update(store.get(self._kind, self._names))
+        given_up = {key for key, record in records.items() if record["summary"] is None and self._retry_failed}
+        return [key for key in self._names if key not in records or key in given_up]
 
     def _shared_names(self) -> dict[str, tuple[str, ...]]:
         """Question -> names of all sources that share it, in the order of the table."""
