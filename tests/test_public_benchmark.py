@@ -35,21 +35,32 @@ def sample(real_data, tmp_path):
     return folder
 
 
-def commands(repository, *words):
-    """(script, options) of each command that `make` would run."""
-    recipe = subprocess.run(
-        ["make", "-n", "VENV=/nowhere", "INSTALLED=Makefile", *words],
-        cwd=repository, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    lines = [shlex.split(line) for line in recipe.splitlines() if line.startswith("/nowhere/bin/")]
-    starts = [next(place for place, word in enumerate(line) if word.endswith(".py")) for line in lines]
-    return [(line[start], line[start + 1 :]) for line, start in zip(lines, starts)]
+@pytest.fixture
+def commands(repository, tmp_path):
+    """(script, options) of each command that `make` would run, in a folder where its environment is made already."""
+    folder = tmp_path / "checkout"
+    (folder / ".venv").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(repository / name, folder)
+    (folder / ".venv" / ".installed").touch()
+
+    def told(*words):
+        recipe = subprocess.run(
+            ["make", "-n", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+        lines = [shlex.split(line) for line in recipe.splitlines() if line.startswith(".venv/bin/")]
+        starts = [next(place for place, word in enumerate(line) if word.endswith(".py")) for line in lines]
+        return [(line[start], line[start + 1 :]) for line, start in zip(lines, starts)]
+
+    return told
 
 
-def test_the_public_benchmark_from_a_local_copy_to_its_tables(repository, sample, tmp_path, monkeypatch, capsys):
+def test_the_public_benchmark_from_a_local_copy_to_its_tables(
+    repository, commands, sample, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    found = commands(repository, "benchmark-real", f"DATASET={sample}", "STEPS=2", "BATCH=8")
+    found = commands("benchmark-real", f"DATASET={sample}", "STEPS=2", "BATCH=8")
     assert [script for script, _ in found] == [
         "scripts/build_dataset.py", "eval/hardness.py", "training/align.py", "scripts/embed.py", "eval/regression.py",
         "eval/retrieval.py",
@@ -80,13 +91,13 @@ def test_the_public_benchmark_from_a_local_copy_to_its_tables(repository, sample
     assert "chance" in capsys.readouterr().out
 
 
-def test_the_benchmark_of_the_hub_itself_and_a_dataset_of_ones_own(repository):
-    hub = commands(repository, "benchmark-real")
+def test_the_benchmark_of_the_hub_itself_and_a_dataset_of_ones_own(commands):
+    hub = commands("benchmark-real")
     assert hub[0][1][:2] == ["hub", "astromindinc/axia-csc-corpus"]
     assert "--max_steps" not in hub[2][1]
-    own = commands(repository, "align", "DATASET=some where/mine")
+    own = commands("align", "DATASET=some where/mine")
     assert own[0] == ("training/align.py", ["--dataset", "some where/mine", "--output_dir", "outputs/mine/mine",
                                             "--modalities", "spectrum", "event", "text"])  # fmt: skip
     assert own[1][1] == ["outputs/mine/mine", "some where/mine", "outputs/embeddings/mine/mine"]
     assert len(own) == 6
-    assert commands(repository, "align")[0] == ("training/align.py", [])
+    assert commands("align")[0] == ("training/align.py", [])

@@ -157,7 +157,8 @@ def test_batches_parts_and_processes_change_nothing(tmp_path, sample, models, nu
     np.testing.assert_array_equal(first.keys["obsid"], second.keys["obsid"])
     for name, values in first.arrays.items():
         np.testing.assert_array_equal(first.masks[name], second.masks[name])
-        np.testing.assert_allclose(second.arrays[name], values, atol=2e-6, err_msg=name)
+        # Matrix products of another batch are rounded otherwise: event latents differ by 2e-6 to 6e-6, by processor.
+        np.testing.assert_allclose(second.arrays[name], values, rtol=0, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("tower, column", [("spectrum", "spectrum_latents"), ("events", "event_latents")])

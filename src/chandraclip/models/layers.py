@@ -185,6 +185,11 @@ def fourier_features(position: Tensor, num_frequencies: int) -> Tensor:
     return torch.cat([position[..., None], angle.sin(), angle.cos()], dim=-1)
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """What autocast made half as precise as sums and exponentials need; float64 stays."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def masked_mean(values: Tensor, mask: Tensor | None, across_processes: bool) -> Tensor:
     """Mean over the rows that count, weighted so that DDP's mean over processes is that of one process.
 

@@ -117,5 +117,5 @@ def attended_places(score: Tensor, place: Tensor, row: Tensor, num_rows: int) ->
     weight = (score - largest[row]).exp()
     total = score.new_zeros((num_rows, score.shape[1])).index_add(0, row, weight)
     weight = weight / total.clamp(min=1e-20).index_select(0, row)
-    away = score.new_zeros(total.shape).index_add(0, row, weight * (place[:, None] - 0.5))
+    away = score.new_zeros(total.shape).index_add(0, row, weight * (place[:, None].to(score) - 0.5))
     return 0.5 + away, weight

@@ -33,6 +33,7 @@ from chandraclip.models.layers import (
     FeedForward,
     Standardize,
     ZeroLinear,
+    at_least_float32,
     fourier_features,
 )
 
@@ -193,7 +194,7 @@ class EventEncoder(EventTransformerPreTrainedModel):
             outputs.append(at_bursts.flatten(1).to(outputs[0]))
         if config.list_statistics:
             outputs.append(self.photon_activation(self.statistics_projection(statistics)).to(outputs[0]))
-        learned = self.latent_projection(torch.cat(outputs, dim=1)).float()
+        learned = at_least_float32(self.latent_projection(torch.cat(outputs, dim=1)))
         learned = F.rms_norm(learned, learned.shape[1:], eps=config.layer_norm_eps)
         parts = [mean_rate(lists, config), learned]
         if centres is not None:
@@ -204,18 +205,19 @@ class EventEncoder(EventTransformerPreTrainedModel):
         self, hidden_states: Tensor, deviance: Tensor, place: Tensor, layout: Chunks | Lists, lists: PhotonLists
     ) -> tuple[Tensor, Tensor]:
         """(B, A) places in [0, 1], and (B, A, hidden_size) the photons there."""
-        score = self.burst_score(hidden_states).float() + deviance @ self.burst_scales.float().T
+        score = at_least_float32(self.burst_score(hidden_states))
+        score = score + deviance.to(score) @ self.burst_scales.to(score).T
         num_rows = len(lists.share)
         if isinstance(layout, Lists):
             row = lists.row
             centres, weight = attended_places(score, place, row, num_rows)
-            here = (weight[..., None] * hidden_states.float()[:, None]).flatten(1)
+            here = (weight[..., None] * at_least_float32(hidden_states)[:, None]).flatten(1)
             at_bursts = here.new_zeros((num_rows, here.shape[1])).index_add(0, row, here)
             return centres, at_bursts.unflatten(1, (weight.shape[1], -1))
         score = score.masked_fill(~layout.valid[..., None], -torch.inf)
         row = layout.row.repeat_interleave(layout.valid.shape[1])
         centres, weight = attended_places(score.flatten(0, 1), place.flatten(), row, num_rows)
-        here = weight.view_as(score).transpose(1, 2) @ hidden_states.float()  # (chunks, A, hidden_size)
+        here = weight.view_as(score).transpose(1, 2) @ at_least_float32(hidden_states)  # (chunks, A, hidden_size)
         return centres, here.new_zeros((num_rows, *here.shape[1:])).index_add(0, layout.row, here)
 
     def _embed(self, values: Tensor) -> Tensor:

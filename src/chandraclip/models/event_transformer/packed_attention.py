@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from chandraclip.models.layers import at_least_float32
+
 
 @dataclass(frozen=True)
 class Chunks:
@@ -66,7 +68,7 @@ def packed_attention(query: Tensor, key: Tensor, value: Tensor, chunks: Chunks, 
         key.flatten(0, 1).transpose(1, 2),
         alpha=scaling,
     )
-    scores = scores.view(num_chunks, num_heads, num_queries, size).float()
+    scores = at_least_float32(scores.view(num_chunks, num_heads, num_queries, size))
     with torch.no_grad():  # the shift cancels, so it needs no gradient
         shape = (num_rows, num_heads, num_queries)
         index = chunks.row[:, None, None].expand(-1, *shape[1:])
@@ -74,6 +76,6 @@ def packed_attention(query: Tensor, key: Tensor, value: Tensor, chunks: Chunks, 
         largest = lowest.scatter_reduce(0, index, scores.amax(dim=-1), "amax")
     weights = (scores - largest[chunks.row][..., None]).exp()
     total = scores.new_zeros(shape).index_add(0, chunks.row, weights.sum(dim=-1))
-    weighted = (weights.to(value.dtype) @ value).float()
+    weighted = at_least_float32(weights.to(value.dtype) @ value)
     summed = scores.new_zeros((*shape, head_dim)).index_add(0, chunks.row, weighted)
     return summed / total.clamp(min=torch.finfo(total.dtype).tiny)[..., None]

@@ -102,8 +102,8 @@ def neighbour_features(lists: PhotonLists, num_scales: int) -> tuple[Tensor, Ten
     between = torch.cat([lists.time[after] - time, time - lists.time[before]], dim=1) + frame
     length = torch.maximum(torch.where(whole, between, ends), 1e-9 * exposure)
     rate = (lists.counts / lists.exposure.double())[row, None]
-    expected = (length * rate).float()
-    number = number.float()
+    expected = (length * rate).to(lists.values)
+    number = number.to(lists.values)
     log_ratio = (number.clamp(min=0.5) / expected).log10()
     return log_ratio, (0.5 * signed_root(number, expected)).asinh(), whole
 
@@ -121,13 +121,14 @@ def list_statistics(lists: PhotonLists, surprise: Tensor, whole: Tensor) -> Tens
     num_rows, num_scales = len(lists.share), surprise.shape[1] // 2
     counts = lists.counts.float()
     frames = lists.frame * lists.counts / lists.exposure
-    known = (lists.band != UNKNOWN_BAND).float()
+    # In float64: differences of sums follow, of which float32 would leave the rounding.
+    known = (lists.band != UNKNOWN_BAND).double()
     row = lists.row
-    in_row = lists.values.new_zeros(num_rows).index_add(0, row, known)
+    in_row = known.new_zeros(num_rows).index_add(0, row, known)
     log10_energy = lists.values[:, 2] * 0.35 + 0.2
     place = (log10_energy - math.log10(0.3)) / math.log10(10.0 / 0.3) * NUM_ENERGY_BINS
     energy_bin = row * NUM_ENERGY_BINS + place.long().clamp(0, NUM_ENERGY_BINS - 1)
-    histogram = lists.values.new_zeros(num_rows * NUM_ENERGY_BINS).index_add(0, energy_bin, known)
+    histogram = known.new_zeros(num_rows * NUM_ENERGY_BINS).index_add(0, energy_bin, known)
     shares = (histogram.view(num_rows, -1) / in_row.clamp(min=1.0)[:, None]).sqrt()
     extremes = _extremes(surprise[:, :num_scales], whole[:, :num_scales], row, num_rows)
     *powers, peak = _light_curve_powers(lists, row, known)
@@ -141,7 +142,7 @@ def list_statistics(lists: PhotonLists, surprise: Tensor, whole: Tensor) -> Tens
         extremes[1].amin(dim=1, keepdim=True),
         peak,
     ]
-    return torch.cat(parts, dim=1)
+    return torch.cat([part.to(lists.values) for part in parts], dim=1)
 
 
 def num_statistics(num_scales: int) -> int:
@@ -165,12 +166,12 @@ def _light_curve_powers(lists: PhotonLists, row: Tensor, known: Tensor) -> list[
     place = lists.time / lists.exposure.double()[row] * num_cells + _CELL_OFFSET
     cell = row * num_cells + place.long().clamp(0, num_cells - 1)
     energy = lists.values[:, 2] * known
-    sums = lists.values.new_zeros((3, num_rows * num_cells))
+    sums = known.new_zeros((3, num_rows * num_cells))
     sums = sums.index_add(1, cell, torch.stack([torch.ones_like(known), known, energy]))
     curve, measured, energies = sums.view(3, num_rows, num_cells)
     total = measured.sum(dim=1, keepdim=True).clamp(min=1.0)
     mean = energies.sum(dim=1, keepdim=True) / total
-    scatter = lists.values.new_zeros(num_rows).index_add(0, row, energy.square())[:, None] / total - mean.square()
+    scatter = known.new_zeros(num_rows).index_add(0, row, energy.square())[:, None] / total - mean.square()
 
     differences: list[Tensor] = []
     colours: list[Tensor] = []
