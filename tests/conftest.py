@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -23,6 +24,13 @@ from hub_server import HubServer
 from ogip_files import ogip  # noqa: F401, a fixture
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def log_of_the_next_test() -> Iterator[None]:
+    """A notebook keeps warnings off its pages, and a benchmark out of its times, in this process."""
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def find_data_dir() -> Path | None:

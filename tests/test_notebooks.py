@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import re
 from pathlib import Path
 
@@ -21,13 +20,6 @@ NUM_PICTURES = {
     "search_by_text.ipynb": 1,
 }
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?|\s+")
-
-
-@pytest.fixture(autouse=True)
-def log_of_the_next_test():
-    """A notebook keeps warnings off its pages, in this process."""
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

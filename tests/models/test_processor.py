@@ -43,7 +43,9 @@ def dataset(table: pa.Table) -> datasets.Dataset:
 def assert_same(result: Any, expected: Any, rtol: float = 1.3e-6) -> None:
     assert result.keys() == expected.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(result[name], value, rtol=rtol, atol=1e-5)
+        # A hash of the times: where rows come as float32, of other ones.
+        if name != "event_key" or rtol < FLOAT32:
+            torch.testing.assert_close(result[name], value, rtol=rtol, atol=1e-5)
 
 
 FLOAT32 = 2e-3  # of the shortest intervals: `datasets` gives times in float32 where numpy or torch is asked for
@@ -85,6 +87,8 @@ def test_one_row_is_a_batch_of_one(
     result = processor(dataset.with_format(kind)[row])
     expected = processor(table.slice(row, 1))
     for name, value in result.items():  # a null modality may be left out of one row
+        if name == "event_key" and kind is not None:  # a hash of the times, which are other ones in float32
+            continue
         torch.testing.assert_close(value, expected[name], rtol=FLOAT32, atol=1e-5)
     masks = [name for name in expected if name.endswith("_mask") and name != "attention_mask" and expected[name].all()]
     assert set(masks) <= set(result)
@@ -201,10 +205,9 @@ def test_errors_do_not_print_the_rows(processor: ChandraClipProcessor, dataset: 
     with pytest.raises(ValueError, match=r"row 0: 1024 source and 1000 background .*spectrum_background") as caught:
         processor(rows)
     assert len(str(caught.value)) < 300
-    with pytest.raises(KeyError, match="event_energy") as caught_key:
-        processor([{name: value for name, value in row.items() if name != "event_energy"} for row in dataset])
-    assert "array" not in str(caught_key.value)
-    assert "0.5" not in str(caught_key.value)
+    with pytest.raises(ValueError, match="row 0: 0 values of gti_start and 2 of gti_stop") as caught_lengths:
+        processor([{name: value for name, value in row.items() if name != "gti_start"} for row in dataset])
+    assert "array" not in str(caught_lengths.value)
 
 
 def test_a_saved_processor_reads_the_same_forms(

@@ -91,7 +91,7 @@ def test_model_and_dataset_are_published(
     found = json.loads(loaded.stdout)
     assert found["rows"] > 10
     assert found["latents"] == 4
-    names = ["pairs", "catalog", "spectra", "events", "texts", "responses"]
+    names = ["pairs", "catalog", "spectra", "flux_spectra", "events", "texts", "responses"]
     assert list(found["configs"]) == found["config_names"] == found["described"] == names
     assert {found["configs"][name] for name in names[:-1]} == {found["rows"]}
     assert found["configs"]["responses"] > 0

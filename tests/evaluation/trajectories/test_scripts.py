@@ -235,7 +235,9 @@ def test_maps(repository, place, capsys):
     changes = content["results"]["changes"]
     assert {row["neighbours"] for row in changes} >= {"spectrum", "events", "text"}
     assert {"hard_hs", "texts", "classes"} <= {row["quantity"] for row in changes}
-    assert all(row["low"] <= row["ratio"] <= row["high"] for row in changes)
+    told = [row for row in changes if row["low"] is not None]  # twenty resamples of so few rows may give none
+    assert len(told) > len(changes) / 2
+    assert all(row["low"] <= row["ratio"] <= row["high"] for row in told)
     pictures = {path.name for path in output.glob("*.png")}
     assert {"maps_spectrum.png", "maps_events.png", "maps_text.png"} <= pictures
     assert len((output / "layouts.csv").read_text().splitlines()) == content["results"]["detections"] + 1
