@@ -12,18 +12,16 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import random
 import re
 import sqlite3
 import tarfile
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
+
+from faulty_server import FaultyHandler, FaultyServer
 
 GZIP = b"\x1f\x8b"
 SUFFIXES = {
@@ -56,13 +54,8 @@ DEFAULTS = {
 }
 
 
-class _QuietServer(ThreadingHTTPServer):
-    def handle_error(self, *args: Any) -> None:
-        """Clients hang up; that is what they are tested for."""
-
-
 @dataclass
-class ArchiveServer:
+class ArchiveServer(FaultyServer):
     """Serves from entering the context to leaving it.
 
     Attributes:
@@ -76,35 +69,16 @@ class ArchiveServer:
         faults: faults that were made.
     """
 
-    seed: int = 0
-    fault_rate: float = 0.0
-    stall: float = 1.0
-    retry_after: str = "0"
-    plan: dict[str, list[str]] = field(default_factory=dict)
+    fault_kinds = FAULTS
+
     rewrite: dict[str, Callable[[bytes], bytes]] = field(default_factory=dict)
     most_rows: int = 10**9
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    faults: list[tuple[str, str]] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     files: dict[tuple[str, str], tuple[str, Path]] = field(default_factory=dict)
 
-    def __enter__(self) -> ArchiveServer:
-        self._random, self._lock = random.Random(self.seed), threading.Lock()
-        self._server = _QuietServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+    def handler(self) -> type[FaultyHandler]:
+        return _handler(self)
 
     def add(self, row: dict[str, Any], files: dict[str, Path]) -> None:
         """A detection: name, ra, dec, obsid, obi, region_id and other columns; the archive's type -> file."""
@@ -115,16 +89,6 @@ class ArchiveServer:
 
     def count(self, service: str) -> int:
         return sum(name == service for name, _ in self.requests)
-
-    def next_fault(self, service: str) -> str:
-        with self._lock:
-            if self.plan.get(service):
-                fault = self.plan[service].pop(0)
-            else:
-                fault = self._random.choice(FAULTS) if self._random.random() < self.fault_rate else ""
-            if fault:
-                self.faults.append((service, fault))
-            return fault
 
     # One method a service: the form in, the body out; None where there is nothing of the kind.
 
@@ -227,13 +191,9 @@ def _votable(fields: str, rows: str, info: str) -> bytes:
     ).encode()
 
 
-def _handler(server: ArchiveServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # a head and a body are two packets: it would wait 40 ms between them
-
-        def log_message(self, *args: Any) -> None:
-            pass
+def _handler(server: ArchiveServer) -> type[FaultyHandler]:
+    class Handler(FaultyHandler):
+        stall = server.stall
 
         def do_POST(self) -> None:
             data = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
@@ -243,42 +203,24 @@ def _handler(server: ArchiveServer) -> type[BaseHTTPRequestHandler]:
             server.requests.append((service, form))
             server.headers.append(dict(self.headers))
             if not hasattr(ArchiveServer, service) or (service != "sync" and form.get("version") != "rel2.1"):
-                return self._send(404, b"not here")
+                return self.send(404, b"not here")
             fault = server.next_fault(service)
             if fault == "500":
-                return self._send(500, b"Internal Server Error")
+                return self.send(500, b"Internal Server Error")
             if fault == "429":
-                return self._send(429, b"slow down", {"Retry-After": server.retry_after})
+                return self.send(429, b"slow down", {"Retry-After": server.retry_after})
             if fault == "drop":
                 self.close_connection = True
                 return None
             if fault == "in_band":
-                return self._send(200, b"Error executing query: the database is away\n")
+                return self.send(200, b"Error executing query: the database is away\n")
             body = getattr(server, service)(form)
             if body is None:
-                return self._send(404, b"no such file")
+                return self.send(404, b"no such file")
             body = server.rewrite.get(service, lambda good: good)(body)
             if fault == "damaged":
                 place = server._random.randrange(len(body) // 4, max(len(body) * 3 // 4, len(body) // 4 + 1))
                 body = body[:place] + bytes([body[place] ^ 0x55]) + body[place + 1 :]
-            return self._send(200, body, fault=fault)
-
-        def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, fault: str = "") -> None:
-            try:
-                self.send_response(status)
-                for name, value in (headers or {}).items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if fault in ("truncated", "stall"):
-                    self.wfile.write(body[: len(body) // 2])
-                    self.wfile.flush()
-                    if fault == "stall":
-                        time.sleep(server.stall)
-                    self.close_connection = True
-                else:
-                    self.wfile.write(body)
-            except OSError:  # the client was killed, or has hung up
-                self.close_connection = True
+            return self.send(200, body, fault=fault)
 
     return Handler

@@ -13,16 +13,12 @@ from __future__ import annotations
 import io
 import json
 import math
-import random
 import re
 import sqlite3
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from functools import lru_cache
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -30,7 +26,7 @@ from xml.sax.saxutils import escape
 
 from astropy.io.votable import parse_single_table
 
-from archive_server import _QuietServer
+from faulty_server import FaultyHandler, FaultyServer
 
 FAULTS = ("500", "429", "drop", "truncated", "in_band", "stall")
 SERVICES = {"/simbad/sync": "simbad", "/v1/search/bigquery": "ads", "/v1/chat/completions": "chat"}
@@ -61,7 +57,7 @@ def stand_in(request: dict[str, Any]) -> str:
 
 
 @dataclass
-class LiteratureServer:
+class LiteratureServer(FaultyServer):
     """Serves from entering the context to leaving it.
 
     Attributes:
@@ -73,40 +69,21 @@ class LiteratureServer:
         requests: (service, facts) of all requests.
     """
 
-    seed: int = 0
-    fault_rate: float = 0.0
-    stall: float = 1.0
-    retry_after: str = "0"
+    fault_kinds = FAULTS
+
     token: str = "ads-token-of-the-tests"
     answer: Callable[[dict[str, Any]], str] = stand_in
-    plan: dict[str, list[str]] = field(default_factory=dict)
     most_rows: int = 10**9
     quota: int = 10**9
     reset: float = 4e9
     echo: bool = False
     finish_reason: str = "stop"
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    faults: list[tuple[str, str]] = field(default_factory=list)
     objects: list[dict[str, Any]] = field(default_factory=list)
     papers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def __enter__(self) -> LiteratureServer:
-        self._random, self._lock = random.Random(self.seed), threading.Lock()
-        self._server = _QuietServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+    def handler(self) -> type[FaultyHandler]:
+        return _handler(self)
 
     @property
     def simbad_url(self) -> str:
@@ -146,16 +123,6 @@ class LiteratureServer:
 
     def count(self, service: str) -> int:
         return sum(name == service for name, _ in self.requests)
-
-    def next_fault(self, service: str) -> str:
-        with self._lock:
-            if self.plan.get(service):
-                fault = self.plan[service].pop(0)
-            else:
-                fault = self._random.choice(FAULTS) if self._random.random() < self.fault_rate else ""
-            if fault:
-                self.faults.append((service, fault))
-            return fault
 
     # One method a service: the request in, status and body out.
 
@@ -261,13 +228,9 @@ def _insert(base: sqlite3.Connection, table: str, values: list[Any]) -> None:
     base.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)
 
 
-def _handler(server: LiteratureServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
-        def log_message(self, *args: Any) -> None:
-            pass
+def _handler(server: LiteratureServer) -> type[FaultyHandler]:
+    class Handler(FaultyHandler):
+        stall = server.stall
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -294,22 +257,6 @@ def _handler(server: LiteratureServer) -> type[BaseHTTPRequestHandler]:
             return self._send(status, body, headers, fault)
 
         def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, fault: str = "") -> None:
-            try:
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                for name, value in (headers or {}).items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if fault in ("truncated", "stall"):
-                    self.wfile.write(body[: len(body) // 2])
-                    self.wfile.flush()
-                    if fault == "stall":
-                        time.sleep(server.stall)
-                    self.close_connection = True
-                else:
-                    self.wfile.write(body)
-            except OSError:  # the client was killed, or has hung up
-                self.close_connection = True
+            self.send(status, body, {"Content-Type": "application/json", **(headers or {})}, fault)
 
     return Handler
