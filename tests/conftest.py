@@ -28,9 +28,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(autouse=True)
 def log_of_the_next_test() -> Iterator[None]:
-    """A notebook keeps warnings off its pages, and a benchmark out of its times, in this process."""
+    """A notebook keeps warnings off its pages, a benchmark out of its times and a script out of its list, in this process."""
+    before = {name: logging.getLogger(name).level for name in ("", "chandraclip", "chandraclip.data")}
     yield
     logging.disable(logging.NOTSET)
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def find_data_dir() -> Path | None:

@@ -235,7 +235,8 @@ def test_maps(repository, place, capsys):
     changes = content["results"]["changes"]
     assert {row["neighbours"] for row in changes} >= {"spectrum", "events", "text"}
     assert {"hard_hs", "texts", "classes"} <= {row["quantity"] for row in changes}
-    told = [row for row in changes if row["low"] is not None]  # twenty resamples of so few rows may give none
+    # Twenty resamples of so few rows may give none, or a spread of zero before, and with it no highest ratio.
+    told = [row for row in changes if row["low"] is not None and row["high"] is not None]
     assert len(told) > len(changes) / 2
     assert all(row["low"] <= row["ratio"] <= row["high"] for row in told)
     pictures = {path.name for path in output.glob("*.png")}
