@@ -77,6 +77,7 @@ SHORTER = {
     "outputs/results/event_tasks": "outputs/results/event_tasks --num_resamples 20",
     "outputs/results/unusual_lists": "outputs/results/unusual_lists --num_resamples 20 --num_listed 4",
     "outputs/results/star_agn": "outputs/results/star_agn --num_spectra 1000 --max_epochs 5",
+    "outputs/results/align/maps": "outputs/results/align/maps --num_resamples 20",
     "outputs/results/align/graph": "outputs/results/align/graph --num_nulls 2",
     "outputs/results/align/trajectories_validation": "outputs/results/align/trajectories_validation --kinds states "
     "--num_sources 3 --num_observations 2 --num_draws 39",
@@ -317,7 +318,13 @@ def tiny(script: str, options: list[str]) -> list[str]:
 RUNNABLE = sorted({block.page for block, command in COMMANDS if not reason_against(command, NOT_RUN)})
 
 
-@pytest.mark.parametrize("page", RUNNABLE)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.xdist_group("umap")] if page == "docs/discovery.md" else [])
+        for page in RUNNABLE
+    ],
+)
 def test_the_commands_of_a_page_run_tiny_one_after_the_other(page, workplace, monkeypatch):
     for block, command in COMMANDS:
         if block.page != page or reason_against(command, NOT_RUN):

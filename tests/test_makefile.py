@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shlex
@@ -19,6 +20,15 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed"),
 ]
+
+
+def run_program_file(path: Path, options: list[str]) -> None:
+    """A program, in this process."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(options)
 
 
 @pytest.fixture
@@ -89,32 +99,35 @@ def write_events(folder: Path, obs_id: int) -> None:
     files.events(f"events{obs_id}.fits", time=np.linspace(10.5, 29.5, 30), OBS_ID=str(obs_id))
 
 
-def test_real_works_again_with_other_data_and_another_model(make, checkout, tmp_path):
+def test_real_works_again_with_other_data_and_another_model(make, checkout, tmp_path, repository, capsys, monkeypatch):
     from chandraclip.simulate.dataset import build_from_simulation
 
     build_from_simulation(checkout / "outputs" / "data" / "default", 60, seed=3, progress=False)
     data = {name: tmp_path / "mission data" / name for name in ("first", "second set")}
-    for number, (model, folder) in enumerate(zip(("one", "another model"), data.values()), start=1):
-        save_model(checkout / "outputs" / model, number)
-        write_events(folder, number)
-        assert "written" in make("real", f"DATA={folder}", f"MODEL=outputs/{model}")
-        found = checkout / "outputs" / "results" / model / f"neighbours_real_{folder.name}" / "neighbours.json"
-        content = json.loads(found.read_text())
-        assert content["embeddings"]["model"] == f"outputs/{model}"
-        assert len(content["queries"]) == 1
+    model, folder = "another model", data["second set"]
+    save_model(checkout / "outputs" / model, 1)
+    write_events(folder, 1)
+    assert "written" in make("real", f"DATA={folder}", f"MODEL=outputs/{model}")
+    found = checkout / "outputs" / "results" / model / f"neighbours_real_{folder.name}" / "neighbours.json"
+    content = json.loads(found.read_text())
+    assert content["embeddings"]["model"] == f"outputs/{model}"
+    assert len(content["queries"]) == 1
 
-    # Packaging alone: the same files again, and the same folder with one file more.
-    def package() -> str:
-        recipe = make("-n", "real", f"DATA={data['first']}", "MODEL=outputs/one")
+    # Packaging alone: other data and another model, the same files again, the same folder with one file more.
+    def package(name: str) -> str:
+        recipe = make("-n", "real", f"DATA={data[name]}", "MODEL=outputs/one")
         (command,) = (line for line in recipe.splitlines() if "build_dataset.py" in line)
-        done = subprocess.run(shlex.split(command), cwd=checkout, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        run_program_file(repository / "scripts" / "build_dataset.py", shlex.split(command)[2:])
+        return capsys.readouterr().out
 
-    assert "already built" in package()
+    monkeypatch.chdir(checkout)
+    assert "already built" in package("second set")
     write_events(data["first"], 7)
-    assert "written" in package()
-    assert "already built" in package()
+    assert "written" in package("first")
+    write_events(data["first"], 8)
+    assert "written" in package("first")
+    assert "already built" in package("first")
+    assert "already built" in package("second set")
 
 
 def test_results_of_two_models_stand_side_by_side(make):

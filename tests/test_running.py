@@ -56,8 +56,9 @@ def start_until(command, reached, **options) -> subprocess.Popen:
     return process
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 1)])
-@pytest.mark.parametrize("num_processes", [1, 2])
+@pytest.mark.parametrize(
+    ("num_processes", "number", "status"), [(1, signal.SIGTERM, 1), (2, signal.SIGINT, 130)], ids=["one", "two"]
+)
 def test_an_interrupted_build_says_where_it_goes_on_and_does(build, tmp_path, number, status, num_processes):
     output = tmp_path / "out"
     command = build(output, "--num_processes", str(num_processes))

@@ -16,6 +16,7 @@ import pytest
 
 from chandraclip.graphs.graph_files import read_graph
 from chandraclip.graphs.similarity import similarity_graph
+from chandraclip.program import run_program
 
 
 @pytest.fixture
@@ -145,12 +146,16 @@ def test_a_graph_of_too_many_edges_is_left_out_and_said(main, embeddings, rare_d
         (["--thresholds", "--mean_degrees"], "give a threshold or a mean degree"),
     ],
 )
-def test_bad_input_is_one_sentence_and_status_2(repository, embeddings, rare_dataset, arguments, message):
-    command = [sys.executable, "eval/graph.py", str(embeddings), str(rare_dataset), *arguments]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+def test_bad_input_is_one_sentence_and_status_2(
+    main, embeddings, rare_dataset, arguments, message, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys, "argv", ["eval/graph.py", str(embeddings), str(rare_dataset), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run_program(main)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2, said
+    assert message in said.splitlines()[-1]
+    assert "Traceback" not in said
 
 
 def test_a_folder_without_embeddings(repository, tmp_path):

@@ -151,18 +151,18 @@ def test_bf16_trains_resumes_exactly_and_embeds_in_fp32(towers, tmp_path, run_lo
             "--config",
             towers / f"{config}.yaml",
             "--max_steps",
-            24,
+            18,
             "--learning_rate",
             rate,
             "--save_steps",
-            12,
+            6,
         ]
         whole, ended = tmp_path / f"{config}-whole", tmp_path / f"{config}-ended"
         run_loop(loop, *options, "--output_dir", whole)
         assert dtypes == {torch.bfloat16}, config
         lines = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
         losses = [line["train/loss"] for line in lines if "train/loss" in line]
-        assert len(losses) == 24
+        assert len(losses) == 18
         if config != "events":  # the loss of photon lists is of what is planted into each batch, and may be negative
             assert sum(losses[-6:]) < 0.97 * sum(losses[:6]), config
         weights = load_file(whole / "model.safetensors")
@@ -170,7 +170,7 @@ def test_bf16_trains_resumes_exactly_and_embeds_in_fp32(towers, tmp_path, run_lo
 
         with monkeypatch.context() as patch:
             patch.setattr(Run, "finish", interrupt)
-            patch.setattr(Run, "is_due", lambda self, step, every: (step + 1) % every == 0 or end_at(step, 15))
+            patch.setattr(Run, "is_due", lambda self, step, every: (step + 1) % every == 0 or end_at(step, 13))
             with pytest.raises(KeyboardInterrupt):
                 run_loop(loop, *options, "--output_dir", ended)
         run_loop(loop, *options, "--output_dir", ended)
