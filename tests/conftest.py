@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(autouse=True)
 def log_of_the_next_test() -> Iterator[None]:
-    """A notebook keeps warnings off its pages, a benchmark out of its times and a script out of its list, in this process."""
+    """What a notebook, a benchmark or a script that ran in this process has done to the loggers ends with its test."""
     before = {name: logging.getLogger(name).level for name in ("", "chandraclip", "chandraclip.data")}
     yield
     logging.disable(logging.NOTSET)

@@ -78,7 +78,9 @@ SHORTER = {
     "outputs/results/unusual_lists": "outputs/results/unusual_lists --num_resamples 20 --num_listed 4",
     "outputs/results/star_agn": "outputs/results/star_agn --num_spectra 1000 --max_epochs 5",
     "outputs/results/align/maps": "outputs/results/align/maps --num_resamples 20",
-    "outputs/results/align/graph": "outputs/results/align/graph --num_nulls 2",
+    "outputs/results/align/graph": "outputs/results/align/graph --num_nulls 2 --views events",
+    "outputs/data/default --output outputs/results/align/trajectories": "outputs/data/default --num_draws 39 "
+    "--output outputs/results/align/trajectories",
     "outputs/results/align/trajectories_validation": "outputs/results/align/trajectories_validation --kinds states "
     "--num_sources 3 --num_observations 2 --num_draws 39",
     # 400 steps of 2,049 points for each list that is embedded.

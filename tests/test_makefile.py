@@ -25,7 +25,8 @@ pytestmark = [
 def run_program_file(path: Path, options: list[str]) -> None:
     """A program, in this process."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.main(options)

@@ -13,7 +13,7 @@ from types import FrameType
 LIGHT = (
     *("errors", "files", "lock", "processes", "program", "ranks", "rank_runs"),
     *("acquire", "ogip", "catalog", "simulate", "observation", "evaluation", "graphs", "realism"),
-    *("summaries", "training.arguments"),
+    *("summaries", "training.arguments", "training.align_arguments"),
 )
 _AUTO_CLASSES = "transformers.models.auto.configuration_auto"
 _PACKAGE = __name__.rpartition(".")[0]

@@ -30,9 +30,10 @@ class Towers(torch.nn.Module):
         self.log_scale = torch.nn.Parameter(torch.tensor(2.0))
         self.double()
 
-    def forward(self, inputs, masks, regularizer):
+    def forward(self, inputs, masks, regularizer, neighbourhood_weights):
         embeds = {name: F.normalize(tower(inputs[name]), dim=1) for name, tower in self.towers.items()}
-        loss, _ = alignment_loss(embeds, masks, self.log_scale.exp(), 0.7, regularizer, inputs)
+        options = {"features": inputs, "neighbourhood_weights": neighbourhood_weights}
+        loss, _ = alignment_loss(embeds, masks, self.log_scale.exp(), 0.7, regularizer, **options)
         return loss
 
 
@@ -43,20 +44,25 @@ def main(output: str) -> None:
     generator = torch.Generator().manual_seed(0)
     inputs = {name: torch.randn(ROWS, INPUT, generator=generator, dtype=torch.float64) for name in MASKS}
     results = {}
-    for regularizer in REGULARIZERS:
+    kept = {"events": 0.6, "text": 0.4}
+    for name, regularizer, weights in [
+        *((name, name, None) for name in REGULARIZERS),
+        ("neighbourhoods", "none", kept),
+    ]:
         towers = Towers()
         model = torch.nn.parallel.DistributedDataParallel(towers) if world > 1 else towers
         loss = model(
             {name: values[share] for name, values in inputs.items()},
             {name: mask[share] for name, mask in MASKS.items()},
             regularizer,
+            weights,
         )
         loss.backward()
         value = loss.detach().clone()
         if world > 1:
             dist.all_reduce(value)
-        results[f"{regularizer}.loss"] = value / world
-        results |= {f"{regularizer}.{name}": parameter.grad for name, parameter in towers.named_parameters()}
+        results[f"{name}.loss"] = value / world
+        results |= {f"{name}.{key}": parameter.grad for key, parameter in towers.named_parameters()}
         del model, towers
     if rank == 0:
         save_file(results, output)

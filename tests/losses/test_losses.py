@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from chandraclip.losses import (
     alignment_loss,
+    check_neighbourhood_weights,
     check_pair_weights,
     distance_preservation,
+    neighbourhood_preservation,
     symmetric_info_nce,
     variance_covariance,
 )
@@ -129,6 +131,48 @@ def test_distance_preservation_is_zero_for_the_same_geometry_in_other_units():
     assert torch.isfinite(coincident.grad).all()
 
 
+def direct_divergence(embeds: torch.Tensor, features: torch.Tensor, k: int, temperature: float) -> float:
+    """The formula, a pair at a time."""
+    features = (features - features.mean(dim=0)) / features.std(dim=0, correction=0)
+    total = 0.0
+    for i in range(len(embeds)):
+        others = [j for j in range(len(embeds)) if j != i]
+        distance = torch.stack([(features[i] - features[j]).norm() for j in others])
+        nearest = distance.sort().values
+        p = torch.exp(-(((distance - nearest[0]) / (nearest[k - 1] - nearest[0])) ** 2))
+        q = torch.exp(torch.stack([embeds[i] @ embeds[j] for j in others]) / temperature)
+        p, q = p / p.sum(), q / q.sum()
+        total += float(sum(a * torch.log(a / b) for a, b in zip(p, q) if a > 0).detach())
+    return total / len(embeds)
+
+
+@settings(max_examples=20, deadline=None)
+@given(rows=st.integers(8, 14), k=st.integers(2, 5), seed=st.integers(0, 99), data=st.data())
+def test_neighbourhood_preservation_is_the_formula_whatever_rows_are_missing(rows, k, seed, data):
+    embeds = unit_vectors(rows, 4, seed).requires_grad_()
+    features = 3 * unit_vectors(rows, 5, seed + 1000) + 2
+    mask = torch.ones(rows).bool()
+    mask[data.draw(st.integers(0, rows - 1))] = False
+    value = neighbourhood_preservation(embeds, features, mask, k, 0.3)
+    assert value.item() == pytest.approx(direct_divergence(embeds[mask], features[mask], k, 0.3), abs=1e-9)
+    value.backward()
+    assert torch.all(embeds.grad[~mask] == 0)
+    assert torch.isfinite(embeds.grad).all()
+    broken = torch.where(mask[:, None], features, torch.nan)  # a row that lacks the modality may hold anything
+    assert neighbourhood_preservation(embeds, broken, mask, k, 0.3) == value
+
+
+def test_neighbourhoods_are_kept_by_the_same_geometry_only():
+    centres = unit_vectors(6, 8, 2)
+    rows = F.normalize(centres.repeat(5, 1) + 0.02 * unit_vectors(30, 8, 3), dim=1)
+    mask = torch.ones(30).bool()
+    kept = neighbourhood_preservation(rows, 7 * rows - 1, mask, num_neighbours=4)
+    others = rows[torch.randperm(30, generator=torch.Generator().manual_seed(0))]
+    assert kept < 0.2 * neighbourhood_preservation(others, 7 * rows - 1, mask, 4)
+    assert neighbourhood_preservation(rows, torch.zeros(30, 8), mask).isfinite()  # all at one place
+    assert neighbourhood_preservation(rows, rows, torch.arange(30) < 6) == 0  # too few rows
+
+
 def test_bad_arguments_are_named():
     embeds = {"a": unit_vectors(3, 2, 0), "b": unit_vectors(3, 2, 1)}
     masks = {name: torch.ones(3).bool() for name in embeds}
@@ -136,6 +180,12 @@ def test_bad_arguments_are_named():
         alignment_loss(embeds, masks, torch.tensor(1.0), 0.1, "l2")
     with pytest.raises(ValueError, match="features"):
         alignment_loss(embeds, masks, torch.tensor(1.0), 0.1, "distance")
+    with pytest.raises(ValueError, match="features"):
+        alignment_loss(embeds, masks, torch.tensor(1.0), neighbourhood_weights={"a": 1.0})
+    with pytest.raises(ValueError, match="names events; the modalities here are event, text"):
+        check_neighbourhood_weights({"events": 1.0}, ["event", "xray", "text"])
+    with pytest.raises(ValueError, match="event must be 0 or more, it is nan"):
+        check_neighbourhood_weights({"event": float("nan")}, ["event", "text"])
     with pytest.raises(ValueError, match="two modalities"):
         alignment_loss({"a": embeds["a"]}, masks, torch.tensor(1.0))
     with pytest.raises(ValueError, match="both be"):

@@ -19,7 +19,12 @@ def test_two_processes_equal_one(tmp_path):
     subprocess.run([*torchrun, SCRIPT, two], check=True, timeout=120)
     expected, found = load_file(one), load_file(two)
     assert expected.keys() == found.keys()
-    assert {"none.log_scale", "distance.loss", "variance_covariance.towers.text.weight"} <= expected.keys()
+    assert {
+        "none.log_scale",
+        "distance.loss",
+        "neighbourhoods.loss",
+        "variance_covariance.towers.text.weight",
+    } <= expected.keys()
     for name, value in expected.items():
         assert value.abs().sum() > 0, name
         torch.testing.assert_close(found[name], value, rtol=1e-10, atol=1e-12, msg=name)

@@ -175,6 +175,7 @@ def test_a_saved_model_has_its_context_and_joint_head(
         ({"context": ["theta"], "context_mean": [0.0], "context_std": [0.0]}, "must be positive"),
         ({"context_dropout": 1.5}, "between 0 and 1"),
         ({"pair_weights": {"xray_text": 1.0}}, "xray_text"),
+        ({"neighbourhood_weights": {"photons": 1.0}}, "neighbourhood_weights names photons"),
     ],
 )
 def test_configurations_that_no_model_can_be_built_from(options: dict[str, Any], reason: str) -> None:

@@ -130,6 +130,7 @@ def test_fine_tuning_starts_from_the_whole_model(towers, aligned, dataset, tmp_p
 
     model = transformers.AutoModel.from_pretrained(output)
     assert (model.config.projection_dim, model.config.pair_weights) == (24, {"spectrum_event": 0.3})
+    assert model.config.neighbourhood_weights == {"event": 1.0}  # of every alignment with texts
     tokenizers = [transformers.AutoProcessor.from_pretrained(path).tokenizer for path in (aligned, output)]
     assert tokenizers[0].get_vocab() == tokenizers[1].get_vocab()
     assert transformers.AutoProcessor.from_pretrained(output).max_text_length == 96

@@ -103,9 +103,11 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize("regularizer", REGULARIZERS)
 def test_the_alignment_with_all_negatives(accelerator, processor, rows, regularizer):
-    model = make_aligned(processor, 0.0, regularizer=regularizer, pair_weights={"spectrum_event": 0.3})
+    weights = {"pair_weights": {"spectrum_event": 0.3}, "neighbourhood_weights": {"event": 0.5}}
+    model = make_aligned(processor, 0.0, regularizer=regularizer, **weights)
     whole = gradient(accelerator, model, cut(processor, rows, 1))
     assert whole[0]["info_nce_spectrum_text"] > 1
+    assert whole[0]["neighbourhood_event"] > 0
     assert_equal(gradient(accelerator, model, cut(processor, rows, PARTS)), whole)
 
 

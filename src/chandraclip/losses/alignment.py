@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from chandraclip.losses.info_nce import symmetric_info_nce
-from chandraclip.losses.regularizers import distance_preservation, variance_covariance
+from chandraclip.losses.regularizers import distance_preservation, neighbourhood_preservation, variance_covariance
 
 REGULARIZERS = ("variance_covariance", "distance", "none")
 # The joint embedding of the X-ray modalities. It is made of theirs, so its one partner is the text.
@@ -45,6 +45,26 @@ def check_pair_weights(pair_weights: Mapping[str, float], modalities: Sequence[s
         raise ValueError(f"pair_weights: at least one of {', '.join(pairs)} must have a weight above 0")
 
 
+def check_neighbourhood_weights(neighbourhood_weights: Mapping[str, float], modalities: Sequence[str]) -> None:
+    """
+    Args:
+        neighbourhood_weights: modality -> weight in the loss.
+        modalities: that are aligned.
+
+    Raises:
+        ValueError: another name than of these modalities', or a weight that is negative or not finite.
+    """
+    known = [name for name in modalities if name != JOINT]
+    unknown = [name for name in neighbourhood_weights if name not in known]
+    if unknown:
+        raise ValueError(
+            f"neighbourhood_weights names {', '.join(unknown)}; the modalities here are {', '.join(known)}"
+        )
+    for name, weight in neighbourhood_weights.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"neighbourhood_weights: the weight of {name} must be 0 or more, it is {weight}")
+
+
 def alignment_loss(
     embeds: Mapping[str, Tensor],
     masks: Mapping[str, Tensor],
@@ -53,8 +73,10 @@ def alignment_loss(
     regularizer: str = "variance_covariance",
     features: Mapping[str, Tensor] | None = None,
     pair_weights: Mapping[str, float] | None = None,
+    neighbourhood_weights: Mapping[str, float] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted sum over `aligned_pairs` of the symmetric InfoNCE, plus gamma x the mean regularizer of modalities.
+    """Weighted sum over `aligned_pairs` of the symmetric InfoNCE, plus gamma x the mean regularizer of modalities, plus
+    what the neighbourhoods of modalities lose, weighted.
 
     Args:
         embeds: modality, or "xray" -> (B, D) unit vectors, in the same order on all processes.
@@ -62,15 +84,17 @@ def alignment_loss(
         logit_scale: scalar multiplier of the cosine: 1 / temperature, the exponential of CLIP's parameter.
         gamma: weight of the regularizer.
         regularizer: "variance_covariance", "distance" or "none".
-        features: modality -> (B, H) before projection; needed by "distance" only.
+        features: modality -> (B, H) before projection; needed by "distance" and for neighbourhoods.
         pair_weights: "<left>_<right>", in the order of `embeds`, -> weight of the pair's InfoNCE; 1 where not named.
+        neighbourhood_weights: modality -> weight of its `neighbourhood_preservation`; 0 where not named.
 
     Returns:
-        The loss, and its parts without weight or gradient ("info_nce_spectrum_text", ..., "regularizer"). Both are this
+        The loss, and its parts without weight or gradient ("info_nce_spectrum_text", ..., "regularizer",
+        "neighbourhood_event"). Both are this
         process' share: their means over processes are those of one process with the whole batch.
 
     Raises:
-        ValueError: fewer than two modalities, an unknown regularizer, or "distance" without `features`.
+        ValueError: fewer than two modalities, an unknown regularizer, "distance" or neighbourhoods without `features`.
     """
     pairs = aligned_pairs(embeds)
     if not pairs:
@@ -97,4 +121,11 @@ def alignment_loss(
             costs = [variance_covariance(rows, masks[name]) for name, rows in embeds.items()]
         parts["regularizer"] = torch.stack(costs).mean()
         loss = loss + gamma * parts["regularizer"]
+    for name, weight in (neighbourhood_weights or {}).items():
+        if weight and name in embeds:
+            if features is None or name not in features:
+                raise ValueError(f"the neighbourhoods of {name} need its features before projection")
+            part = neighbourhood_preservation(embeds[name], features[name], masks[name])
+            parts[f"neighbourhood_{name}"] = part
+            loss = loss + weight * part
     return loss, {name: part.detach() for name, part in parts.items()}

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
-from chandraclip.losses import JOINT, REGULARIZERS, check_pair_weights
+from chandraclip.losses import JOINT, REGULARIZERS, check_neighbourhood_weights, check_pair_weights
 from chandraclip.models.chandraclip.observation_context import check_context
 from chandraclip.models.chandraclip.text_tokenizer import small_text_config
 from chandraclip.models.configuration import ChandraConfig
@@ -35,6 +35,9 @@ class ChandraClipConfig(ChandraConfig):
         regularizer: "variance_covariance", "distance" or "none"; gamma: its weight in the loss.
         pair_weights: "spectrum_event", "spectrum_text", "event_text", "xray_text" -> weight of that pair's InfoNCE in
             the loss; 1 for pairs not named, hence for all where None.
+        neighbourhood_weights: modality -> weight in the loss of what its neighbourhoods, as its latents have them, lose
+            in the shared space; 0 where not named. Texts say little of when photons come, and the heads keep what
+            texts say.
         joint_projection: one head more, of spectrum and photons together ("xray"), which is aligned with the text and
             answers for whichever of the two a row has; it needs all three modalities.
         joint_dropout: rate at which it goes without one of the two, either, in rows that have both, while training.
@@ -69,6 +72,7 @@ class ChandraClipConfig(ChandraConfig):
     regularizer: str = "variance_covariance"
     gamma: float = 0.01
     pair_weights: dict[str, float] | None = None
+    neighbourhood_weights: dict[str, float] | None = None
     joint_projection: bool = False
     joint_dropout: float = 0.2
     context: list[str] | tuple[str, ...] = ()
@@ -101,6 +105,7 @@ class ChandraClipConfig(ChandraConfig):
         if self.joint_projection and len(self.modalities) < len(MODALITIES):
             raise ValueError(f"joint_projection needs the modalities {MODALITIES}, this has {self.modalities}")
         check_pair_weights(self.pair_weights or {}, self.aligned)
+        check_neighbourhood_weights(self.neighbourhood_weights or {}, self.aligned)
         check_context(self.context)
         if not len(self.context) == len(self.context_mean) == len(self.context_std):
             raise ValueError(f"context_mean and context_std need one value for each of the context {self.context}")

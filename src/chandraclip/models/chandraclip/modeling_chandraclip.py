@@ -427,6 +427,7 @@ class ChandraClipModel(ChandraClipPreTrainedModel):
             regularizer=self.config.regularizer,
             features={name: rows for name, rows in before.items() if rows is not None},
             pair_weights=self.config.pair_weights,
+            neighbourhood_weights=self.config.neighbourhood_weights,
         )
 
 
