@@ -32,7 +32,7 @@ TEXT ?= soft, highly variable, ultraluminous
 # pytest workers; each runs torch on one thread.
 WORKERS ?= 2
 
-.PHONY: help venv align benchmark-real results discovery report explore real spectra test fuzz check wheel oldest format bench gpu clean
+.PHONY: help venv align benchmark-real results discovery report explore real spectra test fuzz check style types site wheel oldest format bench gpu clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -98,16 +98,22 @@ SEED ?= 0
 fuzz: $(INSTALLED)  ## N damaged files (and of DATA) to every reader: results or InputFileError, in 10 s and 1 GiB
 	OMP_NUM_THREADS=1 $(RUN)/python tests/fuzzing.py $(N) --seed $(SEED) --data "$(DATA)"
 
-check: $(INSTALLED)  ## ruff, mypy and the docs site (site/); warnings are errors
+check: style types site  ## ruff, mypy and the docs site (site/); warnings are errors
+
+style: $(INSTALLED)
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
+
+types: $(INSTALLED)
 	$(RUN)/mypy
+
+site: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict --quiet
 
-wheel: $(INSTALLED)  ## build dist/*.whl and try it in an empty environment, outside the checkout
+wheel:  ## build dist/*.whl and try it in an empty environment, outside the checkout
 	rm -rf build dist
-	$(RUN)/python -m build --wheel --outdir dist .
 	$(PYTHON) -m venv dist/venv
+	dist/venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	PIP_NO_COMPILE=1 dist/venv/bin/python -m pip install --quiet -c constraints.txt dist/*.whl
 	cd / && OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(CURDIR)/dist/venv/bin/python -I $(CURDIR)/scripts/smoke_wheel.py
 	rm -rf build dist/venv
