@@ -320,13 +320,7 @@ def tiny(script: str, options: list[str]) -> list[str]:
 RUNNABLE = sorted({block.page for block, command in COMMANDS if not reason_against(command, NOT_RUN)})
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, marks=[pytest.mark.xdist_group("umap")] if page == "docs/discovery.md" else [])
-        for page in RUNNABLE
-    ],
-)
+@pytest.mark.parametrize("page", RUNNABLE)
 def test_the_commands_of_a_page_run_tiny_one_after_the_other(page, workplace, monkeypatch):
     for block, command in COMMANDS:
         if block.page != page or reason_against(command, NOT_RUN):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from chandraclip.program import now_try, run_program
 from chandraclip.training.arguments import RunArguments, mapping_option, option, parse_arguments
@@ -26,6 +26,8 @@ SCHEDULES = ("cosine", "plateau")
 @dataclass
 class PretrainArguments(RunArguments):
     """Options of a pre-training."""
+
+    program: ClassVar[str] = "pretrain.py"
 
     model_type: str = option("", "the family, as its configuration names it; the files of training/configs give it")
     feature_extractor_options: str = option("{}", "options of the feature extractor, a mapping in YAML or JSON")

@@ -17,7 +17,6 @@ def two_clouds(rows: int = 60) -> tuple[np.ndarray, np.ndarray]:
     return points, group
 
 
-@pytest.mark.xdist_group("umap")  # which is compiled once a process
 def test_a_layout_keeps_clouds_apart_and_is_the_same_again():
     pytest.importorskip("umap")
     points, group = two_clouds()

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from chandraclip.errors import InputFileError, OptionError
+from chandraclip.training.align_arguments import AlignArguments
 from chandraclip.training.arguments import RunArguments, parse_arguments
 from chandraclip.training.optimizer import build_optimizer, learning_rate_at
 from chandraclip.training.run import Run
@@ -103,7 +104,6 @@ def aligned(towers, tmp_path_factory, run_loop):
 def test_fine_tuning_starts_from_the_whole_model(towers, aligned, dataset, tmp_path, run_loop, monkeypatch):
     import transformers
 
-    import align
     from chandraclip.training import optimizer
 
     started = {}
@@ -137,7 +137,7 @@ def test_fine_tuning_starts_from_the_whole_model(towers, aligned, dataset, tmp_p
     assert "started from the aligned model model" in " ".join((output / "README.md").read_text().split())
     assert set(json.loads((output / "checkpoints/run.json").read_text())["inputs"]) == {"dataset", "model"}
 
-    again = parse_arguments(align.AlignArguments, None, ["--config", str(output / "train_config.yaml")])
+    again = parse_arguments(AlignArguments, None, ["--config", str(output / "train_config.yaml")])
     assert again.pair_weights == ["spectrum_event=0.3"]
     changed = tmp_path / "model"
     shutil.copytree(aligned, changed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from chandraclip.data.schema import CONTEXT_COLUMNS
 from chandraclip.training.arguments import (
@@ -31,6 +31,8 @@ BEST_BY = (("spectrum", "text"), ("event", "text"), ("spectrum", "event"))
 @dataclass
 class AlignArguments(RunArguments):
     """Options of the alignment."""
+
+    program: ClassVar[str] = "align.py"
 
     output_dir: str = option("outputs/align", "where the model, checkpoints and logs go")
     modalities: list[str] = field(default_factory=lambda: list(MODALITIES), metadata={"help": "two or three of these"})

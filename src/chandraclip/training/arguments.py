@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -60,6 +60,8 @@ def mapping_option(name: str, value: str) -> dict[str, Any]:
 @dataclass
 class RunArguments:
     """Options every loop has."""
+
+    program: ClassVar[str] = ""  # the file in training/ whose options they are
 
     output_dir: str = option("outputs/run", "where the model, checkpoints and logs go")
     dataset: str | None = option(None, "dataset folder or Hub id; default: the simulated one, built once")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import os
@@ -99,7 +98,7 @@ def write_model_card(run: Run, dataset: str, metrics: Metrics, num_rows: int, pr
         metrics_table=metrics_table(metrics),
         results_note=f"{RETRIEVAL_NOTE if has_retrieval else LOSS_NOTE} {caution}".strip(),
         provenance=f"{provenance} " if provenance else "",
-        script=Path(inspect.getfile(type(options))).name,
+        script=options.program,
         options=public_options(run),
         versions=", ".join(f"{package} {number}" for package, number in facts.items() if package != "inputs"),
         num_parameters=f"{num_parameters(run.folder):,}",

@@ -226,7 +226,6 @@ def test_validation_tells_change_from_twins(repository, place, capsys):
     assert "rate and hardness" in capsys.readouterr().out
 
 
-@pytest.mark.xdist_group("umap")
 def test_maps(repository, place, capsys):
     pytest.importorskip("umap")
     output = place / "maps"
