@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Self
 
+from loopback_server import LoopbackServer
+
 
 class _QuietServer(ThreadingHTTPServer):
     def handle_error(self, *args: Any) -> None:
@@ -16,8 +18,8 @@ class _QuietServer(ThreadingHTTPServer):
 
 
 @dataclass
-class FaultyServer:
-    """Serves from entering the context to leaving it.
+class FaultyServer(LoopbackServer):
+    """Serves with what a subclass gives as `handler`, of `FaultyHandler`.
 
     Attributes:
         fault_rate: share of the requests that go wrong, in a way drawn from `fault_kinds`.
@@ -28,6 +30,7 @@ class FaultyServer:
         faults: (service, fault) that were made.
     """
 
+    server_class = _QuietServer
     fault_kinds: ClassVar[tuple[str, ...]]
 
     seed: int = 0
@@ -38,25 +41,9 @@ class FaultyServer:
     headers: list[dict[str, str]] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
 
-    def handler(self) -> type[FaultyHandler]:
-        raise NotImplementedError
-
     def __enter__(self) -> Self:
         self._random, self._lock = random.Random(self.seed), threading.Lock()
-        self._server = _QuietServer(("127.0.0.1", 0), self.handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return super().__enter__()
 
     def next_fault(self, service: str) -> str:
         with self._lock:

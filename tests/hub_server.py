@@ -13,14 +13,15 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+
+from loopback_server import LoopbackServer
 
 LISTS = ("tags", "language", "task_categories", "size_categories", "datasets", "configs", "model-index")
 WORDS = ("license", "library_name", "pipeline_tag", "pretty_name")
@@ -46,8 +47,8 @@ class Commit:
 
 
 @dataclass
-class HubServer:
-    """Serves from entering the context to leaving it.
+class HubServer(LoopbackServer):
+    """Repos and datasets in memory.
 
     Attributes:
         repos: id -> commits, oldest first; the first is empty.
@@ -62,26 +63,14 @@ class HubServer:
     unknown: list[tuple[str, str]] = field(default_factory=list)
     fails: dict[str, int] = field(default_factory=dict)
 
-    def __enter__(self) -> HubServer:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        return _handler(self)
 
     def environment(self, cache_dir: Path) -> dict[str, str]:
         """Variables for a process that talks to this Hub only: any other host is a proxy that refuses."""
         refuse = "http://127.0.0.1:9"
         return {
-            "HF_ENDPOINT": self.endpoint,
+            "HF_ENDPOINT": self.url,
             "HF_HOME": str(cache_dir),
             "HF_TOKEN": "hf_loopback",
             "HF_HUB_OFFLINE": "0",
@@ -137,7 +126,7 @@ class HubServer:
         if not exists:
             self.repos[repo] = [_commit([], {})]
         prefix = "datasets/" if body.get("type") == "dataset" else ""
-        return (409 if exists else 200), {}, {"url": f"{self.endpoint}/{prefix}{repo}", "name": repo, "id": repo}
+        return (409 if exists else 200), {}, {"url": f"{self.url}/{prefix}{repo}", "name": repo, "id": repo}
 
     def preupload(self, repo: str, body: Any, **_: Any) -> Any:
         self._commit(repo)
@@ -161,7 +150,7 @@ class HubServer:
         self.repos[repo].append(_commit(self.repos[repo], files))
         oid = self._commit(repo).oid
         prefix = "datasets/" if kind == "datasets" else ""
-        return {"commitUrl": f"{self.endpoint}/{prefix}{repo}/commit/{oid}", "commitOid": oid, "success": True}
+        return {"commitUrl": f"{self.url}/{prefix}{repo}/commit/{oid}", "commitOid": oid, "success": True}
 
     def info(self, repo: str, revision: str | None = None, **_: Any) -> Any:
         commit = self._commit(repo, revision)

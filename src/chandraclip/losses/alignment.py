@@ -33,14 +33,7 @@ def check_pair_weights(pair_weights: Mapping[str, float], modalities: Sequence[s
             above 0.
     """
     pairs = [f"{left}_{right}" for left, right in aligned_pairs(modalities)]
-    unknown = [name for name in pair_weights if name not in pairs]
-    if unknown:
-        raise ValueError(
-            f"pair_weights names {', '.join(unknown)}; the pairs of modalities here are {', '.join(pairs)}"
-        )
-    for name, weight in pair_weights.items():
-        if not (math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"pair_weights: the weight of {name} must be 0 or more, it is {weight}")
+    _check_weights("pair_weights", pair_weights, "pairs of modalities", pairs)
     if not any(pair_weights.get(name, 1.0) for name in pairs):
         raise ValueError(f"pair_weights: at least one of {', '.join(pairs)} must have a weight above 0")
 
@@ -55,14 +48,16 @@ def check_neighbourhood_weights(neighbourhood_weights: Mapping[str, float], moda
         ValueError: another name than of these modalities', or a weight that is negative or not finite.
     """
     known = [name for name in modalities if name != JOINT]
-    unknown = [name for name in neighbourhood_weights if name not in known]
+    _check_weights("neighbourhood_weights", neighbourhood_weights, "modalities", known)
+
+
+def _check_weights(option: str, weights: Mapping[str, float], kind: str, known: Sequence[str]) -> None:
+    unknown = [name for name in weights if name not in known]
     if unknown:
-        raise ValueError(
-            f"neighbourhood_weights names {', '.join(unknown)}; the modalities here are {', '.join(known)}"
-        )
-    for name, weight in neighbourhood_weights.items():
+        raise ValueError(f"{option} names {', '.join(unknown)}; the {kind} here are {', '.join(known)}")
+    for name, weight in weights.items():
         if not (math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"neighbourhood_weights: the weight of {name} must be 0 or more, it is {weight}")
+            raise ValueError(f"{option}: the weight of {name} must be 0 or more, it is {weight}")
 
 
 def alignment_loss(
@@ -90,8 +85,8 @@ def alignment_loss(
 
     Returns:
         The loss, and its parts without weight or gradient ("info_nce_spectrum_text", ..., "regularizer",
-        "neighbourhood_event"). Both are this
-        process' share: their means over processes are those of one process with the whole batch.
+        "neighbourhood_event"). Both are this process' share: their means over processes are those of one process with
+        the whole batch.
 
     Raises:
         ValueError: fewer than two modalities, an unknown regularizer, "distance" or neighbourhoods without `features`.
