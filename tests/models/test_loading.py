@@ -194,6 +194,7 @@ def test_processor_options_come_back(processor: ChandraClipProcessor, tmp_path: 
             pytest.param(code, marks=pytest.mark.slow)
             for code in (
                 "from transformers import AutoModel; import chandraclip",
+                "import chandraclip.data; from transformers import AutoProcessor",
                 "from chandraclip import ChandraClipModel",
                 "import chandraclip, peft",
             )

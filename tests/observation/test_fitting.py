@@ -286,7 +286,7 @@ def test_what_a_fit_says(draw):
 @pytest.mark.slow
 @pytest.mark.parametrize("statistic", ["cash", "wstat"])
 def test_intervals_hold_the_truth_in_two_of_three_and_goodness_is_uniform(draw, statistic):
-    held, goodness, num_draws = [], [], 50
+    held, goodness, num_draws = [], [], 100
     for seed in range(num_draws):
         spectrum, norm = draw("powerlaw", 1.7, 0.4, 600, mean=8.0, scale=0.05, seed=seed)
         fit = fit_spectrum(spectrum, statistic=statistic)

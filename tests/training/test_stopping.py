@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from chandraclip.errors import InputFileError
 from chandraclip.lock import LOCK_FILE
 from chandraclip.training.checkpoint import newest_checkpoint
 
@@ -54,15 +55,19 @@ def test_a_stopped_run_says_the_step_it_goes_on_from(training, tmp_path, number,
     assert not list((tmp_path / "align" / "checkpoints").glob(".*"))
 
 
-def test_a_folder_in_use_is_refused_in_one_line_by_both_processes(training, environment, tmp_path):
+def test_a_folder_in_use_is_refused_in_one_line(training, run_loop, environment, tmp_path):
+    """By one process, which is this one, and by two."""
     process, command = training
+    refused = rf"{tmp_path}/align: is being written by process {process.pid} on .* since "
+    with pytest.raises(InputFileError, match=refused):
+        run_loop("align", *command[2:])
     command = [command[0], "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *command[1:]]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert process.poll() is None
     assert done.returncode == 1
     ours = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(ours) == 1
-    assert re.match(rf"error: {tmp_path}/align: is being written by process {process.pid} on .* since ", ours[0])
+    assert re.match(f"error: {refused}", ours[0])
     before_launcher = done.stderr[: done.stderr.index("error: ")]
     assert "Traceback" not in before_launcher
 
