@@ -196,6 +196,8 @@ def test_processor_options_come_back(processor: ChandraClipProcessor, tmp_path: 
                 "from transformers import AutoModel; import chandraclip",
                 "import chandraclip.data; from transformers import AutoProcessor",
                 "from chandraclip import ChandraClipModel",
+                "import chandraclip.models",
+                "import chandraclip; from transformers import PreTrainedModel",
                 "import chandraclip, peft",
             )
         ),
