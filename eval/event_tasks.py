@@ -19,6 +19,8 @@ from typing import Any
 from chandraclip.program import now_try, run_program
 
 HAND = "hand features"
+# What "nearest" is where another list of the source is asked for.
+DISTANCE, LEARNED = "distance", "learned on train"
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -170,25 +172,39 @@ def own_source(
     from chandraclip.evaluation.embeddings import EMBEDDINGS
     from chandraclip.evaluation.event_tasks import find_own_source
     from chandraclip.evaluation.photon_facts import PHOTONS, RATE, RAW_HARDNESS, features
+    from chandraclip.evaluation.source_metric import MIN_PAIRS, SourceMetric
 
     pool = np.flatnonzero(usable & judged & (table.split == "test"))
     train = usable & (table.split == "train")
     by_hand = features(facts, (PHOTONS, RATE, *RAW_HARDNESS))
+    asked = (options.num_resamples, options.seed)
     for name, values in {**vectors, f"{HAND} (hardness, counts)": by_hand}.items():
         is_unit = options.representation in EMBEDDINGS and name in vectors
         fitted = values[train] if train.any() else values[pool]
-        found = find_own_source(
-            values[pool], table.name[pool], fitted, is_unit, options.num_resamples, options.seed
-        ) if pool.size else None  # fmt: skip
-        if found is None:
-            skipped["same source"] = "no source of test has two lists that are judged"
-            return
-        record: dict[str, Any] = {"model": name, "queries": found["num_queries"], "pool": found["num_candidates"]}
-        for metric in ("recall@1%", "recall@5%", "median_rank_share", "mean_reciprocal_rank"):
-            one = found["metrics"][metric]
-            record |= {metric: one["value"], f"{metric}_low": one["low"], f"{metric}_high": one["high"]}
-            record[f"chance of {metric}"] = one["chance"]
-        yield record
+        metrics: dict[str, SourceMetric | None] = {DISTANCE: None}
+        # Of lists like those that are judged: scatter within a source is that of few photons, too.
+        if (learned := SourceMetric.fit(values[train & judged], table.name[train & judged])) is not None:
+            metrics[LEARNED] = learned
+        else:
+            skipped[f"same source, {LEARNED}"] = f"fewer than {MIN_PAIRS} further lists of a source in train"
+        for title, metric in metrics.items():
+            found = (
+                find_own_source(values[pool], table.name[pool], fitted, is_unit, *asked, metric) if pool.size else None
+            )
+            if found is None:
+                skipped["same source"] = "no source of test has two lists that are judged"
+                return
+            yield same_source_record(name, title, found)
+
+
+def same_source_record(name: str, metric: str, found: Any) -> dict[str, Any]:
+    record: dict[str, Any] = {"model": name, "nearest by": metric}
+    record |= {"queries": found["num_queries"], "pool": found["num_candidates"]}
+    for key in ("recall@1%", "recall@5%", "median_rank_share", "mean_reciprocal_rank"):
+        one = found["metrics"][key]
+        record |= {key: one["value"], f"{key}_low": one["low"], f"{key}_high": one["high"]}
+        record[f"chance of {key}"] = one["chance"]
+    return record
 
 
 def headline_of(results: dict[str, list[dict[str, Any]]]) -> list[Any]:
@@ -249,10 +265,11 @@ def headline_of(results: dict[str, list[dict[str, Any]]]) -> list[Any]:
                 add(f"{record['model']}: {title} of 8 classes, {record['method']}", key, record, hand, chance, task)
     for record in results["same source"]:
         if not record["model"].startswith(HAND):
-            hand = of_hand(results["same source"])
+            hand = of_hand(results["same source"], **{"nearest by": record["nearest by"]})
+            by = "" if record["nearest by"] == DISTANCE else f" by a metric {record['nearest by']}"
             for key in ("recall@1%", "recall@5%", "median_rank_share", "mean_reciprocal_rank"):
                 chance = record[f"chance of {key}"]
-                add(f"{record['model']}: same source, {key.replace('_', ' ')}", key, record, hand, chance)
+                add(f"{record['model']}: same source{by}, {key.replace('_', ' ')}", key, record, hand, chance)
     return headline
 
 

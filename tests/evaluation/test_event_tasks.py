@@ -81,8 +81,10 @@ def test_what_latents_know_is_found(script, lists, tmp_path, capsys):
     assert best("variable", "auc", "blind") < 0.75
     assert best("source type", "balanced_accuracy", "knowing") > 0.9
     assert best("source type", "balanced_accuracy", "hand") > 0.9  # PPAD's eight features have the hardness
-    own = {model: best("same source", "mean_reciprocal_rank", model) for model in ("knowing", "blind")}
-    assert own["knowing"] > 2 * own["blind"]
+    for by in ("distance", "learned on train"):
+        wanted = {"nearest by": by}
+        own = {model: best("same source", "mean_reciprocal_rank", model, **wanted) for model in ("knowing", "blind")}
+        assert own["knowing"] > 2 * own["blind"]
     figures = {item["metric"]: item for item in content["headline"]}
     assert figures["knowing: R2 of raw_hard_hs, random forest"]["published"] == 0.93
     # Chance of a macro F1 is that of guesses as often of each class as the model's: no constant.

@@ -22,6 +22,7 @@ from chandraclip.evaluation.classes import score_predictions
 from chandraclip.evaluation.photon_facts import RAW_HARDNESS, logit
 from chandraclip.evaluation.regression import Standardizer, predict_knn, predict_ridge
 from chandraclip.evaluation.retrieval import TIE_TOLERANCE, Ranks, ranking_metrics
+from chandraclip.evaluation.source_metric import SourceMetric
 
 FOREST, KNN, RIDGE, LOGISTIC = "random forest", "kNN (k = 3)", "ridge", "logistic"
 NUM_TREES = 100
@@ -194,6 +195,7 @@ def find_own_source(
     is_unit: bool = False,
     num_resamples: int = 1000,
     seed: int = 0,
+    metric: SourceMetric | None = None,
 ) -> dict[str, Any] | None:
     """Is another observation of the same source the nearest? Of every one that has another, among all but itself.
 
@@ -201,6 +203,7 @@ def find_own_source(
         values: (N, D) of the pool, NaN where missing. sources: (N,) names.
         fitted: (M, D) rows whose scatter is the unit of distances.
         is_unit: unit vectors, compared by cosine as they are.
+        metric: what near means, in place of the distance.
 
     Returns:
         As `retrieval.ranking_metrics`; None where no source was observed twice.
@@ -209,14 +212,17 @@ def find_own_source(
     queries = np.flatnonzero(count[source] > 1)
     if not queries.size:
         return None
-    vectors = np.asarray(values, np.float64) if is_unit else Standardizer.fit(fitted)(values)
-    squares = np.einsum("nd,nd->n", vectors, vectors)
+    if metric is not None:
+        asked, vectors, offsets = metric.sides(values)
+    else:
+        vectors = np.asarray(values, np.float64) if is_unit else Standardizer.fit(fitted)(values)
+        # Minus half the squared distance, up to what is the same for all candidates of a query.
+        asked, offsets = vectors, 0.5 * np.einsum("nd,nd->n", vectors, vectors)
     better, tied, positives = (np.empty(len(queries), dtype=np.int64) for _ in range(3))
     for start in range(0, len(queries), _BLOCK):
         block = queries[start : start + _BLOCK]
         part = slice(start, start + len(block))
-        # Minus half the squared distance, up to what is the same for all candidates of a query.
-        near = vectors[block] @ vectors.T - 0.5 * squares
+        near = asked[block] @ vectors.T - offsets
         own = source[block, None] == source
         itself = np.arange(len(block)), block
         own[itself] = False
