@@ -2,6 +2,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
+# Of 19,000 modules that are installed some 4,000 are imported: Python compiles these when they are, and keeps them.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
@@ -40,7 +43,7 @@ help:  ## this list
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	PIP_NO_COMPILE=1 $(RUN)/python -m pip install --quiet -c constraints.txt -e ".[dev,docs,text]"
+	$(RUN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[dev,docs,text]"
 	touch $@
 
 venv: $(INSTALLED)  ## the virtual environment, with the tested set of packages
@@ -74,7 +77,7 @@ report: $(INSTALLED)  ## every table and picture of $(MODEL) as one page, output
 	$(RUN)/python scripts/report.py "$(RESULTS)"
 
 $(EXPLORER): $(INSTALLED)
-	PIP_NO_COMPILE=1 $(RUN)/python -m pip install --quiet -c constraints.txt -e ".[explore]"
+	$(RUN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[explore]"
 	touch $@
 
 explore: $(EXPLORER)  ## map of the default dataset in $(MODEL)'s space and a page for your own files, at http://127.0.0.1:7860
@@ -90,7 +93,7 @@ spectra: $(INSTALLED)  ## read and fit every real spectrum of $(DATA), beside th
 	$(RUN)/python scripts/check_spectra.py "$(DATA)"
 
 test: $(INSTALLED)  ## every test
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 # Case k of a seed is always the same; a failing one is made again by `tests/fuzzing.py N --seed SEED --only k`.
 N ?= 1000
@@ -114,7 +117,7 @@ wheel:  ## build dist/*.whl and try it in an empty environment, outside the chec
 	rm -rf build dist
 	$(PYTHON) -m venv dist/venv
 	dist/venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	PIP_NO_COMPILE=1 dist/venv/bin/python -m pip install --quiet -c constraints.txt dist/*.whl
+	dist/venv/bin/python -m pip install --quiet --no-compile -c constraints.txt dist/*.whl
 	cd / && OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(CURDIR)/dist/venv/bin/python -I $(CURDIR)/scripts/smoke_wheel.py
 	rm -rf build dist/venv
 
@@ -125,7 +128,7 @@ oldest:  ## the tests with the lowest versions that pyproject.toml allows, in .v
 	.venv-oldest/bin/uv pip compile pyproject.toml --quiet --no-annotate --resolution lowest-direct \
 	  --python .venv-oldest/bin/python --extra dev --extra docs --extra text \
 	  --constraint <(grep '^torch==' constraints.txt) --output-file .venv-oldest/lowest.txt
-	PIP_NO_COMPILE=1 .venv-oldest/bin/python -m pip install --quiet -c .venv-oldest/lowest.txt -e ".[dev,docs,text]"
+	.venv-oldest/bin/python -m pip install --quiet --no-compile -c .venv-oldest/lowest.txt -e ".[dev,docs,text]"
 	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -q -n $(WORKERS) -m "not slow and not gpu"
 
 format: $(INSTALLED)  ## let ruff rewrite what it can
