@@ -1,4 +1,4 @@
-"""A metric of "one source or two", learned on sources of train: the likelihood that it stands for, and what it finds."""
+"""A metric of "one source or two", learned on sources of train: the likelihood it stands for, and what it finds."""
 
 import numpy as np
 import pytest
