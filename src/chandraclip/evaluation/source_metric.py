@@ -53,7 +53,7 @@ class SourceMetric:
         np.add.at(means, source, scaled)
         means /= count[:, None]
         several = count[source] > 1
-        # Deviations from a mean of n are too small by 1 - 1/n; noise in the scatter is shrunk away (Ledoit & Wolf 2004).
+        # Deviations from a mean of n are too small by 1 - 1/n; noise of the scatter is shrunk (Ledoit & Wolf 2004).
         freedom = np.sqrt(count / np.maximum(count - 1, 1))[source]
         within, _ = ledoit_wolf(((scaled - means[source]) * freedom[:, None])[several], assume_centered=True)
         # Every source counts once, however often it was observed.
