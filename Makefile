@@ -93,7 +93,7 @@ spectra: $(INSTALLED)  ## read and fit every real spectrum of $(DATA), beside th
 	$(RUN)/python scripts/check_spectra.py "$(DATA)"
 
 test: $(INSTALLED)  ## every test
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -n $(WORKERS)
 
 # Case k of a seed is always the same; a failing one is made again by `tests/fuzzing.py N --seed SEED --only k`.
 N ?= 1000
