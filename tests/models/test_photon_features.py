@@ -111,6 +111,57 @@ def test_statistics_of_known_lists() -> None:
     assert colour[3].argmax() == 3
 
 
+def statistics_of(times: list[np.ndarray], exposure: float, **how: Any) -> torch.Tensor:
+    number = len(times)
+    lists = lists_of({"event_time": times, "gti_start": [[0.0]] * number, "gti_stop": [[exposure]] * number})
+    _, surprise, whole = neighbour_features(lists, SCALES)
+    return list_statistics(lists, surprise, whole, **how)
+
+
+def test_frames_do_not_beat_against_the_cells_of_the_light_curve() -> None:
+    """A bright constant list in frames of 3.24 s, of which a cell of 7.3 s holds two or three."""
+    rng = np.random.default_rng(3)
+    exposure, frame = 3e4, 3.24104
+    steady = np.sort((rng.uniform(0.0, exposure, 6000) // frame + 0.5) * frame)
+    steady = steady[steady < exposure]
+    recorded, spread = (
+        statistics_of([steady], exposure, spread_over_frames=way, power_oversampling=1)[0] for way in (False, True)
+    )
+    assert recorded[-1].sinh() > 30.0  # the highest peak, over what noise gives
+    assert spread[-1].sinh() < 5.0
+    assert spread[22:34].abs().max() < 3.0  # the finest dyadic scales saw it, too
+    assert recorded[22:34].abs().max() > 4.0
+
+
+def test_a_pulsation_between_two_frequencies_keeps_its_power() -> None:
+    rng = np.random.default_rng(4)
+    exposure = 3e4
+    time = np.sort(rng.uniform(0.0, exposure, 4000))
+    chance = rng.random(len(time))
+    pulsed = [time[chance < 0.5 * (1 + 0.4 * np.cos(2 * np.pi * cycles * time / exposure))] for cycles in (60.0, 60.5)]
+    peak = {samples: statistics_of(pulsed, exposure, power_oversampling=samples)[:, -1].sinh() for samples in (1, 2)}
+    assert peak[2][0] == pytest.approx(peak[1][0].item(), rel=0.1)
+    assert peak[1][1] < 0.6 * peak[1][0]
+    assert peak[2][1] > 0.8 * peak[2][0]
+
+
+def test_powers_are_those_of_the_light_curve() -> None:
+    """Sampled twice a cycle, against the sum over cells; a list of a photon and an empty one have none."""
+    rng = np.random.default_rng(5)
+    exposure, number = 1e4, 300
+    time = np.sort(rng.uniform(0.0, exposure, number))
+    found = statistics_of([time, time[:1], time[:0]], exposure, spread_over_frames=False)
+    assert found.isfinite().all()
+    cell = np.floor(time / exposure * 4096 + 3.1e-4)
+    for octave in (0, 3):
+        cycles = np.arange(2 << octave, 4 << octave) / 2.0
+        phase = np.exp(-2j * np.pi * cycles[:, None] * cell / 4096)
+        window = np.exp(-2j * np.pi * cycles[:, None] * np.arange(4096) / 4096).sum(axis=1) * number / 4096
+        power = np.abs(phase.sum(axis=1) - window) ** 2 / number
+        expected = math.asinh(power.max() - octave * math.log(2.0))
+        assert found[0, 38 + octave].item() == pytest.approx(expected, rel=1e-4)
+
+
 def test_halves_are_the_lists_own_and_share_all_photons(columns: dict[str, Any]) -> None:
     batch = EventFeatureExtractor()(columns)
     lists, draw = photon_lists(**batch), torch.tensor(0.3)

@@ -23,6 +23,7 @@ class EventTransformerConfig(ChandraConfig):
             form of configuration version 2, whose photons know the next alone, and whose latents know no rate.
         list_statistics: whether the queries are told the statistics of the list as a whole (`list_statistics`),
             extremes among them; without, attention has to find them.
+        spread_over_frames, power_oversampling: how the powers among these statistics are worked out; see there.
         num_time_frequencies: Fourier frequencies of a photon's time, given to the encoder.
         num_energy_frequencies: the same for its energy.
         num_decoder_frequencies: Fourier frequencies of time in the decoder's smooth field. The highest has a period of
@@ -52,7 +53,7 @@ class EventTransformerConfig(ChandraConfig):
 
     model_type = "event_transformer"
     base_config_key = "event_config"
-    current_version: ClassVar[int] = 3
+    current_version: ClassVar[int] = 4
 
     num_bands: int = 3
     num_queries: int = 16
@@ -67,6 +68,8 @@ class EventTransformerConfig(ChandraConfig):
     layer_norm_eps: float = 1e-5
     num_scales: int = 10
     list_statistics: bool = True
+    spread_over_frames: bool = True
+    power_oversampling: int = 2
     num_time_frequencies: int = 8
     num_energy_frequencies: int = 3
     num_decoder_frequencies: int = 8
@@ -92,6 +95,7 @@ class EventTransformerConfig(ChandraConfig):
     def check(self) -> None:
         self.check_heads()
         self.check_positive("num_queries", "latent_size", "intermediate_size", "chunk_size", "decoder_hidden_size")
+        self.check_positive("power_oversampling")
         if self.max_likelihood_events is not None:
             self.check_positive("max_likelihood_events")
         if not 0.0 <= self.min_thinning < 0.5:
@@ -115,4 +119,6 @@ class EventTransformerConfig(ChandraConfig):
             earlier |= {"planted_share": 0.0, "planted_weight": 0.0, "count_weight": 0.0}
             written = {"num_decoder_frequencies": 6, "total_variation_weight": 0.005, "latent_weight": 0.01}
             config_dict = {**written, **config_dict, **earlier}
+        if version == 3:
+            config_dict = {**config_dict, "spread_over_frames": False, "power_oversampling": 1}
         return config_dict

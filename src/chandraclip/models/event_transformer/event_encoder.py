@@ -160,7 +160,7 @@ class EventEncoder(EventTransformerPreTrainedModel):
         if config.num_scales:
             with torch.no_grad():
                 log_ratio, surprise, whole = neighbour_features(lists, config.num_scales)
-                statistics = list_statistics(lists, surprise, whole)
+                statistics = statistics_of(lists, surprise, whole, config)
                 # The log of how much likelier a burst makes each stretch: attention's weights begin as its probability.
                 root = 2.0 * surprise.clamp(-5.0, 5.0).sinh()
                 deviance = (0.5 * root.square() * root.sign()).clamp(-MAX_SCORE, MAX_SCORE)
@@ -248,6 +248,11 @@ def photon_lists(
     return PhotonLists(
         event_values, event_time, event_band, event_cu_seqlens, exposure, event_frame.float(), event_share.float()
     )
+
+
+def statistics_of(lists: PhotonLists, surprise: Tensor, whole: Tensor, config: EventTransformerConfig) -> Tensor:
+    """`list_statistics` as the configuration has them."""
+    return list_statistics(lists, surprise, whole, config.spread_over_frames, config.power_oversampling)
 
 
 def mean_rate(lists: PhotonLists, config: EventTransformerConfig) -> Tensor:

@@ -21,11 +21,11 @@ from chandraclip.models.event_transformer.event_encoder import (
     EventTransformerPreTrainedModel,
     mean_level,
     photon_lists,
+    statistics_of,
 )
 from chandraclip.models.event_transformer.feature_extraction_event_transformer import EventFeatureExtractor
 from chandraclip.models.event_transformer.photon_features import (
     PhotonLists,
-    list_statistics,
     neighbour_features,
     num_statistics,
 )
@@ -173,7 +173,7 @@ class EventTransformerModel(EventTransformerPreTrainedModel, TowerModel):
         config, place = self.config, shared_uniform(lists.share.device)
         with torch.no_grad():
             _, surprise, is_whole = neighbour_features(lists, config.num_scales)
-            of_whole = list_statistics(lists, surprise, is_whole)
+            of_whole = statistics_of(lists, surprise, is_whole, config)
         by_counts = (lists.counts / TYPICAL_COUNTS).pow(config.count_weight).clamp(0.25, 8.0)
         looks = [self.encoder.look(part, summary) for part in parts]
         terms: dict[str, list[Tensor]] = {}
