@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,32 @@ def test_the_files_are_had_in_spite_of_a_hostile_tar(kind, ogip, tmp_path):
     assert result[detection].failed is None
     assert paths_under(tmp_path) - before == {"root", "root/12.0.7", f"root/12.0.7/{NAME}.gz"}
     assert not os.path.exists(f"/tmp/{NAME}")
+
+
+def test_an_archive_that_makes_no_packages_is_not_asked_for_them_again(ogip, tmp_path):
+    """Of its process; one that brings something is asked again."""
+    spectrum = ogip.pha("pha3.fits")
+    detections = [Detection(number, 0, 7) for number in range(1, 5)]
+    with ArchiveServer() as server:
+        for number in range(1, 5):
+            row = {"name": f"2CXO J{number}", "ra": 1.0 + number, "dec": 1.0, "obsid": number, "obi": 0, "region_id": 7}
+            server.add(row, {"spectrum": spectrum})
+        client = ArchiveClient(server.url, HASTY)
+
+        def fetch(detection):
+            fetcher = fetching.Fetcher(client, [PRODUCTS["spectrum"]], tmp_path / str(detection))
+            assert fetcher.fetch([detection])[detection].failed is None
+            return server.count("retrieve")
+
+        server.rewrite["retrieve"] = lambda good: b"Error: no packages today"
+        assert fetch(detections[0]) == HASTY.attempts
+        del server.rewrite["retrieve"]
+        assert fetch(detections[1]) == HASTY.attempts + 1
+        server.rewrite["retrieve"] = lambda good: b"Error: no packages today"
+        tars = [fetch(Detection(number, 0, 7)) for number in (3, 4)]
+        assert tars == [2 * HASTY.attempts + 1, 3 * HASTY.attempts + 1]
+        shutil.rmtree(tmp_path / str(detections[0]))
+        assert fetch(detections[0]) == tars[-1]
 
 
 def test_a_decompression_bomb_is_not_unpacked(tmp_path, ogip, monkeypatch):

