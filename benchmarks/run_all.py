@@ -19,7 +19,7 @@ from gpu_stages.table import without_section
 
 HERE = Path(__file__).resolve().parent
 # The last two need real files; docs/fits.md and docs/archive.md have what they print.
-NOT_HERE = ("run_all", "result_files", "gpu", "fits_against_sherpa", "archive_faults")
+NOT_HERE = ("run_all", "result_files", "gpu", "fits_against_sherpa", "catalogue_faults")
 
 
 def render(results: dict[str, dict]) -> str:

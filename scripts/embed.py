@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("output", type=Path, help="folder to write embeddings.parquet and embeddings.json to")
     parser.add_argument("--split", default="all", help="train, validation, test or all (default)")
     parser.add_argument("--batch_size", type=int, default=64, help="detections a forward pass (default 64)")
-    parser.add_argument("--num_processes", type=int, help="workers; default: the CPUs, or 1 on a GPU")
+    parser.add_argument("--num_processes", type=int, help="workers; default: the CPUs if rows are many, else 1")
     parser.add_argument("--device", help="torch device; default: cuda where there is one, else cpu")
     parser.add_argument("--rows_per_part", type=int, default=1024, help="detections a resumable part (default 1024)")
     parser.add_argument("--revision", help="of a model on the Hub")
@@ -65,7 +64,6 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("chandraclip").setLevel(logging.INFO)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    num_processes = options.num_processes or (len(os.sched_getaffinity(0)) if device == "cpu" else 1)
     without = options.without_context
     without_context = () if without is None else tuple(without) or (WHOLE_CONTEXT,)
     facts = embed_dataset(
@@ -81,7 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         ),
         options.output,
         split=options.split,
-        num_processes=num_processes,
+        num_processes=options.num_processes,
         rows_per_part=options.rows_per_part,
         revision=options.revision,
         share=options.share,

@@ -188,3 +188,12 @@ def test_embeddings_are_those_of_the_model(tmp_path, sample, models):
     for name, values in features.items():
         mask = table.masks[name]
         np.testing.assert_allclose(table.arrays[name][mask], values.numpy()[mask], atol=1e-6, err_msg=name)
+
+
+def test_few_rows_are_embedded_without_further_processes(monkeypatch):
+    """Each would import transformers first."""
+    from chandraclip.embedding import dataset as embedding
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
+    found = [embedding._worthwhile_processes(rows) for rows in (0, 250, 3999, 4000, 10**6)]
+    assert found == [1, 1, 1, 2, 8]

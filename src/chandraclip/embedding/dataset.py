@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ from chandraclip.versions import installed_versions
 logger = logging.getLogger(__name__)
 
 ROWS_PER_PART = 1024
+ROWS_WORTH_A_PROCESS = 2000  # embedded in the time that a process takes to import transformers and to load the model
 _PARTS = ".parts"
 
 
@@ -96,7 +98,7 @@ def embed_dataset(
     output: Path,
     *,
     split: str = "all",
-    num_processes: int = 1,
+    num_processes: int | None = 1,
     rows_per_part: int = ROWS_PER_PART,
     revision: str | None = None,
     share: Share = WHOLE,
@@ -107,7 +109,8 @@ def embed_dataset(
         config: model, dataset, batch size, device.
         output: folder; made if missing.
         split: one split, or ``"all"``.
-        num_processes: workers; 1 runs in this process.
+        num_processes: workers; 1 runs in this process. None: the CPUs, as far as each has rows enough to be worth its
+            start; 1 on a GPU.
         rows_per_part: rows a resumable part.
         revision: of a model on the Hub.
         share: a rank embeds its parts and leaves them in `output`; merging embeds none, and joins what ranks have made.
@@ -173,6 +176,8 @@ def embed_dataset(
             reason = f"{len(todo)} of {len(parts)} parts are missing or damaged, the first is {todo[0].file_name}"
             raise InputFileError(output, f"{reason}: run their ranks again, or this command without --merge")
         if todo:
+            if num_processes is None:
+                num_processes = _worthwhile_processes(total - resumed) if config.device == "cpu" else 1
             with (
                 task_runner(min(num_processes, len(todo)), _start_worker, (local,)) as run,
                 tqdm(total=total, initial=resumed, desc="embed", unit="detection", unit_scale=True) as progress,
@@ -185,6 +190,10 @@ def embed_dataset(
         write_json(output / PROVENANCE_FILE, provenance)
         shutil.rmtree(folder)
     return {**provenance, "resumed_rows": resumed}
+
+
+def _worthwhile_processes(num_rows: int) -> int:
+    return max(1, min(len(os.sched_getaffinity(0)), num_rows // ROWS_WORTH_A_PROCESS))
 
 
 @contextmanager
