@@ -92,12 +92,13 @@ class Services:
         if one_by_one:
             self.archive.rewrite["retrieve"] = lambda good: b"Error: no packages today\n"
 
-    def commands(self, place: Path, num_processes: int) -> dict[str, list[str]]:
+    def commands(self, place: Path, num_processes: int, is_faulty: bool) -> dict[str, list[str]]:
         """Stage -> program, in order; the last one's output is the dataset."""
         query = REPOSITORY / "src/chandraclip/acquire/queries/multimodal_universe.adql"
         detections, found, written = (place / name for name in ("detections", "found.parquet", "summaries.parquet"))
         fast: dict[str, list[Any]] = {
-            stage: ["--requests_per_second", 1000, "--read_timeout", seconds / 2] for stage, seconds in STALL.items()
+            stage: ["--requests_per_second", 1000, "--read_timeout", seconds / 2 if is_faulty else 600.0]
+            for stage, seconds in STALL.items()
         }
         build, processes = "scripts/build_dataset.py", ["--num_processes", num_processes]
         asked = ["--adql", query, "--products", ",".join(PRODUCTS), "--base_url", self.archive.url]
@@ -178,7 +179,9 @@ def main() -> None:
             if is_faulty:
                 services.starts.clear()
                 services.go_wrong(options.fault_rate, options.one_by_one)
-            for stage, command in services.commands(place, options.num_processes if is_faulty else 1).items():
+            for stage, command in services.commands(
+                place, options.num_processes if is_faulty else 1, is_faulty
+            ).items():
                 begin = time.perf_counter()
                 requests = (
                     min(options.kill_requests, FEWEST_REQUESTS) if stage == "literature" else options.kill_requests
