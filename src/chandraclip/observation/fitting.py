@@ -90,7 +90,7 @@ def fit_spectrum(
         absorbed,
         held,
     )
-    if not likelihood.matrix.nnz:
+    if not likelihood.matrix.size:
         raise ValueError(f"{spectrum.path}: the response reaches no channel in {band[0]:g}-{band[1]:g} keV")
     best = likelihood.best()
     for _ in range(MAX_RESTARTS):

@@ -22,6 +22,9 @@ from chandraclip.ogip.response import Response
 # Half the interval of a numerical derivative, of the shape (or of ln kT) and of nH.
 DERIVATIVE_STEPS = np.array([1e-3, 1e-4])
 NUM_POLISHED = 3  # local minima of the grid of starts that are followed
+# Of a response's numbers that are not 0, from which on it is folded with as a dense matrix: of ACIS, where six in ten
+# are, that takes a third of the time.
+DENSE_SHARE = 0.2
 
 # Of shape (S,) and column (S,) -> the quantity (S,) at norm 1.
 Amount = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -51,11 +54,13 @@ class Likelihood:
         self.model, self.statistic = model, statistic
         self.channels = channels = np.flatnonzero(chosen)
         matrix = sparse.csr_array(response.matrix)[:, channels].multiply(response.arf[:, None])
-        self.matrix = sparse.csr_array(matrix.multiply(exposure_area[channels][None, :]))
+        matrix = sparse.csr_array(matrix.multiply(exposure_area[channels][None, :]))
         # Photons that reach no channel of the band need not be computed.
-        reached = np.flatnonzero(np.diff(self.matrix.indptr))
+        reached = np.flatnonzero(np.diff(matrix.indptr))
         first, last = (int(reached[0]), int(reached[-1]) + 1) if reached.size else (0, 0)
-        self.matrix = self.matrix[first:last]
+        matrix = matrix[first:last]
+        is_dense = matrix.nnz > DENSE_SHARE * matrix.shape[0] * matrix.shape[1]
+        self.matrix = matrix.toarray() if is_dense else matrix
         self.energy_lo, self.energy_hi = response.energy_lo[first:last], response.energy_hi[first:last]
         emission = model.emission
         self.low = np.array([self._inner(emission.low), COLUMN_RANGE[0]])
@@ -79,17 +84,22 @@ class Likelihood:
         folded = self.model.photon_flux(self.energy_lo, self.energy_hi, shape, column) @ self.matrix
         return folded if amount is None else folded / np.maximum(amount(shape, column), 1e-300)[:, None]
 
-    def best_norm(self, source: np.ndarray) -> np.ndarray:
-        """The factors (S,), >= 0, of source counts (S, N) that minimise the statistic: Newton's method in brackets."""
+    def best_norm(self, source: np.ndarray, start: float | None = None) -> np.ndarray:
+        """The factors (S,), >= 0, of source counts (S, N) that minimise the statistic: Newton's method in brackets.
+
+        Args:
+            start: a factor that is near, if one is known: fewer steps, and the same result.
+        """
         statistic, total = self.statistic, source.sum(axis=1)
         low = np.zeros(len(source))
         # At this one the model has all the counts: a background only lowers it.
         all_counts = statistic.counts.sum() / np.where(total > 0, total, np.inf)
         high, norm = all_counts.copy(), all_counts.copy()
+        if start:
+            norm = np.minimum(start, all_counts)
         for _ in range(100):
-            expected = norm[:, None] * source
-            slope = (source * statistic.slope(expected)).sum(axis=1)
-            curvature = (source**2 * statistic.curvature(expected)).sum(axis=1)
+            slopes, curvatures = statistic.slope_and_curvature(norm[:, None] * source)
+            slope, curvature = (source * slopes).sum(axis=1), (source**2 * curvatures).sum(axis=1)
             high, low = np.where(slope > 0, norm, high), np.where(slope > 0, low, norm)
             step = np.divide(slope, curvature, out=np.full(len(norm), np.inf), where=curvature > 0)
             new = np.where((norm - step > low) & (norm - step < high), norm - step, low + 0.1 * (high - low))
@@ -137,7 +147,7 @@ class Likelihood:
             position = start.copy()
             position[free] = np.clip(scaled * scale, self.low[free], self.high[free])
             source, derivative = self._with_derivatives(position, free, amount)
-            norm = float(self.best_norm(source[None])[0]) if value is None else value
+            norm = float(self.best_norm(source[None], best.norm)[0]) if value is None else value
             statistic = float(self.statistic.value(norm * source))
             if statistic < best.statistic:
                 best = Point(position, norm, statistic)

@@ -34,6 +34,9 @@ class Statistic(Protocol):
     def curvature(self, source: np.ndarray) -> np.ndarray:
         """(..., N) the second one, >= 0."""
 
+    def slope_and_curvature(self, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both, for little more than one of them."""
+
 
 class Cash:
     """``2 sum (m - n + n ln(n / m))`` (Cash 1979, ApJ 228, 939; XSPEC's and Sherpa's `cstat`).
@@ -59,10 +62,15 @@ class Cash:
         return cash(self.counts, self._expected(source)).sum(axis=-1)
 
     def slope(self, source: np.ndarray) -> np.ndarray:
-        return 2.0 * (1.0 - self.counts / self._expected(source))
+        return self.slope_and_curvature(source)[0]
 
     def curvature(self, source: np.ndarray) -> np.ndarray:
-        return 2.0 * self.counts / self._expected(source) ** 2
+        return self.slope_and_curvature(source)[1]
+
+    def slope_and_curvature(self, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        expected = self._expected(source)
+        ratio = 2.0 * self.counts / expected
+        return 2.0 - ratio, ratio / expected
 
 
 class WStatistic:
@@ -108,12 +116,16 @@ class WStatistic:
         return (both + cash(self.background_counts, background / self.scale)).sum(axis=-1)
 
     def slope(self, source: np.ndarray) -> np.ndarray:
-        source, background, _ = self._solve(source)
-        return 2.0 * (1.0 - self.counts / (source + background))
+        return self.slope_and_curvature(source)[0]
 
     def curvature(self, source: np.ndarray) -> np.ndarray:
+        return self.slope_and_curvature(source)[1]
+
+    def slope_and_curvature(self, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         source, background, root = self._solve(source)
         with np.errstate(divide="ignore", invalid="ignore"):
             change = -(self._both * background - self.background_counts) / root
         change = np.where(self.covered & (root > 0), np.clip(change, -1.0, 0.0), 0.0)
-        return 2.0 * self.counts / (source + background) ** 2 * (1.0 + change)
+        expected = source + background
+        ratio = 2.0 * self.counts / expected
+        return 2.0 - ratio, ratio / expected * (1.0 + change)
