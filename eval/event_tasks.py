@@ -172,7 +172,7 @@ def own_source(
     from chandraclip.evaluation.embeddings import EMBEDDINGS
     from chandraclip.evaluation.event_tasks import find_own_source
     from chandraclip.evaluation.photon_facts import PHOTONS, RATE, RAW_HARDNESS, features
-    from chandraclip.evaluation.source_metric import MIN_PAIRS, SourceMetric
+    from chandraclip.evaluation.source_metric import MIN_SOURCES, SourceMetric
 
     pool = np.flatnonzero(usable & judged & (table.split == "test"))
     train = usable & (table.split == "train")
@@ -182,11 +182,11 @@ def own_source(
         is_unit = options.representation in EMBEDDINGS and name in vectors
         fitted = values[train] if train.any() else values[pool]
         metrics: dict[str, SourceMetric | None] = {DISTANCE: None}
-        # Of lists like those that are judged: scatter within a source is that of few photons, too.
-        if (learned := SourceMetric.fit(values[train & judged], table.name[train & judged])) is not None:
+        # Of lists like those that are judged: few photons scatter, too.
+        if (learned := SourceMetric.fit(values[train & judged], table.name[train & judged], options.seed)) is not None:
             metrics[LEARNED] = learned
         else:
-            skipped[f"same source, {LEARNED}"] = f"fewer than {MIN_PAIRS} further lists of a source in train"
+            skipped[f"same source, {LEARNED}"] = f"fewer than {MIN_SOURCES} sources of train have two lists"
         for title, metric in metrics.items():
             found = (
                 find_own_source(values[pool], table.name[pool], fitted, is_unit, *asked, metric) if pool.size else None

@@ -203,7 +203,7 @@ def find_own_source(
         values: (N, D) of the pool, NaN where missing. sources: (N,) names.
         fitted: (M, D) rows whose scatter is the unit of distances.
         is_unit: unit vectors, compared by cosine as they are.
-        metric: what near means, in place of the distance.
+        metric: maps values to where distances are taken.
 
     Returns:
         As `retrieval.ranking_metrics`; None where no source was observed twice.
@@ -213,16 +213,16 @@ def find_own_source(
     if not queries.size:
         return None
     if metric is not None:
-        asked, vectors, offsets = metric.sides(values)
+        vectors = metric(values)
     else:
         vectors = np.asarray(values, np.float64) if is_unit else Standardizer.fit(fitted)(values)
-        # Minus half the squared distance, up to what is the same for all candidates of a query.
-        asked, offsets = vectors, 0.5 * np.einsum("nd,nd->n", vectors, vectors)
+    squares = np.einsum("nd,nd->n", vectors, vectors)
     better, tied, positives = (np.empty(len(queries), dtype=np.int64) for _ in range(3))
     for start in range(0, len(queries), _BLOCK):
         block = queries[start : start + _BLOCK]
         part = slice(start, start + len(block))
-        near = asked[block] @ vectors.T - offsets
+        # Minus half the squared distance, up to what is the same for all candidates of a query.
+        near = vectors[block] @ vectors.T - 0.5 * squares
         own = source[block, None] == source
         itself = np.arange(len(block)), block
         own[itself] = False
