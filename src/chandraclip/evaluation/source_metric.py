@@ -65,8 +65,10 @@ class SourceMetric:
             chosen = generator.choice(several, len(target), replace=False)
             one = generator.integers(count[chosen])
             other = (one + generator.integers(1, count[chosen])) % count[chosen]
-            pair = [scaled[torch.from_numpy(by_source[first[chosen] + place])] @ matrix for place in (one, other)]
-            near = -torch.cdist(*pair).square()
+            here, there = (
+                scaled[torch.from_numpy(by_source[first[chosen] + place])] @ matrix for place in (one, other)
+            )
+            near = -torch.cdist(here, there).square()
             loss = 0.5 * (F.cross_entropy(near, target) + F.cross_entropy(near.T, target))
             optimizer.zero_grad()
             (loss + WEIGHT_DECAY * matrix.square().sum()).backward()
