@@ -144,16 +144,17 @@ def test_a_pulsation_between_two_frequencies_keeps_its_power() -> None:
     assert peak[2][1] > 0.8 * peak[2][0]
 
 
-def test_powers_are_those_of_the_light_curve() -> None:
-    """Sampled twice a cycle, against the sum over cells; a list of a photon and an empty one have none."""
+@pytest.mark.parametrize("samples", [1, 2])
+def test_powers_are_those_of_the_light_curve(samples: int) -> None:
+    """Sampled once (version 3) or twice a cycle, against the sum over cells; also for one photon, and for none."""
     rng = np.random.default_rng(5)
     exposure, number = 1e4, 300
     time = np.sort(rng.uniform(0.0, exposure, number))
-    found = statistics_of([time, time[:1], time[:0]], exposure, spread_over_frames=False)
+    found = statistics_of([time, time[:1], time[:0]], exposure, spread_over_frames=False, power_oversampling=samples)
     assert found.isfinite().all()
     cell = np.floor(time / exposure * 4096 + 3.1e-4)
     for octave in (0, 3):
-        cycles = np.arange(2 << octave, 4 << octave) / 2.0
+        cycles = np.arange(samples << octave, samples << (octave + 1)) / samples
         phase = np.exp(-2j * np.pi * cycles[:, None] * cell / 4096)
         window = np.exp(-2j * np.pi * cycles[:, None] * np.arange(4096) / 4096).sum(axis=1) * number / 4096
         power = np.abs(phase.sum(axis=1) - window) ** 2 / number

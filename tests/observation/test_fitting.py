@@ -320,3 +320,35 @@ def test_check_spectra_prints_and_judges(real_data, repository, tmp_path, capsys
     (tmp_path / "spectra_check.json").write_text(json.dumps({"gcs/pi2278.fits": entry | {"counts": 79}}))
     assert script.main([str(tmp_path)]) == 1
     assert "counts 78, expected 79" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("statistic", ["cash", "wstat"])
+def test_the_best_norm_does_not_depend_on_where_the_search_begins(draw, statistic):
+    from chandraclip.observation import fitting, likelihood
+
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        class Kept(likelihood.Likelihood):
+            def __init__(self, *arguments):
+                super().__init__(*arguments)
+                made.append(self)
+
+        patch.setattr(fitting, "Likelihood", Kept)
+        fit_spectrum(draw("powerlaw", 1.7, 0.3, 300, mean=4.0, seed=6)[0], statistic=statistic)
+    source = made[0].source(np.array([[1.7, 0.3]]))
+    best = made[0].best_norm(source)[0]
+    assert best > 0
+    for start in (1e-30, 1e-6 * best, 0.3 * best, 3 * best, 1e30):
+        assert made[0].best_norm(source, start)[0] == pytest.approx(best, rel=1e-8)
+
+
+def test_a_dense_and_a_sparse_response_give_the_same_fit(draw, monkeypatch):
+    spectrum, _ = draw("powerlaw", 1.7, 0.3, 800, mean=4.0, seed=7)
+    found = []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr("chandraclip.observation.likelihood.DENSE_SHARE", share)
+        found.append(fit_spectrum(spectrum))
+    assert found[0].statistic == pytest.approx(found[1].statistic, abs=1e-6)
+    for name, parameter in found[0].parameters.items():
+        assert parameter.value == pytest.approx(found[1].parameters[name].value, rel=1e-3)

@@ -95,8 +95,8 @@ class Likelihood:
         # At this one the model has all the counts: a background only lowers it.
         all_counts = statistic.counts.sum() / np.where(total > 0, total, np.inf)
         high, norm = all_counts.copy(), all_counts.copy()
-        if start:
-            norm = np.minimum(start, all_counts)
+        if start:  # from far below, Newton's steps do no more than double it
+            norm = np.clip(start, 1e-6 * all_counts, all_counts)
         for _ in range(100):
             slopes, curvatures = statistic.slope_and_curvature(norm[:, None] * source)
             slope, curvature = (source * slopes).sum(axis=1), (source**2 * curvatures).sum(axis=1)
