@@ -107,7 +107,10 @@ class Fetcher:
             patiently(self.client.manners, "retrieve", attempt)
             self.client.fruitless_tars = 0
         except TransientError as error:
-            self.client.fruitless_tars = 0 if self._brought > brought_before else self.client.fruitless_tars + 1
+            if self._brought > brought_before:
+                self.client.fruitless_tars = 0
+            elif not error.is_away:  # it answers, but makes no packages
+                self.client.fruitless_tars += 1
             more = ", from now on" if self.client.fruitless_tars >= GIVE_UP_TARS else ""
             logger.info("retrieve: %s; what is missing is asked for file by file%s", error, more)
             if error.is_away and not self._brought:

@@ -178,7 +178,7 @@ def _light_curve_powers(
     num_rows, num_cells = len(lists.share), 1 << NUM_CELLS_LOG2
     time = lists.time
     if spread_over_frames:
-        # Evenly, without a draw: the parts of a list, and the same list in another batch, are spread alike.
+        # Evenly by rank, without a draw: a list is spread alike in any batch.
         rank = torch.arange(len(row), device=row.device) - lists.cu_seqlens[:-1][row]
         time = time + lists.frame.double()[row] * ((rank * _GOLDEN_RATIO).remainder(1.0) - 0.5)
     place = time / lists.exposure.double()[row] * num_cells + _CELL_OFFSET
