@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 
@@ -14,6 +15,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from chandraclip.errors import InputFileError, OptionError
+from chandraclip.lock import release
 from chandraclip.training.align_arguments import AlignArguments
 from chandraclip.training.arguments import RunArguments, parse_arguments
 from chandraclip.training.optimizer import build_optimizer, learning_rate_at
@@ -187,3 +189,25 @@ def test_weights_of_pairs_are_checked_at_the_start(run_loop, capsys, text, messa
     with pytest.raises(SystemExit):
         run_loop("align", "--pair_weights", "event_text=1", text)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_stop_while_a_checkpoint_is_written_says_where_the_next_run_begins(go, tmp_path, monkeypatch, when):
+    """Before and after step 4's folder has its name: what the process knows of its steps is the same in both."""
+
+    def replace(source, target):
+        stops = str(target).endswith("step-00000004")
+        if not stops or when == "after":
+            rename(source, target)
+        if stops:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        rename = os.replace
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            go(8)
+    begins = 3 if when == "before" else 4
+    assert stopped.value.__notes__[0].endswith(f"run goes on from step {begins}")
+    release(tmp_path / "run")  # as run_program does
+    assert min(go(8)) == begins

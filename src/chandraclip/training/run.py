@@ -36,6 +36,7 @@ from chandraclip.training.checkpoint import (
     checkpoint_path,
     load_checkpoint,
     newest_checkpoint,
+    read_state,
     save_checkpoint,
 )
 from chandraclip.training.distributed import on_main_process
@@ -82,7 +83,7 @@ class Run:
         self.arguments, self.accelerator = arguments, accelerator
         self.metric_for_best_model, self.sign = metric_for_best_model, 1 if greater_is_better else -1
         self.folder = Path(arguments.output_dir)
-        self.state, self._saved_step = TrainingState(), 0
+        self.state = TrainingState()
         on_main_process(accelerator, lambda: self._claim(inputs))
         self.finished = (self.folder / METRICS_FILE).exists()
         accelerator.wait_for_everyone()
@@ -143,12 +144,10 @@ class Run:
         Args:
             model, optimizer: unwrapped, freshly made.
         """
-        asked = self.arguments.resume_from_checkpoint
-        path = Path(asked) if asked else newest_checkpoint(self.folder / CHECKPOINTS)
+        path = self._resumed_checkpoint()
         if path is None:
             return
         self.state = load_checkpoint(path, model, optimizer)
-        self._saved_step = self.state.step
         if self.state.step > self.arguments.max_steps:
             raise InputFileError(path, f"is at step {self.state.step}, past max_steps {self.arguments.max_steps}")
         if self.accelerator.scaler is not None and self.state.grad_scaler is not None:
@@ -174,8 +173,18 @@ class Run:
     def tracker(self) -> Iterator[Tracker]:
         """The logs, which go on where `state.step` is; an early end of the block says where the run goes on."""
         tracker = Tracker(self.folder, self.state.step, self.arguments.max_steps, self.accelerator.is_main_process)
-        with goes_on_from(self.folder, lambda: f"step {self._saved_step}"), tracker:
+        with goes_on_from(self.folder, self._resumed_step), tracker:
             yield tracker
+
+    def _resumed_checkpoint(self) -> Path | None:
+        """Where the same command begins, None at the start."""
+        asked = self.arguments.resume_from_checkpoint
+        return Path(asked) if asked else newest_checkpoint(self.folder / CHECKPOINTS)
+
+    def _resumed_step(self) -> str:
+        # From the disk: a stop can come when a checkpoint is in its place and the process doesn't know it yet.
+        path = self._resumed_checkpoint()
+        return f"step {0 if path is None else read_state(path).step}"
 
     def is_due(self, step: int, every: int) -> bool:
         """Whether, with `step` (from 0) done, the steps done are a multiple of `every`, or all."""
@@ -214,7 +223,6 @@ class Run:
             self.state.grad_scaler = None if scaler is None else scaler.state_dict()
             if self.accelerator.is_main_process:
                 save_checkpoint(self.folder / CHECKPOINTS, model, optimizer, self.state, options.keep_checkpoints)
-            self._saved_step = step + 1
             self.accelerator.wait_for_everyone()
 
     def load_best(self, model: nn.Module) -> None:
