@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+import warm_python
+
 AXIA = "astromindinc/axia-csc-corpus"
 CARD = """---
 license: cc-by-4.0
@@ -56,7 +58,7 @@ def run(repository, hub_server, tmp_path):
 
     def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, *words]
-        return subprocess.run(command, cwd=tmp_path, env={**environment, **more}, capture_output=True, text=True)
+        return warm_python.run(command, cwd=tmp_path, env={**environment, **more})
 
     script = str(repository / "scripts" / "build_dataset.py")
     return lambda *words, **more: run(*([script, "hub", *words] if words[0] != "-c" else words), **more)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+import warm_python
 from chandraclip.data.loading import dataset_id, load_splits
 from chandraclip.data.splits import split_of
 from chandraclip.errors import InputFileError
@@ -163,7 +163,7 @@ def test_a_hub_id_loads(tmp_path, hub_server):
         "print({name: len(rows) for name, rows in load_splits('tester/mine', 'pairs').items()})"
     )
     environment = {**os.environ, **hub_server.environment(tmp_path / "hub"), "HF_DATASETS_CACHE": str(tmp_path / "hub")}
-    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    process = warm_python.run([sys.executable, "-c", code], env=environment)
     assert process.returncode == 0, process.stderr[-3000:]
     expected = np.unique([split_of(name) for name in make_table()["name"].to_pylist()], return_counts=True)
     sizes = dict(zip(*(part.tolist() for part in expected)))

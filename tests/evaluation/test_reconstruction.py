@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import warm_python
 from chandraclip.catalog.ragged import Ragged
 from chandraclip.errors import InputFileError
 from chandraclip.evaluation.count_spectra import FIRST_BIN, NUM_BINS, BandSpectra, ShapeModel
@@ -255,7 +255,7 @@ def test_refusals(program, reconstructions, dataset, tmp_path, repository):  # n
         f"smooth 4 (smooth) ({path})" for path in (first, first.replace("smooth", "./smooth"))
     ]
     command = [sys.executable, "eval/reconstruction.py", str(tmp_path), "--dataset", str(dataset)]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    done = warm_python.run(command, cwd=repository)
     assert done.returncode == 1
     assert "no reconstructions here" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

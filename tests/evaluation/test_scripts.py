@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+import warm_python
 from chandraclip.errors import InputFileError, QueryError
 
 
@@ -132,7 +133,7 @@ def test_neighbours_of_other_context(script, embeddings, tmp_path, embeddings_ta
 
 def test_errors_are_one_line(repository, tmp_path):
     command = [sys.executable, "eval/retrieval.py", str(tmp_path)]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    done = warm_python.run(command, cwd=repository)
     assert done.returncode == 1
     assert re.fullmatch(r"error: .*no embeddings here.*\n", done.stderr)
 
@@ -173,11 +174,11 @@ def test_each_evaluation_ends_with_a_command_that_runs(repository, embeddings, d
     }
     expected = {"eval/retrieval.py": "scripts/report.py", "eval/neighbours.py": "eval/retrieval.py"}
     for program, arguments in options.items():
-        done = subprocess.run([sys.executable, program, *arguments], cwd=repository, capture_output=True, text=True)
+        done = warm_python.run([sys.executable, program, *arguments], cwd=repository)
         assert done.returncode == 0, done.stderr
         (command,) = hints(done.stdout)
         assert command[1] == expected[program]
-        following = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+        following = warm_python.run(command, cwd=repository)
         assert following.returncode == 0, following.stderr
 
 

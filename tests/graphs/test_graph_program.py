@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import warm_python
 from chandraclip.graphs.graph_files import read_graph
 from chandraclip.graphs.similarity import similarity_graph
 from chandraclip.program import run_program
@@ -160,7 +160,7 @@ def test_bad_input_is_one_sentence_and_status_2(
 
 def test_a_folder_without_embeddings(repository, tmp_path):
     command = [sys.executable, "eval/graph.py", str(tmp_path), str(tmp_path)]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    done = warm_python.run(command, cwd=repository)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
     assert "no embeddings here" in done.stderr

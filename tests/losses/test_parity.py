@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 
+import warm_python
+
 SCRIPT = Path(__file__).with_name("parity.py")
 
 
 def test_two_processes_equal_one(tmp_path):
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
-    subprocess.run([sys.executable, SCRIPT, one], check=True, timeout=120)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    subprocess.run([*torchrun, SCRIPT, two], check=True, timeout=120)
+    warm_python.run([sys.executable, SCRIPT, one], check=True)
+    warm_python.run_ranks([sys.executable, SCRIPT, two], 2)
     expected, found = load_file(one), load_file(two)
     assert expected.keys() == found.keys()
     assert {

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoFeatureExtractor, AutoModel
 
+import warm_python
 from chandraclip.models import FAMILIES, ChandraClipModel, ChandraClipProcessor
 from chandraclip.models.contract import make_feature_extractor, make_model
 from detection_columns import made_up_responses, make_columns
@@ -221,7 +220,7 @@ def test_round_trip_in_a_fresh_process(
         save_file({key: value.contiguous() for key, value in batch.items()}, folders[-1] / "batch.safetensors")
         expected = {key: value.contiguous() for key, (value, _) in outputs(built, batch).items()}
         save_file(expected, folders[-1] / "expected.safetensors")
-    subprocess.run([sys.executable, "-c", LOAD, *map(str, folders)], check=True, env=os.environ)
+    warm_python.run([sys.executable, "-c", LOAD, *folders], check=True)
     for folder in folders:
         expected, found = load_file(folder / "expected.safetensors"), load_file(folder / "result.safetensors")
         assert expected.keys() == found.keys()
@@ -323,15 +322,14 @@ def test_two_processes_with_micro_batches_and_one_without_give_the_same_loss_and
     dataset: Path, tmp_path: Path, environment: dict[str, str]
 ):
     script = Path(__file__).with_name("pretrain_gradients.py")
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    for name, launcher, parts in (("one", [], "1"), ("two", torchrun, "2")):
-        jobs, told = [], {**environment, "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": parts}
+    for number, name in enumerate(("one", "two"), start=1):
+        jobs, told = [], {**environment, "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": str(number)}
         for model_type in TINY:
             model_options = {**TINY[model_type], **NOT_DRAWN.get(model_type, {})}
             config = write_config(tmp_path, model_type, dataset, model_options=model_options)
             output = tmp_path / f"{model_type}-{name}"
             jobs += [f"{output}.safetensors", str(config), str(output)]
-        subprocess.run([sys.executable, *launcher, str(script), *jobs], check=True, timeout=300, env=told)
+        warm_python.run_ranks([sys.executable, script, *jobs], number, env=told)
     for model_type in TINY:
         one, two = (load_file(tmp_path / f"{model_type}-{name}.safetensors") for name in ("one", "two"))
         assert one.keys() == two.keys()

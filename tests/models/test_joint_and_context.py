@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import warm_python
 from chandraclip.models import ChandraClipConfig, ChandraClipModel, ChandraClipProcessor
 
 CONTEXT = {"context": ["nh_gal", "theta"], "context_mean": [0.5, 4.0], "context_std": [0.4, 2.0]}
@@ -162,7 +162,7 @@ def test_a_saved_model_has_its_context_and_joint_head(
         "batch = torch.load(sys.argv[1] + '/batch.pt', weights_only=True)\n"
         "torch.save(model(**batch).xray_embeds.detach(), sys.argv[1] + '/found.pt')\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=120)
+    warm_python.run([sys.executable, "-c", script, tmp_path], check=True)
     torch.testing.assert_close(torch.load(tmp_path / "found.pt", weights_only=True), joint(**batch).xray_embeds)
 
 

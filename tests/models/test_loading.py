@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoFeatureExtractor, AutoModel, AutoProcessor
 
+import warm_python
 from chandraclip.models import (
     ChandraClipModel,
     ChandraClipProcessor,
@@ -60,13 +61,8 @@ AutoProcessor.from_pretrained(source).push_to_hub(repo)
 
 def run(code: str, *arguments: object, environment: dict[str, str] | None = None) -> str:
     """A fresh interpreter; its standard output."""
-    process = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-c", code, *arguments]
+    process = warm_python.run(command, env={**os.environ, **(environment or {})})
     assert process.returncode == 0, process.stderr[-3000:]
     return process.stdout
 
@@ -212,4 +208,5 @@ def test_auto_classes_know_the_models_in_any_order_of_imports(imports: str) -> N
 
 def test_importing_is_cheap() -> None:
     code = "import sys, chandraclip.ogip, chandraclip.catalog; print({'torch', 'transformers'} & set(sys.modules))"
-    assert run(code).strip() == "set()"
+    cold = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert cold.stdout.strip() == "set()"

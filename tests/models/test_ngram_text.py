@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import warm_python
 from chandraclip.models import NgramTextConfig, NgramTextModel
 
 TEXTS = [[2, 5, 6, 3], [2, 5, 7, 3], [2, 5, 6, 6, 3]]
@@ -80,7 +80,7 @@ def test_a_saved_model_has_its_weights(model: NgramTextModel, tmp_path: Path) ->
         "model = AutoModel.from_pretrained(sys.argv[1])\n"
         "torch.save(model(input_ids=torch.tensor([[2, 5, 6, 3]])).last_hidden_state.detach(), sys.argv[1] + '/out.pt')"
     )
-    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=120)
+    warm_python.run([sys.executable, "-c", script, tmp_path], check=True)
     torch.testing.assert_close(torch.load(tmp_path / "out.pt", weights_only=True)[0], state(model, 2, 5, 6, 3))
 
 

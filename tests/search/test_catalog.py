@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import chandraclip
+import warm_python
 from chandraclip.data.row_objects import row_to_ogip
 from chandraclip.errors import InputFileError, OptionError, QueryError
 from chandraclip.evaluation.embeddings import EmbeddingTable
@@ -205,7 +206,7 @@ def test_model_and_embeddings_from_the_hub(made, tmp_path, hub_server):
         "print(Catalog.from_pretrained('tester/embeddings').search(text='a quasar', k=3)['similarity'].tolist())"
     )
     environment = {**os.environ, **hub_server.environment(tmp_path / "hub")}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=tmp_path)
+    done = warm_python.run([sys.executable, "-c", code], env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     expected = Catalog.from_pretrained(made.embeddings).search(text="a quasar", k=3)["similarity"].tolist()
     np.testing.assert_allclose(json.loads(done.stdout), expected, atol=1e-6)
@@ -276,8 +277,7 @@ def test_files_without_photons_and_of_other_missions(catalog, ogip, real_data):
 
 
 def run(repository, *arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "eval/neighbours.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=repository, capture_output=True, text=True)
+    return warm_python.run([sys.executable, "eval/neighbours.py", *arguments], cwd=repository)
 
 
 def test_the_program_ends_with_status_2_and_one_line(repository, made, real_data, tmp_path):

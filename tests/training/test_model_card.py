@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
+import warm_python
 from chandraclip.training.model_card import chance, metrics_table
 from hub_server import HubServer
 
@@ -54,13 +54,8 @@ def run(hub: HubServer, tmp_path: Path) -> Callable[..., str]:
 
     def run(code: str, *arguments: object) -> str:
         cache = tmp_path / f"cache-{next(caches)}"
-        process = subprocess.run(
-            [sys.executable, "-c", HEADER + code, *map(str, arguments)],
-            env={**os.environ, **hub.environment(cache), "HF_DATASETS_CACHE": str(cache / "datasets")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {**os.environ, **hub.environment(cache), "HF_DATASETS_CACHE": str(cache / "datasets")}
+        process = warm_python.run([sys.executable, "-c", HEADER + code, *arguments], env=environment)
         assert process.returncode == 0, process.stderr[-3000:]
         return process.stdout
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import warm_python
 from hub_server import HubServer
 
 pytestmark = pytest.mark.slow
@@ -54,13 +55,8 @@ def hub() -> Iterator[HubServer]:
 @pytest.fixture
 def push(repository: Path, hub: HubServer, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def push(*options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(repository / "scripts" / "push.py"), *map(str, options)],
-            env={**os.environ, **hub.environment(tmp_path / "cache")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, repository / "scripts" / "push.py", *options]
+        return warm_python.run(command, env={**os.environ, **hub.environment(tmp_path / "cache")})
 
     return push
 
@@ -86,7 +82,7 @@ def test_model_and_dataset_are_published(
     assert {"README.md", "manifest.json", "data/test-00000-of-00001.parquet", "kept.txt"} <= set(files)
     assert not {"notes.txt", "data/test-00000-of-00009.parquet"} & set(files)
     environment = {**os.environ, **hub.environment(tmp_path / "other")}
-    loaded = subprocess.run([sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, check=False)
+    loaded = warm_python.run([sys.executable, "-c", LOAD], env=environment)
     assert loaded.returncode == 0, loaded.stderr[-3000:]
     found = json.loads(loaded.stdout)
     assert found["rows"] > 10

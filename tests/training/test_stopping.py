@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import warm_python
 from chandraclip.errors import InputFileError
 from chandraclip.lock import LOCK_FILE
 from chandraclip.training.checkpoint import newest_checkpoint
@@ -106,7 +107,7 @@ def test_stages_are_announced_and_the_next_command_is_given(
     content |= {"spectrum_config": "spectrum.yaml", "event_config": "event.yaml"}
     (tmp_path / "align.yaml").write_text(yaml.safe_dump(content))
     command = [*loop_command("align"), "--config", "align.yaml"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    done = warm_python.run(command, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     output = done.stdout + done.stderr
     assert re.findall("stage .*", output) == [
@@ -120,7 +121,7 @@ def test_stages_are_announced_and_the_next_command_is_given(
     script = Path(loop_command("align")[1]).parents[1] / "scripts" / "embed.py"
     hint = done.stdout.splitlines()[-1].split()
     assert hint[1:] == [str(script), "outputs/align", "outputs/data/default", "outputs/embeddings/align/default"]
-    embedded = subprocess.run(hint, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    embedded = warm_python.run(hint, env=environment, cwd=tmp_path)
     assert embedded.returncode == 0, embedded.stderr
     assert "now try:" in embedded.stdout
     monkeypatch.chdir(tmp_path)

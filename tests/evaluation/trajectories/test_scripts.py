@@ -6,7 +6,6 @@ import csv
 import importlib.util
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import warm_python
 from chandraclip.data.response_table import read_responses, responses_to_table
 from chandraclip.errors import InputFileError, QueryError
 from chandraclip.evaluation.embeddings import EmbeddingTable
@@ -203,7 +203,7 @@ def test_a_dataset_without_responses_is_refused(main, place, tmp_path):
 
 def test_the_program_ends_with_2_and_one_line(repository, place):
     command = [sys.executable, "eval/trajectories.py", place / "embeddings", place / "dataset", "--sources", "nobody"]
-    done = subprocess.run([str(word) for word in command], cwd=repository, capture_output=True, text=True)
+    done = warm_python.run(command, cwd=repository)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].endswith("no detection is of a source named 'nobody'")
 
