@@ -5,9 +5,11 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.sparse as sparse
 
 from chandraclip.errors import InputFileError
 from chandraclip.ogip import read_response
+from chandraclip.ogip.response import Response
 from chandraclip.ogip.response_reader import read_arf, read_rmf
 
 
@@ -104,3 +106,11 @@ def test_real_matrices_equal_a_loop_over_rows(real_data, repository):
 def test_an_unknown_energy_unit_is_refused(ogip):
     with pytest.raises(InputFileError, match="ENERG_LO is in 'Angstrom'"):
         read_arf(ogip.arf(unit="Angstrom"))
+
+
+def test_the_id_of_a_response_stays_what_it_was():
+    """Datasets are joined by it, old ones too."""
+    matrix = sparse.csr_array(np.array([[0.0, 0.25, 0.75], [0.5, 0.5, 0.0]]))
+    edges, channels = np.array([0.5, 1.0, 2.0]), np.array([0.1, 0.5, 1.0, 2.0])
+    response = Response(edges[:-1], edges[1:], np.ones(2), matrix, channels[:-1], channels[1:])
+    assert response.response_id == "a318d2637beeb02b"

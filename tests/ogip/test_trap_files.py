@@ -188,6 +188,17 @@ def test_headers_that_lie_are_refused_at_once(ogip, keyword, value, reason):
     refused(path, read_spectrum, reason)
 
 
+def test_the_word_end_within_a_card_ends_no_header(ogip):
+    path = ogip.pha()
+    expected = read_spectrum(path).counts
+    good = path.read_bytes()
+    place = next(place for place in range(0, len(good), 80) if good[place : place + 8] == b"END     ")
+    block = (place // 2880 + 1) * 2880
+    for text in (b"COMMENT END     END     ", b"HISTORYEND      ", b"   END     "):
+        path.write_bytes(good[:place] + text.ljust(80) + good[place : block - 80] + good[block:])
+        assert (read_spectrum(path).counts == expected).all(), text
+
+
 def test_headers_without_end(ogip):
     path = ogip.pha()
     good = path.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from pathlib import Path
 from typing import Any
@@ -147,20 +148,28 @@ def _spectrum_columns(spectrum: Spectrum) -> dict[str, Any]:
 
 def _check_values(path: Path, row: dict[str, Any]) -> None:
     """Numbers that the table's types cannot hold, e.g. an OBI_NUM of eleven digits, and those that are none."""
-    for field in TABLE_SCHEMA:
-        value = row.get(field.name)
-        kind = field.type.value_type if pa.types.is_list(field.type) else field.type
-        if value is None or not pa.types.is_primitive(kind):
+    for name, value in row.items():
+        if value is None or name not in _limits():
             continue
         values = np.asarray(value)
         if not values.size:
             continue
-        limits: np.iinfo | np.finfo = (np.iinfo if pa.types.is_integer(kind) else np.finfo)(kind.to_pandas_dtype())
+        kind, smallest, largest = _limits()[name]
         low, high = values.min(), values.max()  # NaN where any is
-        if not (limits.min <= low and high <= limits.max):
-            raise InputFileError(
-                path, f"{low if low < limits.min else high} does not fit the table's {kind} {field.name}"
-            )
+        if not (smallest <= low and high <= largest):
+            raise InputFileError(path, f"{low if low < smallest else high} does not fit the table's {kind} {name}")
+
+
+@functools.cache
+def _limits() -> dict[str, tuple[pa.DataType, Any, Any]]:
+    """Type, smallest and largest value of each column of numbers, or of lists of them."""
+    found = {}
+    for field in TABLE_SCHEMA:
+        kind = field.type.value_type if pa.types.is_list(field.type) else field.type
+        if pa.types.is_primitive(kind):
+            limits = (np.iinfo if pa.types.is_integer(kind) else np.finfo)(kind.to_pandas_dtype())
+            found[field.name] = kind, limits.min, limits.max
+    return found
 
 
 def _check_int32(path: Path, counts: np.ndarray) -> None:

@@ -67,6 +67,7 @@ class Cards:
         padded = keyword.upper().ljust(8)
         place = self._places.get(padded)
         if place is None:
+            self._known[keyword] = None
             return None
         value = self._value(place)
         others = [self._value(other) for other in self._repeated.get(padded, ())]

@@ -18,6 +18,7 @@ from chandraclip.ogip.cards import CARD, Cards, DamagedCard
 BLOCK = 2880
 MAX_HDUS = 10_000
 MAX_CARDS = 100_000
+_END = b"END     "
 _BITPIX = (8, 16, 32, 64, -32, -64)
 _TABLES = ("BINTABLE", "A3DTABLE")  # the second is what binary tables were called before the standard
 
@@ -164,19 +165,13 @@ def _name(cards: Cards) -> str:
 
 def _cards_before_end(path: Path, content: bytes, start: int, index: int) -> int:
     """Number of cards before END."""
-    available = (len(content) - start) // CARD
-    first, window = 0, 144
-    while first < min(available, MAX_CARDS):
-        count = min(window, available - first)
-        block = np.frombuffer(content, np.uint8, count * CARD, start + first * CARD).reshape(count, CARD)
-        ends = np.flatnonzero((block[:, :8] == np.frombuffer(b"END     ", np.uint8)).all(axis=1))
-        if ends.size:
-            num_cards = first + int(ends[0])
-            if content.find(b"XTENSION= ", start + CARD, start + num_cards * CARD) >= 0:
-                break  # that END is the next extension's
-            return num_cards
-        first += count
-        window *= 4
+    limit = start + min((len(content) - start) // CARD, MAX_CARDS) * CARD
+    place = content.find(_END, start, limit)
+    while place >= 0 and (place - start) % CARD:  # within a card's text
+        place = content.find(_END, place + 1, limit)
+    # A header in which another extension begins has lost its END: the one found is that extension's.
+    if place >= 0 and content.find(b"XTENSION= ", start + CARD, place) < 0:
+        return (place - start) // CARD
     raise InputFileError(path, "damaged FITS header: it has no END, or the file is cut off inside it", index)
 
 

@@ -79,11 +79,11 @@ class Response(Described):
         """Content hash of the RMF (not the ARF): detections that share a matrix share the id."""
         digest = hashlib.sha256()
         for array in (self.energy_lo, self.energy_hi, self.channel_energy_lo, self.channel_energy_hi):
-            digest.update(np.asarray(array, np.float32).tobytes())
+            digest.update(np.ascontiguousarray(array, np.float32).data)
         matrix = self.matrix.sorted_indices() if not self.matrix.has_sorted_indices else self.matrix
-        digest.update(np.asarray(matrix.indptr, np.int64).tobytes())
-        digest.update(np.asarray(matrix.indices, np.int64).tobytes())
-        digest.update(np.asarray(matrix.data, np.float32).tobytes())
+        digest.update(np.ascontiguousarray(matrix.indptr, np.int64).data)
+        digest.update(np.ascontiguousarray(matrix.indices, np.int64).data)
+        digest.update(np.ascontiguousarray(matrix.data, np.float32).data)
         digest.update(str(self.first_channel).encode())
         return digest.hexdigest()[:16]
 
