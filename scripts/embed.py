@@ -25,7 +25,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=64, help="detections a forward pass (default 64)")
     parser.add_argument("--num_processes", type=int, help="workers; default: the CPUs if rows are many, else 1")
     parser.add_argument("--device", help="torch device; default: cuda where there is one, else cpu")
-    parser.add_argument("--rows_per_part", type=int, default=1024, help="detections a resumable part (default 1024)")
+    parser.add_argument(
+        "--rows_per_part", type=int, help="detections a resumable part (default 1024; 32 where latents are fitted)"
+    )
     parser.add_argument("--revision", help="of a model on the Hub")
     parser.add_argument("--dataset_config", help="of the dataset; default: pairs, or its only or default one")
     parser.add_argument(

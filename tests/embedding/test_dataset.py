@@ -150,6 +150,14 @@ def test_text_id():
     assert text_id("a") == text_id("a") != text_id("b")
 
 
+@pytest.mark.parametrize(("model_type", "num_rows"), [("event_transformer", 1024), ("poisson_autodecoder", 32)])
+def test_models_whose_latents_are_fitted_have_short_parts(tmp_path, dataset, model, embedder, model_type, num_rows):
+    (model / "config.json").write_text(json.dumps({"model_type": model_type}))
+    facts = embed_dataset(EmbedConfig(str(model), str(dataset)), tmp_path / "out")
+    assert facts["rows_per_part"] == num_rows
+    assert embedder.calls == sum(-(-rows // num_rows) for rows in facts["rows"].values())
+
+
 def test_identity_survives_json(tmp_path, dataset, model, embedder):
     facts = embed_dataset(EmbedConfig(str(model), str(dataset)), tmp_path / "out")
     assert {**json.loads((tmp_path / "out" / "embeddings.json").read_text()), "resumed_rows": 0} == facts

@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 ROWS_PER_PART = 1024
 ROWS_WORTH_A_PROCESS = 2000  # embedded in the time that a process takes to import transformers and to load the model
+# Of a model whose latents are fitted, a second or so each: a part is then half a minute's work, too.
+FITTED_ROWS_PER_PART = 32
+FITTED_ROWS_WORTH_A_PROCESS = 16
 _PARTS = ".parts"
 
 
@@ -99,7 +102,7 @@ def embed_dataset(
     *,
     split: str = "all",
     num_processes: int | None = 1,
-    rows_per_part: int = ROWS_PER_PART,
+    rows_per_part: int | None = None,
     revision: str | None = None,
     share: Share = WHOLE,
 ) -> dict[str, Any]:
@@ -111,7 +114,8 @@ def embed_dataset(
         split: one split, or ``"all"``.
         num_processes: workers; 1 runs in this process. None: the CPUs, as far as each has rows enough to be worth its
             start; 1 on a GPU.
-        rows_per_part: rows a resumable part.
+        rows_per_part: rows a resumable part; None: `ROWS_PER_PART`, or `FITTED_ROWS_PER_PART` of a model without an
+            encoder.
         revision: of a model on the Hub.
         share: a rank embeds its parts and leaves them in `output`; merging embeds none, and joins what ranks have made.
 
@@ -126,6 +130,8 @@ def embed_dataset(
     """
     folder = model_folder(config.model, revision)
     local = EmbedConfig(**{**asdict(config), "model": str(folder)})
+    is_fitted = _is_fitted(folder)
+    rows_per_part = rows_per_part or (FITTED_ROWS_PER_PART if is_fitted else ROWS_PER_PART)
     splits = load_splits(config.dataset, "pairs", config.config)
     if split != "all":
         if split not in splits:
@@ -177,7 +183,7 @@ def embed_dataset(
             raise InputFileError(output, f"{reason}: run their ranks again, or this command without --merge")
         if todo:
             if num_processes is None:
-                num_processes = _worthwhile_processes(total - resumed) if config.device == "cpu" else 1
+                num_processes = _worthwhile_processes(total - resumed, is_fitted) if config.device == "cpu" else 1
             with (
                 task_runner(min(num_processes, len(todo)), _start_worker, (local,)) as run,
                 tqdm(total=total, initial=resumed, desc="embed", unit="detection", unit_scale=True) as progress,
@@ -192,8 +198,20 @@ def embed_dataset(
     return {**provenance, "resumed_rows": resumed}
 
 
-def _worthwhile_processes(num_rows: int) -> int:
-    return max(1, min(len(os.sched_getaffinity(0)), num_rows // ROWS_WORTH_A_PROCESS))
+def _is_fitted(folder: Path) -> bool:
+    """Whether the model has no encoder, so that its latents are fitted, row by row."""
+    from chandraclip.models import FAMILIES
+
+    try:
+        model_type = json.loads((folder / "config.json").read_text())["model_type"]
+    except (ValueError, KeyError, TypeError):
+        return False  # what is wrong with it is said where the model is loaded
+    return model_type in FAMILIES and FAMILIES[model_type].encoder_class is None
+
+
+def _worthwhile_processes(num_rows: int, is_fitted: bool) -> int:
+    worth = FITTED_ROWS_WORTH_A_PROCESS if is_fitted else ROWS_WORTH_A_PROCESS
+    return max(1, min(len(os.sched_getaffinity(0)), num_rows // worth))
 
 
 @contextmanager
