@@ -98,8 +98,9 @@ def run_together(
 
 
 def start(command: list[str], environment: dict[str, str], cwd: Any, out: Any, err: Any) -> Any:
-    """A warm process or, where its environment or its interpreter is another one, a cold one."""
-    if command[0] == sys.executable and read_early(environment) == read_early(os.environ):
+    """A warm process or, where its environment, its interpreter or the system is another one, a cold one."""
+    is_ours = command[0] == sys.executable and read_early(environment) == read_early(os.environ)
+    if is_ours and sys.platform == "linux":
         return WarmProcess(command, environment, cwd, out, err)
     return subprocess.Popen(command, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
 
