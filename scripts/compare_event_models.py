@@ -25,8 +25,8 @@ from chandraclip.program import run_program
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Name -> configuration of training/configs, what is changed in the model's, and whether it decodes count rates.
 MODELS: dict[str, tuple[str, dict[str, Any], bool]] = {
-    "transformer": ("events_transformer_long", {}, True),
-    "transformer_8": ("events_transformer_long", {"latent_size": 8}, True),
+    "transformer": ("events_transformer", {}, True),
+    "transformer_8": ("events_transformer", {"latent_size": 8}, True),
     "ppad": ("events_ppad_small", {}, True),
     "cubes_2d": ("events_cubes_2d", {}, False),
     "cubes_3d": ("events_cubes_3d", {}, False),
