@@ -195,5 +195,7 @@ def test_few_rows_are_embedded_without_further_processes(monkeypatch):
     from chandraclip.embedding import dataset as embedding
 
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)))
-    found = [embedding._worthwhile_processes(rows) for rows in (0, 250, 3999, 4000, 10**6)]
+    found = [embedding._worthwhile_processes(rows, is_fitted=False) for rows in (0, 250, 3999, 4000, 10**6)]
+    assert found == [1, 1, 1, 2, 8]
+    found = [embedding._worthwhile_processes(rows, is_fitted=True) for rows in (0, 16, 31, 32, 250)]
     assert found == [1, 1, 1, 2, 8]
