@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -191,23 +192,41 @@ def test_weights_of_pairs_are_checked_at_the_start(run_loop, capsys, text, messa
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_stop_while_a_checkpoint_is_written_says_where_the_next_run_begins(go, tmp_path, monkeypatch, when):
-    """Before and after step 4's folder has its name: what the process knows of its steps is the same in both."""
+@contextmanager
+def stopped_at(step, when):
+    """Ctrl-C, before or after the folder of a step's checkpoint has its name."""
+    rename = os.replace
 
     def replace(source, target):
-        stops = str(target).endswith("step-00000004")
+        stops = str(target).endswith(f"step-{step:08d}")
         if not stops or when == "after":
             rename(source, target)
         if stops:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        rename = os.replace
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "replace", replace)
         with pytest.raises(KeyboardInterrupt) as stopped:
-            go(8)
+            yield stopped
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_stop_while_a_checkpoint_is_written_says_where_the_next_run_begins(go, tmp_path, when):
+    """What the process knows of its steps is the same in both."""
+    with stopped_at(4, when) as stopped:
+        go(8)
     begins = 3 if when == "before" else 4
     assert stopped.value.__notes__[0].endswith(f"run goes on from step {begins}")
     release(tmp_path / "run")  # as run_program does
     assert min(go(8)) == begins
+
+
+def test_a_stop_after_the_checkpoint_asked_for_made_room_says_what_is_left(go, tmp_path):
+    go(12, killed_at=3)
+    asked = tmp_path / "run" / "checkpoints" / "step-00000002"
+    with stopped_at(8, "after") as stopped:
+        go(12, resume_from_checkpoint=str(asked))
+    assert not asked.exists()
+    assert stopped.value.__notes__[0].endswith("run goes on from step 8 without --resume_from_checkpoint")
+    release(tmp_path / "run")
+    assert min(go(12)) == 8

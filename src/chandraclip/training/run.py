@@ -183,8 +183,10 @@ class Run:
 
     def _resumed_step(self) -> str:
         # From the disk: a stop can come when a checkpoint is in its place and the process doesn't know it yet.
-        path = self._resumed_checkpoint()
-        return f"step {0 if path is None else read_state(path).step}"
+        path, remark = self._resumed_checkpoint(), ""
+        if path is not None and not path.exists():  # asked for, and since then too old to keep
+            path, remark = newest_checkpoint(self.folder / CHECKPOINTS), " without --resume_from_checkpoint"
+        return f"step {0 if path is None else read_state(path).step}{remark}"
 
     def is_due(self, step: int, every: int) -> bool:
         """Whether, with `step` (from 0) done, the steps done are a multiple of `every`, or all."""
