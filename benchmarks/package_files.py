@@ -46,20 +46,22 @@ LISTS = ("spectrum_ene", "spectrum_ene_lo", "spectrum_ene_hi", "spectrum_flux", 
 def write_sets(spectra: Path, folder: Path, num_detections: int) -> int:
     """So many detections of the real sets, each with files and an observation of its own; how many sets there are."""
     sets = sorted(spectra.glob("csc_*"))
+    first: dict[Path, Path] = {}  # of each file, the copy that later detections are links to
     for number in range(num_detections):
-        source, shift = sets[number % len(sets)], 100 * (number // len(sets))
+        source = sets[number % len(sets)]
         (pha,) = source.glob("*pha3*")
         stem = pha.name.split("_pha3")[0]
-        new = f"acisf{int(stem[5:10]) + shift:05d}{stem[10:]}"
+        new = f"acisf{number + 1:05d}{stem[10:]}"
         target = folder / new
         target.mkdir(parents=True)
         for path in source.iterdir():
-            kept = folder / stem / path.name  # of the first round: the later ones are links to it
             place = target / path.name.replace(stem, new)
-            if kept.exists() and kept != place:
-                os.link(kept, place)
+            if path in first:
+                os.link(first[path], place)
             else:
                 shutil.copy(path, place)
+                if path != pha:  # which is written anew, below
+                    first[path] = place
         with fits.open(target / pha.name.replace(stem, new)) as hdus:
             for hdu in hdus:
                 if "OBS_ID" in hdu.header:
